@@ -1,0 +1,3 @@
+module garita
+
+go 1.26.8

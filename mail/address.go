@@ -1,0 +1,4 @@
+package mail
+
+// Path is an address.
+type Path struct{ Local, Domain string }

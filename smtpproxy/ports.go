@@ -1,0 +1,86 @@
+package smtpproxy
+
+import (
+	"context"
+	"io"
+
+	"garita/mail"
+	"garita/message"
+)
+
+// Policy is the engine of checks, as the wire needs it. The transaction is
+// the wire's: the engine reads it and writes Findings, Auth, Edits and
+// Identity. Every method must return in bounded time.
+type Policy interface {
+	Connect(ctx context.Context, s *mail.Session) mail.Decision
+	Helo(ctx context.Context, s *mail.Session) mail.Decision
+	Mail(ctx context.Context, tx *mail.Transaction) mail.Decision
+	Rcpt(ctx context.Context, tx *mail.Transaction, r mail.Recipient) mail.Decision
+	Data(ctx context.Context, tx *mail.Transaction) mail.Decision
+	Message(ctx context.Context, tx *mail.Transaction) mail.Decision
+	// Finish tells how the transaction ended, once for each MAIL.
+	Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome)
+	// Closed tells that the session is over, once.
+	Closed(s *mail.Session)
+}
+
+// Router says where a recipient of a transaction goes. A reply instead of a
+// next hop refuses the recipient (relaying denied, no route).
+type Router interface {
+	Route(tx *mail.Transaction, r mail.Recipient) (NextHop, *mail.Reply)
+	// NextHops are all that Route can answer: what the listener announces is
+	// what every one of them has.
+	NextHops() []NextHop
+}
+
+// Capabilities are what a next hop announced at its last probe.
+type Capabilities struct {
+	Known         bool  // false until a probe has succeeded once
+	Size          int64 // octets; 0 for no limit or none announced
+	EightBitMIME  bool
+	SMTPUTF8, DSN bool
+}
+
+// NextHop is one configured place that mail goes to.
+type NextHop interface {
+	// Name is the configured name; two recipients with equal names share a
+	// transaction.
+	Name() string
+	Capabilities() Capabilities
+	// Begin makes a delivery; nothing is sent before its first Rcpt.
+	Begin(tx *mail.Transaction) Delivery
+}
+
+// Delivery is one transaction towards a next hop. It is used by one goroutine
+// and ended by exactly one of Data, Abort.
+type Delivery interface {
+	// Rcpt asks the next hop for one recipient, opening connection and
+	// transaction when it is the first. The reply is always fit for the
+	// client: the next hop's own, or a 451 that stands in for a fault. The
+	// error is for the log.
+	Rcpt(ctx context.Context, r mail.Recipient) (mail.Reply, error)
+	// Data sends the message and gives the outcome. Only an outcome of kind
+	// Relayed allows a 250. ctx bounds the whole of it, and its end closes
+	// the socket without the final dot.
+	Data(ctx context.Context, m Body) mail.Outcome
+	// Park gives the connection back while a slow client is uploading
+	// (design: 10 s after 354); Data will replay the envelope.
+	Park()
+	// Abort ends the delivery: nothing was delivered. Safe to call always.
+	Abort()
+}
+
+// Body is a rendered message: the bytes that go out, before dot-stuffing,
+// with their exact number and CRLF line ends only.
+type Body interface {
+	Size() int64
+	io.WriterTo
+}
+
+// Keeper holds a message durably: it returns only after file and folder are
+// on stable storage.
+type Keeper interface {
+	Hold(ctx context.Context, tx *mail.Transaction, d mail.Decision, m Body) (id string, err error)
+}
+
+var _ Body = (*message.Rendering)(nil)
