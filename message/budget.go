@@ -39,11 +39,11 @@ func (c BudgetConfig) Validate() error {
 
 // Usage is a view of a Budget at one moment. Sizes in octets.
 type Usage struct {
-	Total, Memory         int64 // the bounds, 0 = none
-	Used, UsedMemory      int64
-	Messages              int   // admitted and not yet released
-	Waiting               int   // messages that wait for room to grow
-	Refused, Spilled, Fed int64 // since start: not admitted; sent to a file by the memory share; waits that got room
+	Total, Memory            int64 // the bounds, 0 = none
+	Used, UsedMemory         int64
+	Messages                 int   // admitted and not yet released
+	Waiting                  int   // messages that wait for room to grow
+	Refused, Spilled, Waited int64 // since start: not admitted; sent to a file by the memory share; times that one waited
 }
 
 // Budget is the store of octets that all messages share. It never lets more
@@ -71,14 +71,15 @@ type Budget struct {
 	seq     uint64
 	grants  int
 	refused int64
-	fed     int64
+	waits   int64
 }
 
+// waiter is a grant that wants to grow: by step if possible, by need at least.
 type waiter struct {
-	g     *Grant
-	want  int64
-	ready chan struct{}
-	err   error
+	g          *Grant
+	need, step int64
+	ready      chan struct{}
+	err        error
 }
 
 // NewBudget makes a Budget. Values outside their range are brought into it;
@@ -118,7 +119,7 @@ func (b *Budget) Admit(estimate int64, priority bool) (*Grant, bool) {
 		limit := b.limitOf(priority)
 		estimate = min(estimate, limit)
 		// Room belongs first to the messages that are already on their way.
-		if limit <= 0 || b.used+estimate > limit || b.waits(priority) {
+		if limit <= 0 || b.used+estimate > limit || b.comesLater(priority) {
 			b.refused++
 			return nil, false
 		}
@@ -138,8 +139,8 @@ func (b *Budget) limitOf(priority bool) int64 {
 	return b.ordinary
 }
 
-// waits reports whether a message waits that must come before a new one.
-func (b *Budget) waits(priority bool) bool {
+// comesLater reports whether a message waits that must come before a new one.
+func (b *Budget) comesLater(priority bool) bool {
 	for _, w := range b.waiting {
 		if w.g.priority || !priority {
 			return true
@@ -156,7 +157,7 @@ func (b *Budget) Usage() Usage {
 		Total: b.cfg.Total, Memory: b.cfg.Memory,
 		Used: b.used + b.draw, UsedMemory: b.memory.Load(),
 		Messages: b.grants, Waiting: len(b.waiting),
-		Refused: b.refused, Spilled: b.spilled.Load(), Fed: b.fed,
+		Refused: b.refused, Spilled: b.spilled.Load(), Waited: b.waits,
 	}
 }
 
@@ -243,26 +244,15 @@ func (g *Grant) grow(ctx context.Context, need, most int64) (int64, error) {
 		defer b.mu.Unlock()
 		return g.have, nil
 	}
-	w := &waiter{g: g, want: step, ready: make(chan struct{})}
-	if step > need-g.have && !b.fits(w) {
-		w.want = need - g.have // little is left: take no more than is needed
-	}
+	w := &waiter{g: g, need: need - g.have, step: step, ready: make(chan struct{})}
 	b.enqueue(w)
 	b.serve()
+	if b.isWaiting(w) {
+		b.waits++
+	}
 	b.mu.Unlock()
 
-	var err error
-	select {
-	case <-w.ready:
-		err = w.err
-	default:
-		select {
-		case <-w.ready:
-			err = w.err
-		case <-ctx.Done():
-			err = fmt.Errorf("%w: %w", ErrNoMemory, context.Cause(ctx))
-		}
-	}
+	err := w.wait(ctx)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil {
@@ -272,11 +262,29 @@ func (g *Grant) grow(ctx context.Context, need, most int64) (int64, error) {
 	return g.have, err
 }
 
-func (b *Budget) fits(w *waiter) bool {
-	if b.drawer == w.g {
-		return b.draw+w.want <= b.cfg.Headroom
+func (w *waiter) wait(ctx context.Context) error {
+	select {
+	case <-w.ready: // room comes before a context that ended too
+		return w.err
+	default:
 	}
-	return b.used+w.want <= b.limitOf(w.g.priority)
+	select {
+	case <-w.ready:
+		return w.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrNoMemory, context.Cause(ctx))
+	}
+}
+
+// part is what of the wish the room allows: the step, else the need, else 0.
+func (w *waiter) part(room int64) int64 {
+	switch {
+	case w.step <= room:
+		return w.step
+	case w.need <= room:
+		return w.need
+	}
+	return 0
 }
 
 // enqueue puts w behind all older grants.
@@ -288,6 +296,15 @@ func (b *Budget) enqueue(w *waiter) {
 	b.waiting = append(b.waiting, nil)
 	copy(b.waiting[i+1:], b.waiting[i:])
 	b.waiting[i] = w
+}
+
+func (b *Budget) isWaiting(w *waiter) bool {
+	for _, x := range b.waiting {
+		if x == w {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *Budget) leave(w *waiter) {
@@ -305,36 +322,35 @@ func (b *Budget) serve() {
 	blocked, blockedPriority := false, false
 	kept := b.waiting[:0]
 	for _, w := range b.waiting {
-		done := false
+		oldest := !blocked && !blockedPriority
+		ordinary := int64(0)
+		if oldest || w.g.priority && !blockedPriority {
+			ordinary = w.part(b.limitOf(w.g.priority) - b.used)
+		}
+		n := int64(0)
 		switch {
 		case b.drawer == w.g:
 			// Never waits: a message that needs more than the headroom is
 			// larger than the largest message, or the budget is too small.
-			done = true
-			if b.draw+w.want <= b.cfg.Headroom {
-				b.draw += w.want
-			} else {
+			if n = w.part(b.cfg.Headroom - b.draw); n == 0 {
 				w.err = ErrNoMemory
 			}
-		case (w.g.priority && !blockedPriority || !blocked && !blockedPriority) && b.fits(w):
-			done = true
-			b.used += w.want
-		case b.drawer == nil && !blocked && !blockedPriority && w.want <= b.cfg.Headroom:
-			done = true
-			b.drawer, b.draw = w.g, w.want
-		case w.g.priority:
-			blockedPriority = true
-		default:
-			blocked = true
+			b.draw += n
+		case ordinary > 0:
+			n = ordinary
+			b.used += n
+		case oldest && b.drawer == nil:
+			if n = w.part(b.cfg.Headroom); n > 0 {
+				b.drawer, b.draw = w.g, n
+			}
 		}
-		if !done {
+		if n == 0 && w.err == nil {
+			blocked = blocked || !w.g.priority
+			blockedPriority = blockedPriority || w.g.priority
 			kept = append(kept, w)
 			continue
 		}
-		if w.err == nil {
-			w.g.have += w.want
-			b.fed++
-		}
+		w.g.have += n
 		close(w.ready)
 	}
 	clear(b.waiting[len(kept):])
@@ -352,15 +368,18 @@ func (g *Grant) takeMemory(n int64) bool {
 	if g == nil {
 		return true
 	}
-	if c := g.b.cfg.Memory; c > 0 && g.b.memory.Add(n) > c {
-		g.b.memory.Add(-n)
-		g.b.spilled.Add(1)
-		return false
-	} else if c <= 0 {
-		g.b.memory.Add(n)
+	most := g.b.cfg.Memory
+	for {
+		now := g.b.memory.Load()
+		if most > 0 && now+n > most {
+			g.b.spilled.Add(1)
+			return false
+		}
+		if g.b.memory.CompareAndSwap(now, now+n) {
+			g.memory += n
+			return true
+		}
 	}
-	g.memory += n
-	return true
 }
 
 // forceMemory takes n octets whatever the share says.

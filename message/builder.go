@@ -133,13 +133,20 @@ func (b *Builder) fail(err error) error {
 // drop frees what is stored.
 func (b *Builder) drop() {
 	m := b.m
-	b.lim.Grant.giveMemory(int64(len(m.chunks)) * chunkSize)
-	putChunks(m.chunks)
-	m.chunks, b.tail = nil, nil
+	b.tail = nil
+	b.freeChunks()
 	if m.file != nil {
 		_ = m.file.Close()
 		m.file = nil
 	}
+}
+
+// freeChunks gives all chunks back.
+func (b *Builder) freeChunks() {
+	m := b.m
+	b.lim.Grant.giveMemory(int64(len(m.chunks)) * chunkSize)
+	putChunks(m.chunks)
+	m.chunks, m.first[0] = nil, nil
 }
 
 // next makes tail non-empty.
@@ -160,8 +167,6 @@ func (b *Builder) next() {
 func (b *Builder) nextChunk() error {
 	m, g := b.m, b.lim.Grant
 	switch {
-	case b.done:
-		return errFinished
 	case m.file != nil:
 		return b.flush()
 	case len(m.chunks) == 0:
@@ -274,7 +279,7 @@ func (b *Builder) Finish() (*Message, error) {
 	m.size = b.size
 	m.refs.Store(1)
 	b.lim.Grant.shrink(b.size)
-	b.done, b.tail, b.m = true, nil, nil
+	b.done, b.tail, b.m, b.err = true, nil, nil, errFinished
 	return m, nil
 }
 
@@ -292,9 +297,7 @@ func (b *Builder) settle() error {
 	if err := b.flush(); err != nil {
 		return err
 	}
-	b.lim.Grant.giveMemory(int64(len(m.chunks)) * chunkSize)
-	putChunks(m.chunks)
-	m.chunks = nil
+	b.freeChunks()
 	return nil
 }
 
@@ -310,11 +313,8 @@ func (b *Builder) Discard() {
 		chunkPool.Put(b.scratch)
 		b.scratch = nil
 	}
-	if b.err == nil {
-		b.err = errFinished
-	}
+	b.err, b.tail, b.m = errFinished, nil, nil
 	b.lim.Grant.drop()
-	b.m = nil
 }
 
 // maxEmptyReads bounds a reader that gives neither octets nor an error.

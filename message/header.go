@@ -37,6 +37,7 @@ type Header struct {
 	end      int64
 	blank    bool
 	tooLarge bool
+	openLine bool // the last line of the message lacks its line end
 	err      error
 }
 
@@ -97,8 +98,12 @@ func (h *Header) Start() int64 { return h.start }
 // before all others. A message that begins with its body gets an empty line
 // too: else its first line could continue our field, or end the header there.
 func (h *Header) Prepend(fields []byte) Edit {
-	if len(h.fields) == 0 && !h.blank && h.end < h.m.size && !h.tooLarge {
-		fields = append(fields[:len(fields):len(fields)], '\r', '\n')
+	switch {
+	case h.tooLarge || h.err != nil || len(h.fields) > 0 || h.blank:
+	case h.end < h.m.size:
+		fields = append(fields[:len(fields):len(fields)], "\r\n"...)
+	case h.openLine: // nothing but an mbox line that lacks its line end
+		fields = append([]byte("\r\n"), fields...)
 	}
 	return Edit{At: h.start, Insert: fields}
 }
@@ -319,36 +324,41 @@ func (s *scanner) stop() {
 // the scanner was given.
 func (s *scanner) finish(end int64) {
 	h := s.h
-	if !s.done && h.err == nil {
-		if !s.judged && len(s.lead) > 0 {
-			s.judge(s.lead, end == h.m.size) // last line without a line end
-		}
-		if !s.done {
-			if end == h.m.size {
-				s.line = end
-			} else {
-				h.tooLarge = true
-			}
-			s.pos = end
-			if n := len(h.fields); n > 0 {
-				h.fields[n-1].End = s.line
-				if s.line <= h.fields[n-1].Start { // cut inside its first line
-					h.fields = h.fields[:n-1]
-				}
-			} else if end == h.m.size {
-				h.start = end
-			}
-			s.stop()
-		}
-	}
 	if h.err != nil {
 		h.fields = nil
 		return
+	}
+	if !s.done && !s.judged && len(s.lead) > 0 {
+		s.judge(s.lead, end == h.m.size) // last line without a line end
+	}
+	if !s.done {
+		s.exhausted(end)
 	}
 	names, from := string(s.names), 0
 	for i := range h.fields {
 		h.fields[i].Name = names[from:s.ends[i]]
 		from = s.ends[i]
+	}
+}
+
+// exhausted ends a header that goes on to the end of the octets given.
+func (s *scanner) exhausted(end int64) {
+	h := s.h
+	if end == h.m.size {
+		h.openLine = s.line < end
+		s.line = end
+	} else {
+		h.tooLarge = true
+	}
+	s.stop()
+	n := len(h.fields)
+	switch {
+	case n == 0:
+		h.start = s.line
+	case s.line > h.fields[n-1].Start:
+		h.fields[n-1].End = s.line
+	default: // cut inside its first line
+		h.fields = h.fields[:n-1]
 	}
 }
 

@@ -178,7 +178,7 @@ func (m *Message) Release() {
 
 func (m *Message) free() {
 	putChunks(m.chunks)
-	m.chunks = nil
+	m.chunks, m.first[0] = nil, nil
 	if m.file != nil {
 		// The file has no name any more: closing it frees its space. An
 		// error can tell nothing that matters now.
