@@ -1,0 +1,282 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary builds the program once for each test process, or takes the one
+// that GARITA_BIN names (`make test` builds it before).
+var binary = sync.OnceValues(func() (string, error) {
+	if bin := os.Getenv("GARITA_BIN"); bin != "" {
+		return bin, nil
+	}
+	dir, err := os.MkdirTemp("", "garita-bin-")
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "garita")
+	args := []string{"build", "-o", out}
+	if os.Getenv("GARITA_RACE") != "" {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "./cmd/gateway")...)
+	cmd.Dir = Root()
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build ./cmd/gateway: %v\n%s", err, text)
+	}
+	return out, nil
+})
+
+// Binary is the path of the built program.
+func Binary(t testing.TB) string {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// CleanUp removes what Binary built; TestMain calls it last.
+func CleanUp() {
+	if os.Getenv("GARITA_BIN") == "" {
+		if bin, err := binary(); err == nil {
+			os.RemoveAll(filepath.Dir(bin))
+		}
+	}
+}
+
+// Options say what a gateway is for. Empty addresses become free ports; an
+// empty next hop or smart host becomes a port where nothing listens.
+type Options struct {
+	Dir       string // empty: a folder that ends with the test
+	Hostname  string // empty: gw.example
+	Domains   []string
+	NextHop   string
+	SmartHost string
+	Trust     string // empty: 127.0.0.0/8
+	Mode      string // empty: enforce
+	// FilterTo, when set, adds a content-filter listener that gives its mail
+	// back to that address; FilterAddr is where it listens.
+	FilterTo, FilterAddr string
+	Settings             []Setting
+	// Files bounds the descriptors of the process; 0 leaves them.
+	Files int
+	// Env are additional variables, NAME=value.
+	Env []string
+	// Unprobed starts without waiting for the next hop's capabilities.
+	Unprobed bool
+}
+
+// Gateway is a running garita.
+type Gateway struct {
+	Dir, Config               string
+	Inbound, Outbound, Filter string
+	options                   Options
+	process                   *Process
+	logs                      []string // what earlier processes printed
+	t                         testing.TB
+}
+
+// StartGateway writes a configuration with `garita init`, changes what the
+// test wants changed, runs it and waits until it is ready.
+func StartGateway(t testing.TB, o Options) *Gateway {
+	t.Helper()
+	g := NewGateway(t, o)
+	g.Start()
+	return g
+}
+
+// NewGateway writes the configuration and starts nothing.
+func NewGateway(t testing.TB, o Options) *Gateway {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = filepath.Join(Dir(t), "garita")
+	}
+	def := func(s *string, v func() string) {
+		if *s == "" {
+			*s = v()
+		}
+	}
+	def(&o.Hostname, func() string { return "gw.example" })
+	def(&o.NextHop, func() string { return Addr(t) })
+	def(&o.SmartHost, func() string { return Addr(t) })
+	def(&o.Trust, func() string { return "127.0.0.0/8" })
+	def(&o.Mode, func() string { return "enforce" })
+	if len(o.Domains) == 0 {
+		o.Domains = []string{"our.example"}
+	}
+	g := &Gateway{Dir: o.Dir, Config: filepath.Join(o.Dir, "config.toml"), Inbound: Addr(t), Outbound: Addr(t), options: o, t: t}
+	out, code := Command(t, Binary(t), "init", "--dir", o.Dir, "--hostname", o.Hostname,
+		"--domain", strings.Join(o.Domains, ","), "--next-hop", o.NextHop, "--inbound", g.Inbound,
+		"--outbound", g.Outbound, "--smart-host", o.SmartHost, "--trust", o.Trust, "--mode", o.Mode, "--yes")
+	if code != 0 {
+		t.Fatalf("garita init: exit status %d\n%s", code, out)
+	}
+	if o.FilterTo != "" {
+		g.Filter = o.FilterAddr
+		if g.Filter == "" {
+			g.Filter = Addr(t)
+		}
+		g.addFilter(o.FilterTo, o.Trust)
+	}
+	// Loopback clients share one address: the bound for each would stop the
+	// tests and is tested on its own.
+	Configure(t, g.Config, Setting{"limits", "max_connections_per_client", "1000"})
+	Configure(t, g.Config, o.Settings...)
+	return g
+}
+
+func (g *Gateway) addFilter(to, trust string) {
+	g.t.Helper()
+	nets := strings.Split(trust, ",")
+	for i, n := range nets {
+		nets[i] = strconv.Quote(n)
+	}
+	f, err := os.OpenFile(g.Config, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer f.Close()
+	fmt.Fprintf(f, "\n[listener.filter]\nrole = \"content-filter\"\nlisten = [%q]\nnext_hop = \"reinject\"\ntrusted_networks = [%s]\n\n[next_hop.reinject]\nurl = \"smtp://%s\"\ntls = \"none\"\n",
+		g.Filter, strings.Join(nets, ", "), to)
+}
+
+// Start runs the gateway and waits until it is ready.
+func (g *Gateway) Start() {
+	g.t.Helper()
+	g.Launch()
+	g.Ready()
+}
+
+// Launch runs the gateway and does not wait.
+func (g *Gateway) Launch() {
+	g.t.Helper()
+	bin := Binary(g.t)
+	args := []string{"run", "--config", g.Config}
+	if g.options.Files > 0 {
+		args = append([]string{"--nofile=" + strconv.Itoa(g.options.Files), bin}, args...)
+		bin = Need(g.t, "prlimit", "util-linux")
+	}
+	if len(g.options.Env) > 0 {
+		args = append(append(append([]string{}, g.options.Env...), bin), args...)
+		bin = Need(g.t, "env", "coreutils")
+	}
+	g.process = Start(g.t, bin, args...)
+}
+
+// Ready waits until `garita health` says so.
+func (g *Gateway) Ready() {
+	g.t.Helper()
+	out, code := g.Run("health", "--wait", "10s", "--config", g.Config)
+	if code != 0 {
+		g.t.Fatalf("garita health: exit status %d\n%s\nthe gateway printed:\n%s", code, out, g.Log())
+	}
+}
+
+// Run runs a garita command and gives its output and exit status.
+func (g *Gateway) Run(args ...string) (string, int) {
+	g.t.Helper()
+	return Command(g.t, Binary(g.t), args...)
+}
+
+// PID is the gateway's process id.
+func (g *Gateway) PID() int { return g.process.PID() }
+
+// Ended tells whether the process has ended.
+func (g *Gateway) Ended() bool { return g.process.Ended() }
+
+// Kill is kill -9.
+func (g *Gateway) Kill() {
+	g.process.Kill()
+	g.logs = append(g.logs, g.process.Output())
+}
+
+// Signal sends a signal.
+func (g *Gateway) Signal(s syscall.Signal) { g.process.Signal(s) }
+
+// Stop sends SIGTERM and gives the exit status.
+func (g *Gateway) Stop() int {
+	g.t.Helper()
+	g.process.Signal(syscall.SIGTERM)
+	code := g.process.Wait(g.t, 60*time.Second)
+	g.logs = append(g.logs, g.process.Output())
+	return code
+}
+
+// Log is everything the gateway wrote: standard output and error of all its
+// runs, and the log files under its folder.
+func (g *Gateway) Log() string {
+	var b strings.Builder
+	for _, l := range g.logs {
+		b.WriteString(l)
+	}
+	if g.process != nil && !g.process.Ended() {
+		b.WriteString(g.process.Output())
+	}
+	filepath.WalkDir(g.Dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".log") {
+			if data, err := os.ReadFile(path); err == nil {
+				b.Write(data)
+			}
+		}
+		return nil
+	})
+	return b.String()
+}
+
+// WaitLog waits until the log holds a text.
+func (g *Gateway) WaitLog(text string) {
+	g.t.Helper()
+	end := time.Now().Add(Patience)
+	for !strings.Contains(g.Log(), text) {
+		if time.Now().After(end) {
+			g.t.Fatalf("the gateway's log lacks %q:\n%s", text, g.Log())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// RSS is the resident memory of the process in bytes, and its peak.
+func (g *Gateway) RSS() (now, peak int64) {
+	g.t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.PID()))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		var kb int64
+		switch {
+		case strings.HasPrefix(line, "VmRSS:"):
+			fmt.Sscanf(line, "VmRSS: %d kB", &kb)
+			now = kb << 10
+		case strings.HasPrefix(line, "VmHWM:"):
+			fmt.Sscanf(line, "VmHWM: %d kB", &kb)
+			peak = kb << 10
+		}
+	}
+	return now, peak
+}
+
+// CPU is the processor time that the process has used, in clock ticks of a
+// hundredth of a second.
+func (g *Gateway) CPU() int64 {
+	g.t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", g.PID()))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	sys, _ := strconv.ParseInt(fields[12], 10, 64)
+	return user + sys
+}
