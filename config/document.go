@@ -1,0 +1,176 @@
+package config
+
+import (
+	"reflect"
+	"sort"
+	"strconv"
+)
+
+// EntryDefaults gives the defaults of a new entry of a map of tables: a struct
+// of the map's element type, or a pointer to one; nil means the zero struct.
+// path is the entry's key (`listener.inbound`); raw holds what the files say
+// about it, unchecked, so that a default can depend on another key.
+type EntryDefaults func(path string, raw map[string]any) any
+
+// Options change how configuration is read. The zero value is usable.
+type Options struct {
+	EntryDefaults EntryDefaults
+	// Credentials is a folder that a relative KEY_file of a secret is looked
+	// up in first ($CREDENTIALS_DIRECTORY of systemd). Otherwise such a path
+	// starts at the folder of config.toml.
+	Credentials string
+	// NoDropIns leaves conf.d beside the file unread.
+	NoDropIns bool
+}
+
+// Document is what was read: the positions of all keys, for problems that the
+// caller finds and for Explain.
+type Document struct {
+	Files []string // in the order they were read; later ones win
+
+	opts     Options
+	sources  []*source
+	root     *node
+	nodes    map[string]*node         // by path
+	entries  map[string]reflect.Value // defaults of map entries, by path
+	defaults reflect.Value            // the prototype as it was handed in
+	secrets  map[string]bool
+	folder   string // relative paths start here
+	problems Problems
+	warnings Problems
+	dropped  int
+	unread   bool // a file could not be read: nothing is called missing
+}
+
+// Position is where a key is set.
+type Position struct {
+	File         string
+	Line, Column int
+}
+
+// Position gives the place where a key was set, false when it was not.
+func (d *Document) Position(key string) (Position, bool) {
+	n := d.nodes[key]
+	if n == nil {
+		return Position{}, false
+	}
+	p := n.key.src.problem(n.key, key, "", "")
+	return Position{p.File, p.Line, p.Column}, true
+}
+
+// IsSet says whether a file sets the key.
+func (d *Document) IsSet(key string) bool { return d.nodes[key] != nil }
+
+// Add reports a problem with a key (`listener.inbound.next_hop`, `list[2]`). It
+// shows the key's value, or its table when no file sets the key, or the
+// beginning of the first file.
+func (d *Document) Add(key, text, suggestion string) {
+	d.put(d.at(key, text, suggestion))
+}
+
+// Warn is Add for what may stay as it is.
+func (d *Document) Warn(key, text, suggestion string) {
+	if len(d.warnings) < maxProblems {
+		d.warnings = append(d.warnings, d.at(key, text, suggestion))
+	}
+}
+
+func (d *Document) at(key, text, suggestion string) Problem {
+	if n := d.nodes[key]; n != nil {
+		return n.val.src.problem(n.val, key, text, suggestion)
+	}
+	for path := parent(key); path != ""; path = parent(path) {
+		if n := d.nodes[path]; n != nil {
+			return n.key.src.problem(n.key, key, text, suggestion)
+		}
+	}
+	p := Problem{Key: key, Text: clean(text), Suggestion: clean(suggestion)}
+	if len(d.sources) > 0 {
+		p.File, p.Line, p.Column = d.sources[0].name, 1, 1
+	}
+	return p
+}
+
+func parent(path string) string {
+	if n := len(path); n > 0 && path[n-1] == ']' {
+		for i := n - 1; i >= 0; i-- {
+			if path[i] == '[' {
+				return path[:i]
+			}
+		}
+	}
+	parts := splitPath(path)
+	return Path(parts[:len(parts)-1]...)
+}
+
+func (d *Document) put(ps ...Problem) {
+	for _, p := range ps {
+		if len(d.problems) >= maxProblems {
+			d.dropped++
+			continue
+		}
+		d.problems = append(d.problems, p)
+	}
+}
+
+// Problems gives all problems in the order of their positions. More than 100
+// are counted, not kept.
+func (d *Document) Problems() Problems {
+	out := sorted(d.problems)
+	if d.dropped > 0 {
+		out = append(out, Problem{File: out[0].File, Text: "and " + strconv.Itoa(d.dropped) + " more problems"})
+	}
+	return out
+}
+
+// Warnings gives what should be looked at and prevents nothing.
+func (d *Document) Warnings() Problems { return sorted(d.warnings) }
+
+func sorted(ps Problems) Problems {
+	out := append(Problems(nil), ps...)
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := out[i], out[j]
+		if a.order != b.order {
+			return a.order < b.order
+		}
+		if a.Line != b.Line {
+			return a.Line < b.Line
+		}
+		return a.Column < b.Column
+	})
+	return out
+}
+
+// Decode reads one text into a struct that holds the defaults; file is its
+// name in problems. Files of secrets are read from the current folder.
+func Decode(file string, text []byte, into any, opts Options) (*Document, Problems) {
+	d := newDocument(opts, ".")
+	d.add(file, text, 0)
+	d.assign(into)
+	return d, d.Problems()
+}
+
+func newDocument(opts Options, folder string) *Document {
+	return &Document{opts: opts, folder: folder, nodes: map[string]*node{}, secrets: map[string]bool{},
+		entries: map[string]reflect.Value{}}
+}
+
+// add parses one file and lays it over the earlier ones.
+func (d *Document) add(file string, text []byte, mode uint32) {
+	src := newSource(file, len(d.sources), text)
+	src.mode = mode
+	d.sources = append(d.sources, src)
+	d.Files = append(d.Files, file)
+	if len(text) > maxFile {
+		d.put(Problem{File: src.name, order: src.order, Text: "is larger than 1 MB", Suggestion: "a configuration is never that large"})
+		src.text, src.lines = nil, []int{0}
+		return
+	}
+	root, problems := parse(src)
+	d.put(problems...)
+	if d.root == nil {
+		d.root = root
+	} else {
+		d.root.merge(root)
+	}
+}

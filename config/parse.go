@@ -1,0 +1,226 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// parser turns one file into a tree and reports everything that is wrong with
+// its form. After a syntax error it goes on at the next line that looks like
+// TOML, so that one slip does not hide the others.
+type parser struct {
+	src      *source
+	p        unstable.Parser
+	base     int // offset in the file of the piece being parsed
+	root     *node
+	table    *node // of the last [header]; nil when that header was wrong
+	problems Problems
+}
+
+func parse(src *source) (*node, Problems) {
+	ps := &parser{src: src, root: newTable(span{src: src})}
+	ps.root.defined = true
+	ps.table = ps.root
+	text, ok := ps.scrub(src.text)
+	if !ok {
+		return ps.root, ps.problems
+	}
+	for offset := 0; offset >= 0 && len(ps.problems) < maxProblems; {
+		offset = ps.run(text, offset)
+	}
+	return ps.root, ps.problems
+}
+
+func (ps *parser) report(at span, key, text, suggestion string) {
+	ps.problems = append(ps.problems, ps.src.problem(at, key, text, suggestion))
+}
+
+// scrub reports bytes that no TOML file may hold and gives a copy in which
+// they are harmless and every offset is the same.
+func (ps *parser) scrub(text []byte) ([]byte, bool) {
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		ps.problems = append(ps.problems, Problem{File: ps.src.name, order: ps.src.order,
+			Text: "is UTF-16", Suggestion: "save it as UTF-8"})
+		return nil, false
+	}
+	out := append(make([]byte, 0, len(text)), text...)
+	if bytes.HasPrefix(out, []byte(byteOrderMark)) {
+		copy(out, "   ")
+	}
+	reported := 0 // the last line with a report: one a line is enough
+	for i := 0; i < len(out); {
+		r, n := utf8.DecodeRune(out[i:])
+		bad := ""
+		switch {
+		case r == utf8.RuneError && n == 1:
+			bad = fmt.Sprintf("byte 0x%02x is not UTF-8", out[i])
+			out[i] = '?'
+		case r == 0:
+			bad = "there is a NUL byte"
+		case r == '\r' && (i+1 == len(out) || out[i+1] != '\n'):
+			bad = "there is a carriage return without line feed"
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f:
+			bad = fmt.Sprintf("there is a control character (0x%02x)", r)
+		}
+		if bad != "" {
+			if out[i] != '?' {
+				out[i] = ' '
+			}
+			line := ps.src.line(i)
+			if line != reported && len(ps.problems) < maxProblems {
+				ps.report(span{ps.src, i, i + 1}, "", bad, "")
+			}
+			reported = line
+		}
+		i += n
+	}
+	return out, true
+}
+
+// run parses from offset up to the end or the first syntax error, and gives
+// the offset where to go on, -1 for nowhere.
+func (ps *parser) run(text []byte, offset int) int {
+	piece := text[offset:len(text):len(text)]
+	ps.base = offset
+	ps.p.Reset(piece)
+	end := 0 // of the last good expression
+	for ps.p.NextExpression() {
+		if len(ps.problems) >= maxProblems {
+			return -1
+		}
+		e := ps.p.Expression()
+		switch e.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			parts, where := ps.key(e.Key())
+			end = where[len(where)-1].end - ps.base
+			ps.header(parts, where, e.Kind == unstable.ArrayTable)
+		case unstable.KeyValue:
+			end = int(e.Raw.Offset + e.Raw.Length)
+			if ps.table != nil {
+				ps.keyValue(ps.table, e)
+			}
+		}
+	}
+	var perr *unstable.ParserError
+	if err := ps.p.Error(); err == nil {
+		return -1
+	} else if !errors.As(err, &perr) {
+		ps.report(span{ps.src, offset + end, offset + end}, "", err.Error(), "")
+		return -1
+	}
+	r := ps.p.Range(perr.Highlight)
+	at := span{ps.src, offset + int(r.Offset), offset + int(r.Offset+r.Length)}
+	start := nextExpression(text, offset+end, end > 0)
+	if start > at.start {
+		start = at.start
+	}
+	return ps.syntax(text, start, at, perr.Message)
+}
+
+// nextExpression gives the start of the next line from an offset on that is
+// neither blank nor a comment; skipLine leaves the rest of the first one out.
+func nextExpression(text []byte, from int, skipLine bool) int {
+	for {
+		if skipLine {
+			i := bytes.IndexByte(text[from:], '\n')
+			if i < 0 {
+				return len(text)
+			}
+			from += i + 1
+		}
+		line, _, _ := bytes.Cut(text[from:], []byte("\n"))
+		if t := bytes.TrimLeft(line, " \t\r"); len(t) > 0 && t[0] != '#' {
+			return from + len(line) - len(t)
+		}
+		skipLine = true
+	}
+}
+
+var expressionStart = regexp.MustCompile(`^[ \t]*(?:\[\[?[ \t]*["'A-Za-z0-9_-]|(?:[A-Za-z0-9_.-]+|"[^"\n]*"|'[^'\n]*')[ \t]*=)`)
+
+// syntax reports a syntax error and finds where parsing can go on.
+func (ps *parser) syntax(text []byte, start int, at span, message string) int {
+	where := at
+	if strings.Contains(message, "terminated") || strings.Contains(message, "incomplete") {
+		// Found at the end of the file; the mistake is where it began.
+		where = span{ps.src, start, start + 1}
+		for where.end < len(text) && text[where.end] != '\n' {
+			where.end++
+		}
+	}
+	if m := secretName.FindIndex(text[start:max(start, min(len(text), at.end))]); m != nil {
+		// Somewhere in a value that spans lines: none of them may be shown.
+		ps.src.secret = append(ps.src.secret, span{ps.src, start + m[1], at.end + 1})
+	}
+	text1, suggestion := wording(message, ps.wordAt(text, at.start))
+	ps.report(where, "", text1, suggestion)
+
+	header := start < len(text) && text[start] == '['
+	if header {
+		ps.table = nil // what follows belongs to a table that has no name
+	}
+	if where != at {
+		return -1 // the rest of the file is part of the open value
+	}
+	for line := max(ps.src.line(start)+1, ps.src.line(at.start)); line <= len(ps.src.lines); line++ {
+		o := ps.src.lines[line-1]
+		if ps.table == nil && !bytes.HasPrefix(bytes.TrimLeft(text[o:], " \t"), []byte("[")) {
+			continue
+		}
+		if expressionStart.Match(text[o:]) {
+			return o
+		}
+	}
+	return -1
+}
+
+// wordAt gives what stands at an error up to the end of its line, without a
+// comment.
+func (ps *parser) wordAt(text []byte, at int) string {
+	if at >= len(text) {
+		return ""
+	}
+	line, _, _ := bytes.Cut(text[at:], []byte("\n"))
+	line, _, _ = bytes.Cut(line, []byte("#"))
+	return strings.TrimSpace(string(line))
+}
+
+// wording says a parser's message in the words of an operator.
+func wording(message, word string) (text, suggestion string) {
+	switch {
+	case strings.Contains(message, "at start of value"), strings.Contains(message, "expected keyword"),
+		message == "strings must be quoted":
+		switch strings.ToLower(word) {
+		case "yes", "on", "true":
+			return "this is not a value", "try true"
+		case "no", "off", "false":
+			return "this is not a value", "try false"
+		case "":
+			return "the value is missing", ""
+		}
+		return "this is not a value", "texts, sizes and durations stand in double quotes"
+	case strings.Contains(message, "expected value, not end"), strings.Contains(message, "at start of value U+000A"):
+		return "the value is missing", ""
+	case strings.Contains(message, "cannot have new lines"), strings.Contains(message, "unterminated"):
+		return "the closing quote is missing", ""
+	case strings.Contains(message, "not terminated by"):
+		return "the text has no end", "close it with the three quotes that opened it"
+	case strings.Contains(message, "array is incomplete"):
+		return "the list has no end", "close it with ]"
+	case strings.Contains(message, "inline table is incomplete"):
+		return "the table has no end", "close it with }"
+	case strings.Contains(message, "expected '=' after key"):
+		return "there is no = after the key", "write key = value"
+	case strings.Contains(message, "invalid escape character"), strings.Contains(message, "need a character after"):
+		return "a backslash in double quotes starts an escape and this is none", `write \\ for a backslash, or use single quotes`
+	case strings.Contains(message, "expected newline but got"):
+		return "there is something after the end of the value", "one key = value on a line; lists stand in [ ]"
+	}
+	return "syntax: " + message, ""
+}

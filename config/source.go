@@ -1,0 +1,129 @@
+package config
+
+import (
+	"bytes"
+	"regexp"
+	"sort"
+	"strings"
+	"unicode/utf8"
+)
+
+// source is one file, cleaned so that offsets stay what they were.
+type source struct {
+	name   string
+	order  int // of loading: later files win
+	text   []byte
+	lines  []int // offsets of line starts
+	secret []span
+	mode   uint32 // permission bits, 0 when unknown
+}
+
+// span is a range of bytes of a source.
+type span struct {
+	src        *source
+	start, end int
+}
+
+func newSource(name string, order int, text []byte) *source {
+	s := &source{name: clean(name), order: order, text: text, lines: []int{0}}
+	for i, c := range text {
+		if c == '\n' {
+			s.lines = append(s.lines, i+1)
+		}
+	}
+	return s
+}
+
+// line gives the number, from 1, of the line that holds the offset.
+func (s *source) line(offset int) int {
+	return sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > offset })
+}
+
+// bounds gives the offsets of a line, without its end.
+func (s *source) bounds(line int) (int, int) {
+	start, end := s.lines[line-1], len(s.text)
+	if line < len(s.lines) {
+		end = s.lines[line] - 1
+	}
+	if end > start && s.text[end-1] == '\r' {
+		end--
+	}
+	return start, end
+}
+
+const byteOrderMark = "\ufeff"
+
+// secretName finds the name of a key that is likely to hold a secret and what
+// separates it from its value; a misspelt key must not show its value either.
+var secretName = regexp.MustCompile(`(?i)[\w-]*(pass|pwd|secret|token|credential|private_?key|api_?key)[\w-]*["']?\s*[=:]`)
+
+// problem describes a place of the source.
+func (s *source) problem(at span, key, text, suggestion string) Problem {
+	p := Problem{File: s.name, Key: key, Text: clean(text), Suggestion: clean(suggestion), order: s.order}
+	at.start = min(max(at.start, 0), len(s.text))
+	at.end = min(max(at.end, at.start), len(s.text))
+	p.Line = s.line(at.start)
+	start, end := s.bounds(p.Line)
+	if p.Line == 1 && bytes.HasPrefix(s.text, []byte(byteOrderMark)) {
+		start = min(end, start+len(byteOrderMark))
+	}
+	at.start = min(max(at.start, start), end)
+	at.end = min(max(at.end, at.start), end)
+	p.Column = utf8.RuneCount(s.text[start:at.start]) + 1
+
+	// What stands behind a secret's key is cut, not masked: even its length
+	// says something.
+	cut := end
+	for _, sec := range s.secret {
+		if sec.start < end && sec.end > start {
+			cut = min(cut, max(sec.start, start))
+		}
+	}
+	if m := secretName.FindIndex(s.text[start:end]); m != nil {
+		cut = min(cut, start+m[1])
+	}
+	s.show(&p, start, min(end, cut), at, cut < end)
+	return p
+}
+
+// show fills the source line: a window of it when it is long, escaped, with
+// the mark where the escaped text puts it.
+func (s *source) show(p *Problem, start, end int, at span, hidden bool) {
+	const before, window = 60, 120
+	from, to := start, end
+	if at.start-start > before {
+		from = at.start - before
+		for from > start && !utf8.RuneStart(s.text[from]) {
+			from--
+		}
+	}
+	if from > end {
+		from = end
+	}
+	if to-from > window {
+		to = from + window
+		for to > from && !utf8.RuneStart(s.text[to]) {
+			to--
+		}
+	}
+	var b strings.Builder
+	if from > start {
+		b.WriteString("…")
+	}
+	piece := func(a, z int) {
+		a, z = min(max(a, from), to), min(max(z, from), to)
+		b.WriteString(clean(strings.ReplaceAll(string(s.text[a:z]), "\t", " ")))
+	}
+	piece(from, at.start)
+	p.mark = utf8.RuneCountInString(b.String())
+	piece(at.start, at.end)
+	p.width = max(1, utf8.RuneCountInString(b.String())-p.mark)
+	piece(at.end, to)
+	switch {
+	case hidden:
+		b.WriteString(" (secret)")
+	case to < end:
+		b.WriteString("…")
+	}
+	p.Source = b.String()
+}
