@@ -1,0 +1,53 @@
+# The two commands to begin with: make demo, make test.
+#
+#   demo   builds garita and lets it show itself on loopback, offline, in under a minute
+#   test   everything CI runs; as root it installs the Debian packages it needs
+#   fuzz   thirty minutes over all fuzz targets (FUZZ_TOTAL=2h for more)
+#   soak   200 kill -9 rounds, 1,000 sessions of 25 MB, the fuzzing: about an hour
+#   bench  Garita against its peers on this machine
+#   lint   formatting, vet and the rules of the house alone
+
+GO         ?= go
+FUZZ_EACH  ?= 10s
+FUZZ_TOTAL ?= 30m
+KILL_SOAK  ?= 200
+
+.PHONY: all demo build test deps lint fuzz fuzz-short soak bench clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o garita ./cmd/gateway
+
+demo: build
+	./garita demo
+
+deps:
+	sh test/install-deps.sh
+
+lint:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) test -count=1 ./test/house
+
+fuzz-short:
+	$(GO) run ./test/fuzz -each $(FUZZ_EACH)
+
+# The tests come last, so that a run ends with go test's own lines.
+test: deps lint build fuzz-short
+	$(GO) test -race -count=1 -timeout 15m ./...
+
+fuzz:
+	$(GO) run ./test/fuzz -total $(FUZZ_TOTAL)
+
+soak: deps build
+	GARITA_BIN=$(CURDIR)/garita GARITA_KILL_ROUNDS=$(KILL_SOAK) $(GO) test -count=1 -timeout 90m -v -run 'TestKill' ./test/kill
+	GARITA_BIN=$(CURDIR)/garita GARITA_SOAK=1 $(GO) test -count=1 -timeout 90m -v -run 'TestSoak' ./test/kill
+	$(GO) run ./test/fuzz -total $(FUZZ_TOTAL)
+
+bench: build
+	$(GO) run ./bench
+
+clean:
+	rm -f garita
+	rm -rf bench/out

@@ -1,0 +1,202 @@
+// Package house holds the repository to its own rules: who may import whom,
+// no state that lives in packages, budgets for files and functions, a comment
+// on every package, and the words that we use. Its tests run over the whole
+// tree; the day one fails, either the change is wrong or the design changed,
+// and then the table here changes with docs/architecture.md.
+//
+// Every rule is a function over plain values, so that the tests also feed it
+// a made-up violation and see it found.
+package house
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// Package is what `go list -json` says of a package, as far as the rules care.
+type Package struct {
+	ImportPath  string
+	Doc         string
+	Dir         string
+	GoFiles     []string
+	TestGoFiles []string
+	Imports     []string
+	Deps        []string
+}
+
+// module is the module path; import paths below are relative to it.
+const module = "garita"
+
+// row says what one package may import of ours. A package ending in /* stands
+// for every folder below; "*" allows everything but test and bench.
+type row struct {
+	pkg   string
+	allow []string
+}
+
+// table is design section 2. The first row that fits a package counts.
+func table() []row {
+	domain := []string{"mail", "message", "maillog"}
+	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules"}
+	side := []string{"mail", "message", "maillog", "store"}
+	return []row{
+		{"cmd/gateway", []string{"*"}},
+		{"cmd/gateway/*", []string{"*"}},
+		{"message", nil},
+		{"store", nil},
+		{"store/*", []string{"store"}},
+		{"resolver", nil},
+		{"tls", nil},
+		{"mail", []string{"message"}},
+		{"archive", []string{"message"}},
+		{"maillog", []string{"mail", "message"}},
+		{"smtpproxy", domain},
+		{"smtpproxy/relay/fakehop", nil},
+		{"smtpproxy/relay", append([]string{"smtpproxy"}, domain...)},
+		{"policyd", domain},
+		{"milterd", domain},
+		{"filters/all", []string{"filters", "filters/*"}},
+		{"filters", []string{"mail", "message", "store", "resolver", "maillog"}},
+		{"filters/*", check},
+		{"rules", []string{"mail", "message", "archive"}},
+		{"dnsbl", []string{"resolver", "store"}},
+		{"hold", side},
+		{"journal", side},
+		{"alert", side},
+		{"admin", side},
+		{"config", nil},
+		{"test/*", []string{"*", "test/*"}},
+		{"bench", []string{"*", "bench/*"}},
+		{"bench/*", []string{"*", "bench/*"}},
+	}
+}
+
+// CheckImports gives a line for each import that the table forbids, for each
+// package that has no row, and for each leaf that reaches ours by a detour.
+func CheckImports(pkgs []Package) []string {
+	var bad []string
+	for _, p := range pkgs {
+		name, ours := cut(p.ImportPath)
+		if !ours {
+			continue
+		}
+		r, ok := rowOf(name)
+		if !ok {
+			bad = append(bad, fmt.Sprintf("%s has no row in the table of imports: say in design and table what it is", name))
+			continue
+		}
+		for _, imp := range p.Imports {
+			if dep, ours := cut(imp); ours && !allowed(r, dep) {
+				bad = append(bad, fmt.Sprintf("%s imports %s", name, dep))
+			}
+		}
+		for _, d := range p.Deps {
+			dep, ours := cut(d)
+			if ours && r.allow == nil {
+				bad = append(bad, fmt.Sprintf("%s is a leaf and depends on %s", name, dep))
+			}
+			if ours && wire(name) && policy(dep) {
+				bad = append(bad, fmt.Sprintf("%s reaches %s: the wire declares its ports and receives them", name, dep))
+			}
+		}
+	}
+	sort.Strings(bad)
+	return slices.Compact(bad)
+}
+
+func wire(name string) bool {
+	return slices.Contains([]string{"smtpproxy", "smtpproxy/relay", "policyd", "milterd"}, name)
+}
+
+func policy(name string) bool {
+	return name == "filters" || name == "rules" || name == "hold" || strings.HasPrefix(name, "filters/")
+}
+
+// cut takes the module off an import path and tells whether it was there.
+func cut(importPath string) (string, bool) {
+	if importPath == module {
+		return ".", true
+	}
+	return strings.CutPrefix(importPath, module+"/")
+}
+
+func rowOf(name string) (row, bool) {
+	for _, r := range table() {
+		if fits(r.pkg, name) {
+			return r, true
+		}
+	}
+	return row{}, false
+}
+
+// fits tells whether a package is the one of the pattern, or below it.
+func fits(pattern, name string) bool {
+	if base, ok := strings.CutSuffix(pattern, "/*"); ok {
+		return strings.HasPrefix(name, base+"/")
+	}
+	return pattern == name
+}
+
+func allowed(r row, dep string) bool {
+	for _, a := range r.allow {
+		if fits(a, dep) {
+			return true
+		}
+		if a == "*" && !strings.HasPrefix(dep, "test/") && !strings.HasPrefix(dep, "bench") {
+			return true
+		}
+	}
+	return false
+}
+
+// CheckNames gives a line for each folder that is named after nothing.
+func CheckNames(pkgs []Package) []string {
+	var bad []string
+	for _, p := range pkgs {
+		for part := range strings.SplitSeq(p.ImportPath, "/") {
+			if slices.Contains([]string{"internal", "pkg", "utils", "util", "common", "helpers", "misc"}, part) {
+				bad = append(bad, fmt.Sprintf("%s: %q names nothing", p.ImportPath, part))
+			}
+		}
+	}
+	return bad
+}
+
+// CheckDocs gives a line for each package without a comment.
+func CheckDocs(pkgs []Package) []string {
+	var bad []string
+	for _, p := range pkgs {
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			bad = append(bad, fmt.Sprintf("%s has no package comment", p.ImportPath))
+		}
+	}
+	return bad
+}
+
+// unspoken are words that the repository does not use, in parts, so that this
+// file does not hold them either.
+func unspoken() []string {
+	return []string{"clau" + "de", "anthro" + "pic", "sub" + "agent", "/wo" + "rk/", "white" + "list", "black" + "list"}
+}
+
+// CheckWords gives a line for each place of a text that has such a word.
+func CheckWords(file, text string) []string {
+	if path.Base(file) == "go.sum" {
+		return nil
+	}
+	var bad []string
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		low := strings.ToLower(line)
+		for _, w := range unspoken() {
+			if strings.Contains(low, w) {
+				bad = append(bad, fmt.Sprintf("%s:%d: %q", file, n, w))
+			}
+		}
+	}
+	return bad
+}
