@@ -1,0 +1,356 @@
+package smtpproxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"garita/mail"
+	"garita/message"
+)
+
+// transaction is one message on its way through this session: MAIL to the end
+// of data. It is one value and is dropped whole.
+type transaction struct {
+	mail.Transaction
+	hop      NextHop
+	delivery Delivery
+	limit    int64 // size limit that held at MAIL
+	tried    int   // RCPT commands
+	started  time.Time
+	body     *incoming
+}
+
+// incoming is the message while it arrives.
+type incoming struct {
+	bodyScanner
+	builder *message.Builder
+	grant   *message.Grant
+	cancel  context.CancelFunc
+	pace    pace
+	parked  bool
+	chunks  int // BDAT commands
+	failed  bool
+}
+
+// parkAfter is how long an upload may hold the next hop's connection.
+const parkAfter = 10 * time.Second
+
+// estimate is what a message is taken for whose size was not declared; its
+// grant grows as the octets come.
+const estimate = 64 << 10
+
+// data is DATA (RFC 5321 section 4.1.1.4).
+func (s *session) data(ctx context.Context, arg string) {
+	t := s.tx
+	switch {
+	case arg != "":
+		s.fail(mail.Permanent(501, "5.4", "Syntax: DATA"))
+		return
+	case t == nil:
+		s.fail(mail.Permanent(503, "5.1", "Error: need MAIL command"))
+		return
+	case t.body != nil:
+		s.fail(mail.Permanent(503, "5.1", "Error: BDAT has begun"))
+		return
+	}
+	// Whatever the answer is, the message must not be here yet: if we refuse,
+	// it would be read as commands (attacks S-51, S-52).
+	if !s.inStep() {
+		return
+	}
+	if len(t.ForwardPaths) == 0 {
+		s.fail(noRecipients(t))
+		return
+	}
+	if d := s.set.Policy.Data(ctx, &t.Transaction); d.Verdict == mail.Reject || d.Verdict == mail.Defer {
+		s.conclude(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{s.refusal(d)}})
+		return
+	}
+	if !s.admit(ctx, true) {
+		return
+	}
+	s.out.reply(mail.Reply{Code: 354, Text: "End data with <CR><LF>.<CR><LF>"})
+	if s.out.flush() != nil {
+		s.broken(ctx, s.out.err, "DATA")
+		return
+	}
+	if err := s.receive(); err != nil {
+		s.broken(ctx, err, "DATA")
+		return
+	}
+	s.complete(ctx)
+}
+
+func noRecipients(t *transaction) mail.Reply {
+	if t.tried > 0 {
+		return mail.Permanent(554, "5.1", "Error: no valid recipients")
+	}
+	return mail.Permanent(503, "5.1", "Error: need RCPT command")
+}
+
+// admit finds room for the message before the client sends it: over the
+// bounds it is told 452 now, never cut later (attacks S-160).
+func (s *session) admit(ctx context.Context, stuffed bool) bool {
+	t := s.tx
+	need := t.Params.Size
+	if need < estimate {
+		need = estimate
+	}
+	grant, ok := s.srv.budget.Admit(need, s.s.Role != mail.Inbound && s.s.Trusted)
+	if !ok {
+		s.srv.stats.noRoom.Add(1)
+		s.srv.log.Warn("smtpd", "messages_total is used up; mail is deferred", slog.String("id", t.ID))
+		s.conclude(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{
+			mail.Temporary(452, "3.1", "Insufficient system resources, try again later")}})
+		return false
+	}
+	now := time.Now()
+	in := &incoming{grant: grant, pace: pace{start: now, quiet: s.set.Limits.DataTimeout, rate: s.set.Limits.MinDataRate}}
+	// The builder may wait for room; not for ever.
+	var bctx context.Context
+	bctx, in.cancel = context.WithTimeout(ctx, s.set.Limits.DataTimeout)
+	in.builder = message.NewBuilder(bctx, message.Limits{
+		Max: t.limit, Memory: s.set.Limits.MessageMemory,
+		Dir: s.srv.spoolDir, FreeDisk: s.set.Limits.FreeDisk, Grant: grant})
+	in.bodyScanner = bodyScanner{to: in.builder, stuffed: stuffed, bol: true}
+	t.body = in
+	return true
+}
+
+// drop gives back what the message holds.
+func (in *incoming) drop() {
+	if in == nil {
+		return
+	}
+	in.cancel()
+	if in.builder != nil {
+		in.builder.Discard()
+		in.builder = nil
+	}
+	in.grant.Release()
+}
+
+// receive reads the message to its true end. An error means that the end was
+// not reached: nothing of it may be delivered.
+func (s *session) receive() error {
+	t := s.tx
+	s.in.enlarge()
+	for {
+		if s.in.buffered() > 0 {
+			n, eod := t.body.feed(s.in.buf[s.in.r:s.in.w])
+			s.in.r += n
+			if eod {
+				s.in.restore(s.set.Limits.CommandLength)
+				return nil
+			}
+			if err := s.drained(); err != nil {
+				return err
+			}
+		}
+		if err := s.fillData(); err != nil {
+			return err
+		}
+	}
+}
+
+// errDrained: a client that goes on sending long after its message was over
+// the limit.
+var errDrained = errors.New("message far over the limit")
+
+// drained bounds what is read of a message that is refused already.
+func (s *session) drained() error {
+	if b := s.tx.body; b.err != nil && b.n > 2*s.tx.limit+(16<<20) {
+		return errDrained
+	}
+	return nil
+}
+
+// fillData reads once within the pace of the message. A slow upload gives the
+// next hop's connection back meanwhile.
+func (s *session) fillData() error {
+	t := s.tx
+	for {
+		now := time.Now()
+		end := t.body.pace.deadline(now, t.body.n)
+		wake := end
+		if !t.body.parked {
+			if park := t.body.pace.start.Add(parkAfter); park.Before(end) {
+				wake = park
+			}
+		}
+		s.conn.SetReadDeadline(wake)
+		err := s.in.fill()
+		if err == nil || !isTimeout(err) {
+			return err
+		}
+		now = time.Now()
+		if !now.Before(end) {
+			return err
+		}
+		if !t.body.parked && !now.Before(wake) {
+			t.body.parked = true
+			if t.delivery != nil {
+				t.delivery.Park()
+			}
+		}
+	}
+}
+
+// broken ends a session whose message did not arrive whole: the next hop's
+// socket is closed without the dot, and nothing more is read (attacks S-24 to
+// S-26, I2, I6).
+func (s *session) broken(ctx context.Context, err error, after string) {
+	t := s.tx
+	n := t.body.n
+	switch {
+	case isTimeout(err):
+		s.out.reply(mail.Temporary(421, "4.2", "Error: timeout exceeded"))
+		s.srv.log.Timeout(&s.s, after, n)
+	case errors.Is(err, errDrained):
+		s.out.reply(mail.Permanent(552, "3.4", "Error: message too big"))
+		s.srv.log.Warn("smtpd", "message far over the limit; connection closed", s.clientAttr(), slog.String("id", t.ID))
+	default:
+		s.srv.log.Lost(&s.s, after, n)
+	}
+	s.endTransaction(ctx, mail.Outcome{Kind: mail.Aborted,
+		Detail: "lost connection after " + after + " (" + strconv.FormatInt(n, 10) + " bytes)"})
+	s.close()
+}
+
+// bdat is BDAT (RFC 3030 section 2). The octets of a chunk are consumed
+// whatever the answer, because they are not commands.
+func (s *session) bdat(ctx context.Context, arg string) {
+	size, last, ok := parseBDAT(arg)
+	if !ok || !s.offer.chunks {
+		// Without a size that we trust we cannot tell where the chunk ends.
+		code := mail.Permanent(501, "5.4", "Syntax: BDAT size [LAST]")
+		if !s.offer.chunks {
+			code = mail.Permanent(502, "5.1", "Error: BDAT is not offered")
+		}
+		s.out.reply(code)
+		s.close()
+		return
+	}
+	t := s.tx
+	bad := s.bdatRefused(ctx)
+	if bad == nil && t.body == nil && !s.admit(ctx, false) {
+		bad = &mail.Reply{} // answered
+	}
+	if bad != nil {
+		if err := s.skip(size); err != nil {
+			s.readFailed(ctx, err)
+			s.closing = true
+			return
+		}
+		if !bad.IsZero() {
+			s.fail(*bad)
+		}
+		return
+	}
+	if err := s.receiveChunk(size); err != nil {
+		s.broken(ctx, err, "BDAT")
+		return
+	}
+	if last {
+		t.body.finish()
+		s.in.restore(s.set.Limits.CommandLength)
+		s.complete(ctx)
+		return
+	}
+	t.body.chunks++
+	if size < 1024 {
+		// Very small chunks cost us more than their sender (attacks S-67).
+		s.chatter(mail.OK(250, "0.0", strconv.FormatInt(size, 10)+" bytes received"))
+		return
+	}
+	s.out.reply(mail.OK(250, "0.0", strconv.FormatInt(size, 10)+" bytes received"))
+}
+
+// bdatRefused tells why a chunk cannot be taken, if so.
+func (s *session) bdatRefused(ctx context.Context) *mail.Reply {
+	t := s.tx
+	var r mail.Reply
+	switch {
+	case t == nil:
+		r = mail.Permanent(503, "5.1", "Error: need MAIL command")
+	case len(t.ForwardPaths) == 0:
+		r = noRecipients(t)
+	case t.body == nil:
+		d := s.set.Policy.Data(ctx, &t.Transaction)
+		if d.Verdict != mail.Reject && d.Verdict != mail.Defer {
+			return nil
+		}
+		s.conclude(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{s.refusal(d)}})
+	default:
+		return nil
+	}
+	return &r
+}
+
+// maxChunk bounds a chunk: 2 GB, as large as any message may be configured.
+const maxChunk = 1 << 31
+
+func parseBDAT(arg string) (size int64, last, ok bool) {
+	num, tail, _ := strings.Cut(arg, " ")
+	if len(num) == 0 || len(num) > 10 {
+		return 0, false, false
+	}
+	for _, c := range num {
+		if c < '0' || c > '9' {
+			return 0, false, false
+		}
+	}
+	size, err := strconv.ParseInt(num, 10, 64)
+	if err != nil || size > maxChunk || (tail != "" && !strings.EqualFold(tail, "LAST")) {
+		return 0, false, false
+	}
+	return size, tail != "", true
+}
+
+// receiveChunk reads exactly size octets of the message (attacks M-01, S-66).
+func (s *session) receiveChunk(size int64) error {
+	s.in.enlarge()
+	for size > 0 {
+		if s.in.buffered() == 0 {
+			if err := s.fillData(); err != nil {
+				return err
+			}
+		}
+		part := s.in.buf[s.in.r:s.in.w]
+		if int64(len(part)) > size {
+			part = part[:size]
+		}
+		n, _ := s.tx.body.feed(part)
+		s.in.r += n
+		size -= int64(n)
+		if err := s.drained(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skip consumes a chunk that is not wanted.
+func (s *session) skip(size int64) error {
+	p := pace{start: time.Now(), quiet: s.set.Limits.DataTimeout, rate: s.set.Limits.MinDataRate}
+	var got int64
+	for got < size {
+		if got > s.ln.MaxMessageSize+(16<<20) {
+			return errDrained
+		}
+		if s.in.buffered() == 0 {
+			s.conn.SetReadDeadline(p.deadline(time.Now(), got))
+			if err := s.in.fill(); err != nil {
+				return err
+			}
+		}
+		n := min(int64(s.in.buffered()), size-got)
+		s.in.r += int(n)
+		got += n
+	}
+	return nil
+}

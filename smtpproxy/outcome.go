@@ -1,0 +1,162 @@
+package smtpproxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"garita/mail"
+	"garita/message"
+)
+
+// complete is the end of data: the message has arrived whole. What follows
+// has the time that the role's ReplyTimeout gives (design section 4.11).
+func (s *session) complete(ctx context.Context) {
+	t := s.tx
+	ctx, cancel := context.WithTimeout(ctx, s.ln.ReplyTimeout)
+	defer cancel()
+	o := s.judge(ctx)
+	o.Steps.Receive = time.Since(t.started) - o.Steps.Check - o.Steps.Relay
+	s.conclude(ctx, o)
+}
+
+// judge decides what becomes of the message and does it.
+func (s *session) judge(ctx context.Context) mail.Outcome {
+	t := s.tx
+	if bad := s.arrived(); bad != nil {
+		return refused(*bad)
+	}
+	msg, err := t.body.builder.Finish()
+	t.body.builder = nil
+	if err != nil {
+		s.srv.log.Warn("smtpd", "message could not be kept", slog.String("id", t.ID), slog.String("error", err.Error()))
+		return refused(mail.Temporary(452, "3.1", "Insufficient system storage"))
+	}
+	t.Message = msg
+	if bad := s.looped(msg); bad != nil {
+		return refused(*bad)
+	}
+	begun := time.Now()
+	d := s.set.Policy.Message(ctx, &t.Transaction)
+	took := time.Since(begun)
+	o := s.act(ctx, d)
+	o.Steps.Check = took
+	return o
+}
+
+// arrived tells why a message that came to its end is refused all the same.
+func (s *session) arrived() *mail.Reply {
+	b := s.tx.body
+	var r mail.Reply
+	switch {
+	case errors.Is(b.err, message.ErrTooBig):
+		r = mail.Permanent(552, "3.4", "Error: message too big")
+	case b.err != nil:
+		s.srv.log.Warn("smtpd", "message could not be kept", slog.String("id", s.tx.ID), slog.String("error", b.err.Error()))
+		r = mail.Temporary(452, "3.1", "Insufficient system storage")
+	default:
+		what := b.offence(s.ln.body)
+		if what == "" {
+			return nil
+		}
+		s.srv.log.Warn("smtpd", "message refused: "+what, slog.String("id", s.tx.ID), s.clientAttr(),
+			slog.Int("bare_lf", b.lf), slog.Int("bare_cr", b.cr), slog.Int("nul", b.nul))
+		r = mail.Permanent(550, "5.2", "Error: "+what+" in the message")
+	}
+	return &r
+}
+
+// act carries the decision out.
+func (s *session) act(ctx context.Context, d mail.Decision) mail.Outcome {
+	t := s.tx
+	verdict := d.Verdict
+	if verdict == mail.Reject && s.ln.RejectAs == "hold" {
+		verdict = mail.Quarantine
+	}
+	switch verdict {
+	case mail.Reject, mail.Defer:
+		return refused(decisionReply(d))
+	case mail.Discard:
+		return mail.Outcome{Kind: mail.Discarded, Replies: []mail.Reply{mail.OK(250, "0.0", "Ok: discarded as "+t.ID)}}
+	}
+	body, err := t.Message.Render(s.edits(d.Edits))
+	if err != nil {
+		s.srv.log.Warn("smtpd", "message could not be rendered", slog.String("id", t.ID), slog.String("error", err.Error()))
+		return refused(replyInternal)
+	}
+	if verdict == mail.Quarantine {
+		return s.hold(ctx, d, body)
+	}
+	begun := time.Now()
+	o := t.delivery.Data(ctx, body)
+	t.delivery = nil
+	o.Steps.Relay = time.Since(begun)
+	if o.Kind == mail.Relayed && (len(o.Replies) != 1 || !o.Replies[0].Positive()) || len(o.Replies) == 0 {
+		// The promise above all: no 250 without the next hop's own.
+		o.Kind, o.Replies = mail.Ambiguous, []mail.Reply{replyInternal}
+	}
+	return o
+}
+
+// hold puts the message into the holding place. Without one it stays with the
+// sender: a quarantine verdict without a Keeper is 451.
+func (s *session) hold(ctx context.Context, d mail.Decision, body io.WriterTo) mail.Outcome {
+	if s.set.Keeper == nil {
+		o := refused(mail.Temporary(451, "7.1", "Held back by local policy"))
+		o.Detail = "verdict " + d.Verdict.String() + " and no holding place"
+		return o
+	}
+	id, err := s.set.Keeper.Hold(ctx, &s.tx.Transaction, d, body.(Body))
+	if err != nil {
+		s.srv.log.Warn("smtpd", "message could not be held", slog.String("id", s.tx.ID), slog.String("error", err.Error()))
+		return refused(replyInternal)
+	}
+	return mail.Outcome{Kind: mail.Held, QueueID: id, Replies: []mail.Reply{mail.OK(250, "0.0", "Ok: held as "+s.tx.ID)}}
+}
+
+func refused(r mail.Reply) mail.Outcome {
+	return mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{r}}
+}
+
+// conclude ends the transaction with an outcome and answers the client.
+func (s *session) conclude(ctx context.Context, o mail.Outcome) {
+	s.messages++
+	s.junk = 0
+	r := o.Replies[0]
+	s.endTransaction(ctx, o)
+	if o.Kind == mail.Refused && !s.s.Trusted {
+		s.fail(r)
+		return
+	}
+	s.out.reply(r)
+}
+
+// dropTransaction ends a transaction that the client gave up.
+func (s *session) dropTransaction(ctx context.Context, by string) {
+	s.endTransaction(ctx, mail.Outcome{Kind: mail.Aborted, Detail: by})
+}
+
+// endTransaction is the one way out of a transaction: every resource is given
+// back, the checks and the log are told, and the value is dropped whole.
+func (s *session) endTransaction(ctx context.Context, o mail.Outcome) {
+	t := s.tx
+	if t == nil {
+		return
+	}
+	s.tx = nil
+	if t.delivery != nil {
+		t.delivery.Abort()
+	}
+	s.srv.stats.count(o.Kind)
+	// The checks hear of it even when the time of the message has run out.
+	s.set.Policy.Finish(context.WithoutCancel(ctx), &t.Transaction, o)
+	if len(t.ForwardPaths) > 0 {
+		s.srv.log.Transaction(&t.Transaction, o)
+	}
+	t.body.drop()
+	if t.Message != nil {
+		t.Message.Release()
+	}
+}

@@ -1,0 +1,71 @@
+package smtpproxy
+
+import (
+	"net/netip"
+
+	"garita/mail"
+)
+
+// roleRouter is relay permission and routing of one listener: inbound for the
+// relay domains, outbound for trusted networks, content filter for its peers.
+// No mode, list or override is asked (design section 4.3).
+type roleRouter struct {
+	role    mail.Role
+	domains map[string]bool // by DomainKey
+	hop     NextHop
+	hops    []NextHop
+}
+
+// NewRouter makes the router of a listener whose mail all goes to hop.
+func NewRouter(c ListenerConfig, hop NextHop) Router {
+	r := &roleRouter{role: roleOf(c.Role), domains: make(map[string]bool, len(c.RelayDomains)), hop: hop, hops: []NextHop{hop}}
+	for _, d := range c.RelayDomains {
+		r.domains[mail.DomainKey(d)] = true
+	}
+	return r
+}
+
+func (r *roleRouter) NextHops() []NextHop { return r.hops }
+
+// Route tells where a recipient goes, or why nowhere.
+func (r *roleRouter) Route(tx *mail.Transaction, to mail.Recipient) (NextHop, *mail.Reply) {
+	denied := replyRelay
+	switch r.role {
+	case mail.Inbound:
+		if to.Domain == "" || !r.domains[to.DomainKey()] {
+			return nil, &denied
+		}
+	case mail.Outbound, mail.ContentFilter:
+		if !tx.Trusted {
+			return nil, &denied
+		}
+	default:
+		return nil, &denied
+	}
+	return r.hop, nil
+}
+
+// roleOf reads a role; 0 for none.
+func roleOf(s string) mail.Role {
+	for _, r := range []mail.Role{mail.Inbound, mail.Outbound, mail.ContentFilter} {
+		if r.String() == s {
+			return r
+		}
+	}
+	return 0
+}
+
+// contains tells whether a is in one of the networks. An IPv4-mapped IPv6
+// address is the IPv4 address that it stands for (attacks S-194).
+func contains(nets []netip.Prefix, a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	for _, n := range nets {
+		if n.Addr().Is4In6() {
+			n = netip.PrefixFrom(n.Addr().Unmap(), max(n.Bits()-96, 0))
+		}
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

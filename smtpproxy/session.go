@@ -1,0 +1,333 @@
+package smtpproxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"garita/mail"
+	"garita/maillog"
+)
+
+// What a session is doing, for Shutdown: only one that waits for a command
+// may be woken, a message on its way is never cut.
+const (
+	busy int32 = iota
+	waiting
+)
+
+// errSynchronisation: a client sent on where it had to wait for our answer.
+var errSynchronisation = errors.New("improper command pipelining")
+
+// session is one connection. Its goroutine alone touches it, but for state.
+type session struct {
+	srv   *Server
+	set   *Settings // those it began with: a reload never changes them under it
+	ln    *Listener
+	raw   net.Conn // the socket; never changes, so others may use it
+	conn  net.Conn // raw, or TLS over it
+	in    reader
+	out   replyWriter
+	s     mail.Session
+	state atomic.Int32
+
+	greeted bool // HELO or EHLO was accepted
+	esmtp   bool
+	offer   offer // what EHLO announced
+	tx      *transaction
+	forward *mail.Forwarded // XFORWARD, for the next transaction
+
+	errors, junk int
+	messages     int
+	counts       maillog.Counts
+	closing      bool
+}
+
+// run serves the connection to its end. A panic ends this session alone.
+func (s *session) run(ctx context.Context) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.srv.stats.panics.Add(1)
+			s.srv.log.Warn("smtpd", "panic in a session; the client was told to try again",
+				slog.String("panic", fmt.Sprintf("%T", p)), slog.String("session", s.s.ID),
+				slog.String("stack", string(debug.Stack())))
+			s.endTransaction(ctx, mail.Outcome{Kind: mail.Aborted, Detail: "panic"})
+			s.out.reply(replyInternal)
+			s.out.flush()
+		}
+		s.in.release()
+		s.conn.Close()
+		s.set.Policy.Closed(&s.s)
+		s.srv.log.Disconnect(&s.s, s.counts)
+	}()
+	s.srv.log.Connect(&s.s)
+	if !s.greet(ctx) {
+		s.out.flush()
+		return
+	}
+	for !s.closing {
+		line, err := s.readCommand()
+		if err != nil {
+			s.readFailed(ctx, err)
+			break
+		}
+		s.dispatch(ctx, line)
+	}
+	s.endTransaction(ctx, mail.Outcome{Kind: mail.Aborted, Detail: "session ended"})
+	s.out.flush()
+}
+
+// greet sends the first line, or what stands in for it.
+func (s *session) greet(ctx context.Context) bool {
+	if s.s.Role == mail.ContentFilter && !s.s.Trusted {
+		s.out.reply(replyNotYou)
+		s.srv.log.Reject(&s.s, nil, "CONNECT", "", replyNotYou)
+		return false
+	}
+	if d := s.set.Policy.Connect(ctx, &s.s); d.Verdict == mail.Reject || d.Verdict == mail.Defer {
+		r := decisionReply(d)
+		if d.Verdict == mail.Defer {
+			r.Code, r.Enhanced = 421, "4.7.0"
+		}
+		s.srv.log.Reject(&s.s, nil, "CONNECT", "", r)
+		s.out.bare = false
+		s.out.reply(r)
+		return false
+	}
+	s.out.bare = true
+	s.out.reply(mail.OK(220, "", s.set.Hostname+" ESMTP Garita"))
+	s.out.bare = false
+	return true
+}
+
+// readCommand waits for the next command line. What was answered so far goes
+// out before it blocks.
+func (s *session) readCommand() ([]byte, error) {
+	if bytes.IndexByte(s.in.buf[s.in.r:s.in.w], '\n') < 0 {
+		if err := s.out.flush(); err != nil {
+			return nil, err
+		}
+	}
+	s.conn.SetReadDeadline(time.Now().Add(s.set.Limits.CommandTimeout))
+	s.state.Store(waiting)
+	defer s.state.Store(busy)
+	// After the deadline was set: Shutdown sets its flag first and the
+	// deadline after, so one of us always sees the other.
+	if s.srv.draining.Load() {
+		return nil, errDraining
+	}
+	line, err := s.in.readLine(s.set.Limits.CommandLength)
+	if err != nil && isTimeout(err) && s.srv.draining.Load() {
+		return nil, errDraining
+	}
+	return line, err
+}
+
+// readFailed says why the session ends, where there is somebody to say it to.
+func (s *session) readFailed(ctx context.Context, err error) {
+	after := "CONNECT"
+	switch {
+	case s.tx != nil && len(s.tx.ForwardPaths) > 0:
+		after = "RCPT"
+	case s.tx != nil:
+		after = "MAIL"
+	case s.messages > 0:
+		after = "END-OF-MESSAGE"
+	case s.greeted:
+		after = "EHLO"
+	}
+	switch {
+	case errors.Is(err, errDraining):
+		s.out.reply(replyShutdown)
+	case errors.Is(err, errLineTooLong):
+		s.out.reply(mail.Permanent(500, "5.2", "Line too long"))
+		s.srv.log.Warn("smtpd", "command line too long; connection closed", s.clientAttr())
+	case errors.Is(err, errBareLF):
+		s.out.reply(mail.Permanent(500, "5.2", "Line ended by a bare line feed; CR LF is required"))
+		s.srv.log.Warn("smtpd", "command line ended by a bare line feed; connection closed", s.clientAttr())
+	case isTimeout(err):
+		s.out.reply(mail.Temporary(421, "4.2", "Error: timeout exceeded"))
+		s.srv.log.Timeout(&s.s, after, 0)
+	default:
+		s.srv.log.Lost(&s.s, after, 0)
+	}
+	s.in.kill()
+}
+
+// dispatch executes one command line.
+func (s *session) dispatch(ctx context.Context, line []byte) {
+	for _, c := range line {
+		if c == 0 || c == '\r' || (c < ' ' && c != '\t') || c == 0x7f {
+			s.fail(mail.Permanent(500, "5.2", "Syntax error: control character in the command"))
+			return
+		}
+	}
+	verb, arg, _ := bytes.Cut(line, []byte{' '})
+	if c, ok := commands[upper(verb)]; ok {
+		n := c.count(&s.counts)
+		n.Total++
+		c.run(s, ctx, string(arg))
+		if s.out.last < 400 {
+			n.OK++
+		}
+		return
+	}
+	s.counts.Unknown.Total++
+	if foreign(line) {
+		// A browser or another protocol that was led here (attacks S-62):
+		// nothing that follows may run.
+		s.srv.log.Warn("smtpd", "not SMTP; connection closed", s.clientAttr())
+		s.out.reply(mail.Permanent(521, "5.0", "This is an SMTP server"))
+		s.close()
+		return
+	}
+	s.fail(mail.Permanent(500, "5.2", "Error: command not recognized"))
+}
+
+// commands are the verbs that we know. Those that we refuse by name get the
+// answer that tells a person why.
+var commands = map[string]command{
+	"HELO":     {(*session).helo, func(c *maillog.Counts) *maillog.Count { return &c.Helo }},
+	"EHLO":     {(*session).ehlo, func(c *maillog.Counts) *maillog.Count { return &c.Ehlo }},
+	"MAIL":     {(*session).mail, func(c *maillog.Counts) *maillog.Count { return &c.Mail }},
+	"RCPT":     {(*session).rcpt, func(c *maillog.Counts) *maillog.Count { return &c.Rcpt }},
+	"DATA":     {(*session).data, func(c *maillog.Counts) *maillog.Count { return &c.Data }},
+	"BDAT":     {(*session).bdat, func(c *maillog.Counts) *maillog.Count { return &c.Bdat }},
+	"RSET":     {(*session).rset, func(c *maillog.Counts) *maillog.Count { return &c.Rset }},
+	"NOOP":     {(*session).noop, func(c *maillog.Counts) *maillog.Count { return &c.Noop }},
+	"VRFY":     {(*session).vrfy, func(c *maillog.Counts) *maillog.Count { return &c.Vrfy }},
+	"HELP":     {(*session).help, func(c *maillog.Counts) *maillog.Count { return &c.Help }},
+	"QUIT":     {(*session).quit, func(c *maillog.Counts) *maillog.Count { return &c.Quit }},
+	"STARTTLS": {(*session).starttls, func(c *maillog.Counts) *maillog.Count { return &c.StartTLS }},
+	"XFORWARD": {(*session).xforward, func(c *maillog.Counts) *maillog.Count { return &c.XForward }},
+	"EXPN":     {notImplemented, unknownCount},
+	"ETRN":     {notImplemented, unknownCount},
+	"TURN":     {notImplemented, unknownCount},
+	"AUTH":     {notImplemented, func(c *maillog.Counts) *maillog.Count { return &c.Auth }},
+	"XCLIENT":  {notImplemented, unknownCount},
+}
+
+// command is one verb: what it does, and where the log counts it.
+type command struct {
+	run   func(s *session, ctx context.Context, arg string)
+	count func(*maillog.Counts) *maillog.Count
+}
+
+func unknownCount(c *maillog.Counts) *maillog.Count { return &c.Unknown }
+
+// upper gives a verb in upper case; one longer than any we know gives "".
+func upper(verb []byte) string {
+	if len(verb) > 8 {
+		return ""
+	}
+	var b [8]byte
+	for i, c := range verb {
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		b[i] = c
+	}
+	return string(b[:len(verb)])
+}
+
+func notImplemented(s *session, _ context.Context, _ string) {
+	s.fail(mail.Permanent(502, "5.1", "Error: command not implemented"))
+}
+
+// foreign tells a line of another protocol: an HTTP request, a header field,
+// a TLS record, anything that does not begin with a letter.
+func foreign(line []byte) bool {
+	if len(line) == 0 {
+		return false
+	}
+	if c := line[0] | 0x20; c < 'a' || c > 'z' {
+		return true
+	}
+	word, _, _ := bytes.Cut(line, []byte{' '})
+	switch string(bytes.ToUpper(word)) {
+	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PRI", "REGISTER", "INVITE", "DESCRIBE":
+		return true
+	}
+	return len(word) > 1 && word[len(word)-1] == ':'
+}
+
+// fail answers an error of the client's and counts it. Trusted relays are not
+// counted: there one connection serves many users (design section 4.10).
+func (s *session) fail(r mail.Reply) {
+	s.errors++
+	if s.s.Trusted {
+		s.out.reply(r)
+		return
+	}
+	if s.errors >= s.set.Limits.HardErrors {
+		s.out.reply(mail.Temporary(421, "7.0", "Error: too many errors"))
+		s.srv.log.Warn("smtpd", "too many errors; connection closed", s.clientAttr())
+		s.close()
+		return
+	}
+	if s.errors > s.set.Limits.SoftErrors {
+		s.out.flush()
+		s.srv.sleep(time.Second)
+	}
+	s.out.reply(r)
+}
+
+// chatter counts commands that do nothing; beyond the budget they are errors.
+func (s *session) chatter(r mail.Reply) {
+	s.junk++
+	if s.junk > s.set.Limits.JunkCommands {
+		s.fail(r)
+		return
+	}
+	s.out.reply(r)
+}
+
+// close ends the session after the replies were sent; what the client has
+// pipelined behind is never executed (attacks M-13, S-58, S-59).
+func (s *session) close() {
+	s.closing = true
+	s.in.kill()
+}
+
+// inStep tells that the client waited where it must. Bytes that came too
+// early behind EHLO or DATA would be taken for something that they are not
+// (RFC 2920 section 3.1; attacks S-51).
+func (s *session) inStep() bool {
+	if s.in.buffered() == 0 {
+		return true
+	}
+	s.out.reply(mail.Permanent(554, "5.0", "Error: SMTP protocol synchronization"))
+	s.srv.log.Warn("smtpd", errSynchronisation.Error()+"; connection closed", s.clientAttr())
+	s.close()
+	return false
+}
+
+func (s *session) clientAttr() slog.Attr {
+	return slog.String("client", s.s.HostOrUnknown()+"["+s.s.Client.Addr().String()+"]")
+}
+
+// Replies that are said in more than one place.
+var (
+	replyInternal = mail.Temporary(451, "3.0", "Error: internal fault, try again later")
+	replyNotYou   = mail.Permanent(554, "7.1", "Error: access denied")
+	replyShutdown = mail.Temporary(421, "3.2", "Service shutting down, try again")
+	replyRelay    = mail.Permanent(554, "7.1", "Relay access denied")
+)
+
+// decisionReply is the reply of a refusing decision, with a general text
+// where the checks gave none.
+func decisionReply(d mail.Decision) mail.Reply {
+	switch r := d.Reply; {
+	case d.Verdict == mail.Reject && r.Permanent(), d.Verdict == mail.Defer && r.Temporary():
+		return r
+	case d.Verdict == mail.Reject:
+		return mail.Permanent(554, "7.1", "Refused by local policy")
+	}
+	return mail.Temporary(451, "7.1", "Refused by local policy for now, try again later")
+}

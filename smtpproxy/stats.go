@@ -1,0 +1,46 @@
+package smtpproxy
+
+import (
+	"sync/atomic"
+
+	"garita/mail"
+)
+
+// counters count since the start of the process.
+type counters struct {
+	connections, turnedAway, refusals, noRoom, tlsFailed, panics atomic.Int64
+	outcomes                                                     [mail.Ambiguous + 1]atomic.Int64
+}
+
+func (c *counters) count(k mail.OutcomeKind) {
+	if int(k) < len(c.outcomes) {
+		c.outcomes[k].Add(1)
+	}
+}
+
+// Stats is a picture of the counters, for status and metrics.
+type Stats struct {
+	Sessions    int              `json:"sessions"`
+	Connections int64            `json:"connections"`
+	TurnedAway  int64            `json:"turned_away"` // over a connection limit
+	Refusals    int64            `json:"refusals"`    // of senders and recipients
+	NoRoom      int64            `json:"no_room"`     // 452 before DATA
+	TLSFailed   int64            `json:"tls_failed"`
+	Panics      int64            `json:"panics"`
+	Outcomes    map[string]int64 `json:"outcomes"` // of transactions
+}
+
+// Stats gives the present figures.
+func (s *Server) Stats() Stats {
+	s.slots.mu.Lock()
+	n := s.slots.total
+	s.slots.mu.Unlock()
+	c := &s.stats
+	st := Stats{Sessions: n, Connections: c.connections.Load(), TurnedAway: c.turnedAway.Load(),
+		Refusals: c.refusals.Load(), NoRoom: c.noRoom.Load(), TLSFailed: c.tlsFailed.Load(),
+		Panics: c.panics.Load(), Outcomes: map[string]int64{}}
+	for k := range c.outcomes {
+		st.Outcomes[mail.OutcomeKind(k).String()] = c.outcomes[k].Load()
+	}
+	return st
+}

@@ -1,0 +1,172 @@
+package smtpproxy
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"garita/mail"
+	"garita/message"
+)
+
+// ownLoops is how often a message may have passed this very host. Outbound
+// and back in by an alias, or twice as a content filter, is honest; more is a
+// loop that the hop count would end only much later (attacks S-171).
+const ownLoops = 8
+
+// looped is the mandatory look at the header, first of all the loop guard (RFC 5321 section 6.3). The Received fields are
+// counted whatever their case and folding; a forged one can only make the
+// sender's own message be refused.
+func (s *session) looped(m *message.Message) *mail.Reply {
+	h := m.Header()
+	if h.TooLarge() {
+		// Its end is unknown: no check could look at all of it (S-154).
+		r := mail.Permanent(554, "6.0", "Error: message header too large")
+		return &r
+	}
+	hops := h.CountFold("Received")
+	own := 0
+	if hops > ownLoops {
+		for _, f := range h.All("Received") {
+			if receivedBy(f.Value(), s.set.Hostname) {
+				own++
+			}
+		}
+	}
+	if hops <= s.set.Limits.MaxHops && own <= ownLoops {
+		return nil
+	}
+	r := mail.Permanent(554, "4.6", "Error: too many hops")
+	return &r
+}
+
+// receivedBy tells whether a Received value was written by that host.
+func receivedBy(value, host string) bool {
+	words := strings.Fields(value)
+	for i, w := range words[:max(len(words)-1, 0)] {
+		if strings.EqualFold(w, "by") {
+			return strings.EqualFold(words[i+1], host)
+		}
+	}
+	return false
+}
+
+// edits are those of the decision behind our own: the Received field in
+// front, and the forged fields of our namespace taken out.
+func (s *session) edits(more []message.Edit) []message.Edit {
+	t := s.tx
+	out := make([]message.Edit, 0, 1+len(more))
+	out = append(out, message.Edit{Insert: s.received(nil)})
+	for _, f := range t.Message.Header().Fields() {
+		if ours(f, s.set.Hostname) {
+			out = append(out, message.Edit{At: f.Start, Delete: f.End - f.Start})
+		}
+	}
+	out = append(out, more...)
+	slices.SortStableFunc(out, func(a, b message.Edit) int { return cmp.Compare(a.At, b.At) })
+	return out
+}
+
+// ours tells a field that only we may write: X-Garita-*, and
+// Authentication-Results in our name (RFC 8601 section 5).
+func ours(f message.Field, hostname string) bool {
+	name := f.Name
+	if len(name) > 9 && strings.EqualFold(name[:9], "X-Garita-") {
+		return true
+	}
+	return strings.EqualFold(name, "Authentication-Results") && strings.EqualFold(authservID(f.Value()), hostname)
+}
+
+// authservID reads the identifier in front of a field of results, past white
+// space, comments and quotes, which forgers use to slip by (attacks S-183).
+func authservID(v string) string {
+	depth := 0
+	var b strings.Builder
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case c == '\\' && depth > 0:
+			i++
+		case c == '(':
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth > 0 || c == '"':
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			if b.Len() > 0 {
+				return b.String()
+			}
+		case c == ';':
+			return b.String()
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// received appends our trace field (RFC 5321 section 4.4). What the client
+// said of itself stands where it cannot be taken for anything else.
+func (s *session) received(dst []byte) []byte {
+	t := s.tx
+	dst = append(dst, "Received: from "...)
+	dst = appendHost(dst, s.s.Helo)
+	dst = append(dst, " ("...)
+	dst = appendHost(dst, s.s.HostOrUnknown())
+	dst = append(dst, " ["...)
+	dst = appendLiteral(dst, s.s.Client.Addr())
+	dst = append(dst, "])"...)
+	if s.s.TLS != nil {
+		dst = append(dst, "\r\n\t(using "...)
+		dst = append(dst, tlsName(s.s.TLS)...)
+		dst = append(dst, ')')
+	}
+	dst = append(dst, "\r\n\tby "...)
+	dst = append(dst, s.set.Hostname...)
+	dst = append(dst, " (Garita) with "...)
+	if t.Params.SMTPUTF8 {
+		dst = append(dst, "UTF8"...) // RFC 6531 section 4.3: UTF8SMTP(S)
+		dst = append(dst, strings.TrimPrefix(s.s.Proto, "E")...)
+	} else {
+		dst = append(dst, s.s.Proto...)
+	}
+	dst = append(dst, " id "...)
+	dst = append(dst, t.ID...)
+	if len(t.ForwardPaths) == 1 { // more would show a Bcc to the others
+		dst = append(dst, "\r\n\tfor <"...)
+		dst = append(dst, t.ForwardPaths[0].String()...)
+		dst = append(dst, '>')
+	}
+	dst = append(dst, ";\r\n\t"...)
+	dst = time.Now().AppendFormat(dst, "Mon, 2 Jan 2006 15:04:05 -0700")
+	return append(dst, '\r', '\n')
+}
+
+// appendHost adds a name that is hostile text: what is no host name or
+// address literal is replaced, and it is cut at 100 octets.
+func appendHost(dst []byte, name string) []byte {
+	if len(name) > 100 {
+		name = name[:100]
+	}
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z',
+			c == '.', c == '-', c == '_', c == ':', c == '[', c == ']':
+		default:
+			c = '?'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// appendLiteral adds an address as RFC 5321 section 4.1.3 writes it.
+func appendLiteral(dst []byte, a netip.Addr) []byte {
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		dst = append(dst, "IPv6:"...)
+	}
+	return a.AppendTo(dst)
+}
