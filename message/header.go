@@ -13,6 +13,10 @@ const (
 	MaxHeaderFields = 1000     // fields
 	MaxFieldName    = 998      // octets of one name: the longest line of RFC 5322 2.1.1
 	maxNames        = 64 << 10 // octets of all names together
+
+	// maxLead is how much of a line decides what it is: the longest name and
+	// some white space before the colon.
+	maxLead = MaxFieldName + 8
 )
 
 // Header is the header of the message itself, found by offsets over the stored
@@ -251,16 +255,16 @@ func (s *scanner) piece(p []byte) {
 // begin judges the current line by its beginning, as soon as there is enough
 // of it. whole means that text reaches the end of the line.
 func (s *scanner) begin(text []byte, whole bool) {
-	if whole && len(s.lead) == 0 {
+	if whole && len(s.lead) == 0 && len(text) < maxLead {
 		s.judge(text, true)
 		return
 	}
-	room := MaxFieldName + 8 - len(s.lead)
+	room := maxLead - len(s.lead)
 	if len(text) >= room {
 		text, whole = text[:room], false
 	}
 	s.lead = append(s.lead, text...)
-	if whole || len(s.lead) >= MaxFieldName+8 {
+	if whole || len(s.lead) == maxLead {
 		s.judge(s.lead, whole)
 	}
 }
