@@ -1,0 +1,304 @@
+// Package relay is Garita towards the next hop: pooled SMTP connections to one
+// configured server (RFC 5321 as a client, 2920 PIPELINING, 1870 SIZE, 6152
+// 8BITMIME, 6531 SMTPUTF8, 3461 DSN, 3207 STARTTLS, Postfix's XFORWARD).
+//
+// It answers for three things. Nothing of a client reaches a command except as
+// a value that was parsed and is written anew. A message is handed over only
+// when the next hop's complete 2xx to the final dot was read; every break
+// before it closes the socket without the dot, never with QUIT, and a lost
+// answer after it is an ambiguous outcome and 451. And a fault of the next hop
+// or of ours is never a 5xx.
+//
+// What passes through to the client: 4xx and 5xx to MAIL, RCPT and the end of
+// data. 421 becomes 451. 5xx at the greeting, EHLO, STARTTLS and XFORWARD is
+// 451, as are 503, 530, 534, 535 and 538 anywhere, which speak about our
+// session; a 5xx to DATA passes only when it is 55x, which speaks about the
+// message.
+//
+// It makes no MX look-up, queues nothing, and retries nothing but a pooled
+// connection that turned out to be dead before a recipient was accepted on it.
+//
+// Limits: connections by Config.MaxConnections; replies by the constants of
+// reply.go; the waiting queue by the number of sessions; the cache of unknown
+// recipients by maxUnknown.
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"garita/mail"
+	"garita/smtpproxy"
+)
+
+// Logger is where alerts about the next hop go.
+type Logger interface {
+	Warn(component, text string, attrs ...slog.Attr)
+}
+
+// Options are what New needs.
+type Options struct {
+	Name     string // configured name
+	Config   Config
+	Hostname string // our name in EHLO
+	Log      Logger // nil: nowhere
+	// Own is told of every socket that is dialled; nil: nobody is.
+	Own *OwnSockets
+	// ListenAddrs gives our own listening addresses; a next hop that
+	// resolves to one of them is refused. It is called at each connect.
+	ListenAddrs func() []netip.AddrPort
+	// Dial opens one TCP connection to "address:port"; nil: net.Dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Lookup resolves the host name; nil: net.DefaultResolver.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// RootCAs are the authorities of verify; nil: ca_file, or the system's.
+	RootCAs *x509.CertPool
+}
+
+// NextHop is one configured next hop. It is safe for concurrent use.
+type NextHop struct {
+	name, host, hostname string
+	port                 uint16
+	literal              netip.Addr // host when it is an address
+	cfg                  Config
+	log                  Logger
+	own                  *OwnSockets
+	listenAddrs          func() []netip.AddrPort
+	dialTCP              func(ctx context.Context, network, addr string) (net.Conn, error)
+	lookup               func(ctx context.Context, host string) ([]netip.Addr, error)
+	tls                  *tls.Config
+	roots                *x509.CertPool
+
+	pool    pool
+	caps    atomic.Pointer[smtpproxy.Capabilities]
+	unknown unknownRecipients
+
+	connects, connectErrors, relayed, refused, ambiguous atomic.Uint64
+
+	warnMu sync.Mutex
+	warned map[string]warning
+}
+
+var _ smtpproxy.NextHop = (*NextHop)(nil)
+
+// New makes a next hop; it opens nothing. The errors of the configuration
+// come joined.
+func New(o Options) (*NextHop, error) {
+	if errs := o.Config.Validate(); len(errs) > 0 {
+		return nil, fmt.Errorf("next_hop.%s: %w", o.Name, errors.Join(errs...))
+	}
+	host, port, err := splitURL(o.Config.URL)
+	if err != nil {
+		return nil, fmt.Errorf("next_hop.%s: %w", o.Name, err)
+	}
+	h := &NextHop{
+		name: o.Name, host: host, port: port, hostname: o.Hostname, cfg: o.Config,
+		log: o.Log, own: o.Own, listenAddrs: o.ListenAddrs, dialTCP: o.Dial, lookup: o.Lookup,
+		warned: make(map[string]warning),
+	}
+	if !soundHost(h.hostname) && !isAddressLiteral(h.hostname) {
+		return nil, fmt.Errorf("next_hop.%s: %q is no host name for EHLO; set hostname to the full name of this machine", o.Name, o.Hostname)
+	}
+	if h.dialTCP == nil {
+		h.dialTCP = (&net.Dialer{}).DialContext
+	}
+	if h.lookup == nil {
+		h.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		h.literal = a
+		if err := h.refuseOwn([]netip.Addr{a}); err != nil {
+			return nil, fmt.Errorf("next_hop.%s: %w", o.Name, err)
+		}
+	}
+	h.roots = o.RootCAs
+	if h.roots == nil && o.Config.CAFile != "" {
+		if h.roots, err = loadCAs(o.Config.CAFile); err != nil {
+			return nil, fmt.Errorf("next_hop.%s: ca_file: %w", o.Name, err)
+		}
+	}
+	h.tls = clientTLS(o.Config.TLS, host, h.roots)
+	h.pool.init(o.Config.MaxConnections, o.Config.IdleTimeout, (*conn).quit)
+	h.unknown.init()
+	h.caps.Store(&smtpproxy.Capabilities{})
+	return h, nil
+}
+
+func isAddressLiteral(s string) bool {
+	if len(s) < 3 || s[0] != '[' || s[len(s)-1] != ']' {
+		return false
+	}
+	s = s[1 : len(s)-1]
+	if len(s) > 5 && s[:5] == "IPv6:" {
+		s = s[5:]
+	}
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
+
+func loadCAs(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: no certificate in PEM form", file)
+	}
+	return pool, nil
+}
+
+// Name is the configured name.
+func (h *NextHop) Name() string { return h.name }
+
+// Capabilities are those of the last connection that got as far as EHLO.
+func (h *NextHop) Capabilities() smtpproxy.Capabilities { return *h.caps.Load() }
+
+// Begin makes a delivery for the transaction; nothing is sent yet.
+func (h *NextHop) Begin(tx *mail.Transaction) smtpproxy.Delivery {
+	d := &delivery{hop: h, tx: tx}
+	if s := tx.Session; s != nil {
+		d.priority = s.Role == mail.Outbound || s.Role == mail.ContentFilter
+	}
+	return d
+}
+
+// Probe makes one connection of its own to learn the capabilities; on failure
+// those known last stay.
+func (h *NextHop) Probe(ctx context.Context) error {
+	c, err := h.pool.acquire(ctx, true, h.cfg.WaitBudget)
+	if err != nil {
+		return fmt.Errorf("next_hop.%s: %w", h.name, err)
+	}
+	if c != nil {
+		c.quit()
+	}
+	c, f := h.connect(ctx)
+	if f != nil {
+		h.pool.put(nil, true)
+		return fmt.Errorf("next_hop.%s: %w", h.name, f.err)
+	}
+	c.quit()
+	h.pool.put(nil, true)
+	return nil
+}
+
+// Close ends the idle connections with QUIT, waiting for each but quitWait.
+// Deliveries under way may finish; new ones are answered 451.
+func (h *NextHop) Close() error {
+	h.pool.close()
+	return nil
+}
+
+// Stats are counters for status and metrics.
+type Stats struct {
+	Busy, Idle, Waiting                                  int
+	Connects, ConnectErrors, Relayed, Refused, Ambiguous uint64
+}
+
+// Stats gives the counters since the start.
+func (h *NextHop) Stats() Stats {
+	var s Stats
+	s.Busy, s.Idle, s.Waiting = h.pool.stats()
+	s.Connects, s.ConnectErrors = h.connects.Load(), h.connectErrors.Load()
+	s.Relayed, s.Refused, s.Ambiguous = h.relayed.Load(), h.refused.Load(), h.ambiguous.Load()
+	return s
+}
+
+// take gets a connection for a delivery: an idle one, or a new one.
+func (h *NextHop) take(ctx context.Context, priority bool) (*conn, *fault) {
+	c, err := h.pool.acquire(ctx, priority, h.cfg.WaitBudget)
+	if err != nil {
+		return nil, busy(fmt.Errorf("%s: %w", h.name, err))
+	}
+	if c != nil {
+		return c, nil
+	}
+	c, f := h.connect(ctx)
+	if f != nil {
+		h.pool.put(nil, priority)
+	}
+	return c, f
+}
+
+// recycle takes a connection back after a completed transaction.
+func (h *NextHop) recycle(c *conn, priority bool) {
+	c.uses++
+	switch {
+	case c.tainted || c.rd.buffered() > 0:
+		// Octets that nobody asked for: out of step.
+		c.close()
+		h.pool.put(nil, priority)
+	case c.uses >= h.cfg.MaxUses:
+		h.pool.retire(c, priority)
+	default:
+		h.pool.put(c, priority)
+	}
+}
+
+// recycleReset takes a connection back in the middle of a transaction: RSET
+// first, in the background, since nobody waits for it.
+func (h *NextHop) recycleReset(c *conn, priority bool) {
+	if c.tainted || c.rd.buffered() > 0 {
+		h.discard(c, priority)
+		return
+	}
+	h.pool.background(func() {
+		if c.reset(context.Background()) {
+			h.recycle(c, priority)
+		} else {
+			h.discard(c, priority)
+		}
+	})
+}
+
+// discard drops a connection as it stands.
+func (h *NextHop) discard(c *conn, priority bool) {
+	c.close()
+	h.pool.put(nil, priority)
+}
+
+// warnEvery bounds the alerts of one kind; transactions log their own faults.
+const warnEvery = time.Minute
+
+type warning struct {
+	last    time.Time
+	skipped int
+}
+
+// warn alerts the operator, once in warnEvery for each kind.
+func (h *NextHop) warn(kind, text string, err error) {
+	if h.log == nil {
+		return
+	}
+	now := time.Now()
+	h.warnMu.Lock()
+	w := h.warned[kind]
+	if !w.last.IsZero() && now.Sub(w.last) < warnEvery {
+		w.skipped++
+		h.warned[kind] = w
+		h.warnMu.Unlock()
+		return
+	}
+	skipped := w.skipped
+	h.warned[kind] = warning{last: now}
+	h.warnMu.Unlock()
+	attrs := []slog.Attr{slog.String("next_hop", h.name), slog.String("detail", clean([]byte(err.Error()), false))}
+	if skipped > 0 {
+		attrs = append(attrs, slog.String("not_shown", strconv.Itoa(skipped)))
+	}
+	h.log.Warn("relay", text, attrs...)
+}
