@@ -14,6 +14,7 @@ func (d *Document) assign(into any) {
 	}
 	v = rootStruct(into)
 	d.defaults = clone(v)
+	d.value = v
 	if d.root == nil {
 		d.root = newTable(span{src: d.sources[0]})
 	}

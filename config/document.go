@@ -34,12 +34,14 @@ type Document struct {
 	nodes    map[string]*node         // by path
 	entries  map[string]reflect.Value // defaults of map entries, by path
 	defaults reflect.Value            // the prototype as it was handed in
+	value    reflect.Value            // what was read
 	secrets  map[string]bool
 	folder   string // relative paths start here
 	problems Problems
 	warnings Problems
 	dropped  int
 	unread   bool // a file could not be read: nothing is called missing
+	sealed   bool // the files of secrets are not opened
 }
 
 // Position is where a key is set.

@@ -147,6 +147,9 @@ func (d *Document) secret(path string, n *node, f *field, v reflect.Value) {
 			d.Add(key, "is not the name of a file", "")
 			return
 		}
+		if d.sealed {
+			return
+		}
 		d.secretFile(key, file.text, f, v)
 	}
 }

@@ -187,6 +187,29 @@ func splitPath(path string) []string {
 	return append(parts, b.String())
 }
 
+// unindexed gives the name of the table that a path stands for: without the
+// [2] of list elements.
+func unindexed(path string) string {
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		switch path[i] {
+		case '"':
+			if q, err := strconv.QuotedPrefix(path[i:]); err == nil {
+				b.WriteString(q)
+				i += len(q) - 1
+				continue
+			}
+		case '[':
+			if j := strings.IndexByte(path[i:], ']'); j > 0 {
+				i += j
+				continue
+			}
+		}
+		b.WriteByte(path[i])
+	}
+	return b.String()
+}
+
 // tomlString writes a basic string. Its escapes are those that TOML and Go
 // share, so that strconv.Unquote reads it too.
 func tomlString(s string) string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -149,6 +150,8 @@ func tryDuration(s string) error {
 	}
 	return &hint{text, `write it as "30s", "15m", "2h30m" or "7d"`}
 }
+
+func durationOf(v reflect.Value) time.Duration { return time.Duration(v.Int()) }
 
 func formatDuration(d time.Duration) string {
 	if d <= 0 {

@@ -156,6 +156,9 @@ func checkType(t reflect.Type, depth int) {
 	for _, f := range fieldsOf(t) {
 		for e := f; ; e = e.elem() {
 			c := e.class()
+			if e != f && (c == classMap || c == classTables || c == classTable && f.class() == classList) {
+				panic(fmt.Sprintf("config: %s nests lists and tables deeper than TOML tables can", f.name))
+			}
 			if c == classTable {
 				checkType(deref(e.typ), depth+1)
 			}

@@ -144,7 +144,7 @@ func (d *Document) setString(path string, n *node, v reflect.Value, f *field) bo
 		return false
 	}
 	if len(f.enum) > 0 && !oneOf(n.text, f.enum) {
-		try := "one of " + orList(f.enum)
+		try := ""
 		if meant := nearest(n.text, f.enum); meant != "" {
 			try = "did you mean " + quote(meant) + "?"
 		}
@@ -268,6 +268,10 @@ func (d *Document) setText(path string, n *node, v reflect.Value, f *field) bool
 	if bad := badText(text, false); bad != "" {
 		d.Add(path, "holds "+bad, "")
 		return false
+	}
+	if text == "" && textOf(reflect.Zero(v.Type())) == "" {
+		v.SetZero()
+		return true
 	}
 	if p, ok := v.Addr().Interface().(*netip.Prefix); ok {
 		prefix, err := parsePrefix(text)
