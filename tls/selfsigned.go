@@ -42,7 +42,7 @@ func (s *Store) selfSigned() (*stdtls.Certificate, error) {
 	if err != nil && errors.Is(err, os.ErrPermission) {
 		return nil, err // another user's file: replacing it would hide the cause
 	}
-	pair, err := makePair(s.commonName(), s.now())
+	pair, err := makePair(s.name(), s.now())
 	if err != nil {
 		return nil, err
 	}
@@ -55,18 +55,24 @@ func (s *Store) selfSigned() (*stdtls.Certificate, error) {
 	return readPair(file, file)
 }
 
+// isOurs tells that a certificate was made for the host name of now.
 func (s *Store) isOurs(leaf *x509.Certificate) bool {
-	return leaf.Subject.CommonName == s.commonName()
+	if len(leaf.IPAddresses) == 1 {
+		return leaf.IPAddresses[0].String() == s.name()
+	}
+	return len(leaf.DNSNames) == 1 && leaf.DNSNames[0] == s.name()
 }
 
-// commonName is bounded by X.520 to 64 characters; the full name is in the
-// subject's alternative names.
-func (s *Store) commonName() string {
+func (s *Store) name() string {
 	if s.hostname == "" {
 		return "localhost"
 	}
 	return s.hostname
 }
+
+// maxCommonName is X.520's bound; longer ones make OpenSSL refuse to parse.
+// The full name is in the alternative names, where clients look.
+const maxCommonName = 64
 
 // makePair makes an ECDSA P-256 key and its certificate, as PEM. ECDSA signs
 // about twenty times as fast as RSA 2048, and every client with TLS 1.2 has it.
@@ -81,7 +87,7 @@ func makePair(hostname string, now time.Time) ([]byte, error) {
 	}
 	t := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: hostname},
+		Subject:               pkix.Name{CommonName: hostname[:min(len(hostname), maxCommonName)]},
 		NotBefore:             now.Add(-time.Hour), // a client's clock may be late
 		NotAfter:              now.Add(validity),
 		KeyUsage:              x509.KeyUsageDigitalSignature,

@@ -80,7 +80,8 @@ func (s *Store) Reload() error {
 
 // ServerConfig gives the configuration for a listener, the same one each time
 // for the same name. Each listener has ticket keys of its own, so a session
-// of one is never resumed on another, whose policy may differ. The keys are
+// of one is never resumed on another, whose policy may differ; do not change
+// or clone the value, a clone shares the keys. The keys are
 // made and renewed by crypto/tls (daily, kept for a week); the state of a
 // session travels in its ticket, so no memory grows here.
 func (s *Store) ServerConfig(listener string) *stdtls.Config {
@@ -100,9 +101,6 @@ func (s *Store) ServerConfig(listener string) *stdtls.Config {
 		GetCertificate: func(*stdtls.ClientHelloInfo) (*stdtls.Certificate, error) {
 			return s.current.Load(), nil
 		},
-		// A record of full size waits for 16 KB before it can be opened; the
-		// default begins small, which is what short replies want.
-		Renegotiation: stdtls.RenegotiateNever,
 	}
 	s.configs[listener] = c
 	return c
