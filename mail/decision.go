@@ -119,7 +119,9 @@ type Finding struct {
 	Verdict                       Verdict
 	Reply                         *Reply
 	Rcpt                          *Recipient // nil: the whole transaction
-	Counted                       bool       // false when a mode kept it from counting
+	Counted                       bool       // false when a mode or an Accept kept it from counting
+	// Final, with Discard, makes it beat Quarantine.
+	Final bool
 }
 
 // CheckRun is how one check went.

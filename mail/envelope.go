@@ -75,6 +75,9 @@ type Transaction struct {
 	Findings []Finding
 	Auth     []AuthResult
 	Edits    []message.Edit
+	// Scratch is the engine's memory of this transaction (the session has one
+	// of its own); nobody else touches it.
+	Scratch any
 }
 
 // ClientForLog is the client that the log names: the one XFORWARD told us of

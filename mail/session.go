@@ -78,6 +78,8 @@ type Session struct {
 	Login   string               // empty until the client has authenticated
 	Start   time.Time
 	Trusted bool // Peer is in the listener's trusted networks
+	// Scratch is the engine's memory of this session; nobody else touches it.
+	Scratch any
 }
 
 // HostOrUnknown is the confirmed client name, or "unknown" as Postfix says.

@@ -1,0 +1,150 @@
+// Package filters holds the contract between checks and the engine, and the
+// engine: it runs the checks of each stage of the dialogue and turns what they
+// found into one decision.
+//
+// A check looks at a session or a transaction and returns findings. It never
+// answers the client, never changes the message and never decides: the same
+// finding can be observed, scored or enforced, and the operator can override
+// it, without the check knowing. Relay permission, routing, size, loops and
+// the limits of the protocol are not checks: they belong to smtpproxy, where
+// no mode and no allow list reaches them.
+//
+// It fails towards the sender trying again: an error, a panic or a timeout of
+// a check becomes the finding "<name>.error", whose effect is the check's
+// OnError. It is never a silent "clean", never a 5xx, and its text is never
+// shown to the client.
+//
+// # Limits
+//
+// A timeout ends the wait for a check, not the check: one that ignores its
+// context goes on in the background, over a copy of the transaction, and once
+// maxLate of its runs hang like that it is not started again until they end.
+// Checks that do not declare I/O run in the session's own goroutine and cannot
+// be interrupted.
+package filters
+
+import (
+	"context"
+	"time"
+
+	"garita/mail"
+	"garita/message"
+)
+
+// A check implements the stages that it needs. A zero Result is nothing to
+// say. A Result and an error may come together: the findings stay, the error
+// is a finding more.
+type (
+	// ConnectChecker looks at a new connection, before anything was said.
+	ConnectChecker interface {
+		CheckConnect(ctx context.Context, s *mail.Session) (Result, error)
+	}
+	// HeloChecker looks at each HELO or EHLO; a later one replaces what an
+	// earlier one led to.
+	HeloChecker interface {
+		CheckHelo(ctx context.Context, s *mail.Session) (Result, error)
+	}
+	// MailChecker looks at the reverse-path.
+	MailChecker interface {
+		CheckMail(ctx context.Context, tx *mail.Transaction) (Result, error)
+	}
+	// RcptChecker looks at one forward-path, before the next hop is asked.
+	// tx.ForwardPaths holds those accepted so far.
+	RcptChecker interface {
+		CheckRcpt(ctx context.Context, tx *mail.Transaction, r mail.Recipient) (Result, error)
+	}
+	// DataChecker looks before 354.
+	DataChecker interface {
+		CheckData(ctx context.Context, tx *mail.Transaction) (Result, error)
+	}
+	// MessageChecker looks at the whole message.
+	MessageChecker interface {
+		CheckMessage(ctx context.Context, tx *mail.Transaction) (Result, error)
+	}
+	// Finisher is told how a transaction ended: refunds, learning.
+	Finisher interface {
+		Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome) error
+	}
+)
+
+// Result is what a check has to say. Of a Finding it fills Symbol
+// ("access.client"), Score, Verdict, and as it likes Final, Detail, Where,
+// Rule and Reply; the engine fills the rest. Detail and Where may hold hostile
+// text, a Reply must not. Auth, Edits and Envelope belong to a transaction:
+// at connect and HELO they are dropped. Edits and Envelope count only in mode
+// enforce.
+type Result struct {
+	Findings []mail.Finding
+	Auth     []mail.AuthResult
+	Edits    []message.Edit
+	Envelope []mail.EnvelopeEdit
+}
+
+// Found makes the usual Result of one finding.
+func Found(f mail.Finding) Result { return Result{Findings: []mail.Finding{f}} }
+
+// Class is how far a check is within reach of allow lists and modes.
+type Class uint8
+
+const (
+	// Scoring checks are skipped where an Accept is in force. Most are this.
+	Scoring Class = iota
+	// Policy checks run and count in spite of an Accept (access lists, virus).
+	// Only they may give an Accept. One exception: a recipient's own Accept
+	// sets aside what they found before RCPT, so that postmaster stays
+	// reachable for a client that is denied.
+	Policy
+	// Mandatory checks are out of reach of modes, Accept, overrides and
+	// global observe.
+	Mandatory
+)
+
+// OnError is the effect of an error, a panic or a timeout.
+type OnError uint8
+
+const (
+	// ContinueOnError only logs it: for checks whose silence is bearable.
+	ContinueOnError OnError = iota
+	// DeferOnError answers 451: for what mail must not pass unseen.
+	DeferOnError
+)
+
+// ParseOnError reads continue or defer.
+func ParseOnError(s string) (OnError, bool) {
+	switch s {
+	case "continue":
+		return ContinueOnError, true
+	case "defer":
+		return DeferOnError, true
+	}
+	return 0, false
+}
+
+// DefaultTimeout is the time that a check with I/O has when it names none.
+const DefaultTimeout = 10 * time.Second
+
+// Check is one entry of the list of checks.
+type Check struct {
+	// Name is the folder's name and the first word of every symbol.
+	Name string
+	// Impl has at least one of the stage methods above, safe for concurrent
+	// use.
+	Impl    any
+	Mode    mail.Mode
+	Class   Class
+	OnError OnError
+	// IO says that a stage may block: it runs in a goroutine of its own, over
+	// a copy of the transaction, for at most Timeout.
+	IO      bool
+	Timeout time.Duration
+	// Needs names earlier checks whose findings and authentication results
+	// must be in the transaction when this one starts.
+	Needs []string
+}
+
+// Site is what checks know about ourselves.
+type Site struct {
+	Hostname  string
+	Domains   []string // that we relay for
+	Addresses []string // our own, as text without port
+}
