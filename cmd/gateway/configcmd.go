@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"garita/config"
+)
+
+// configCommands are garita config …
+type configCommands struct {
+	Check    configCheck    `cmd:"" help:"Read the configuration as run would and show every mistake."`
+	Show     configShow     `cmd:"" help:"Show the settings in effect, as TOML."`
+	Explain  configExplain  `cmd:"" help:"Say what a key means, its default and where it is set."`
+	Template configTemplate `cmd:"" help:"Write the complete config.toml with every default."`
+}
+
+type configCheck struct {
+	configFlag
+	Offline bool   `help:"Look no names up."`
+	Output  string `short:"o" enum:"text,json" default:"text" help:"text or json."`
+}
+
+// checked is the answer of config check -o json.
+type checked struct {
+	OK       bool            `json:"ok"`
+	Problems config.Problems `json:"problems"`
+	Warnings config.Problems `json:"warnings"`
+}
+
+func (c *configCheck) Run(t *terminal) error {
+	look := lookup(systemLookup)
+	if c.Offline {
+		look = nil
+	}
+	_, doc, problems := load(c.Config, look)
+	warnings := doc.Warnings()
+	if c.Output == "json" {
+		if err := t.json(checked{len(problems) == 0, orNone(problems), orNone(warnings)}); err != nil {
+			return err
+		}
+	} else {
+		io.WriteString(t.err, warnings.String()+problems.String())
+	}
+	if len(problems) > 0 {
+		if c.Output == "json" {
+			return &exitError{code: exitConfig}
+		}
+		return &exitError{exitConfig, count(len(problems), "problem") + "; nothing was changed"}
+	}
+	if c.Output != "json" {
+		fmt.Fprintf(t.out, "%s: good\n", printable(c.Config))
+	}
+	return nil
+}
+
+// orNone makes an empty list of nil, for JSON.
+func orNone(ps config.Problems) config.Problems {
+	if ps == nil {
+		return config.Problems{}
+	}
+	return ps
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+type configShow struct {
+	configFlag
+	NonDefault bool `xor:"what" help:"Only what differs from the defaults."`
+	Defaults   bool `xor:"what" help:"The defaults, without reading a file."`
+}
+
+func (c *configShow) Run(t *terminal) error {
+	if c.Defaults {
+		s := defaults()
+		doc, _ := config.Decode("defaults", nil, &s, options())
+		_, err := io.WriteString(t.out, config.Show(doc, &s, false))
+		return err
+	}
+	s, doc, problems := load(c.Config, nil)
+	if len(problems) > 0 {
+		return &exitError{exitConfig, problems.Error()}
+	}
+	_, err := io.WriteString(t.out, config.Show(doc, s, c.NonDefault))
+	return err
+}
+
+type configExplain struct {
+	configFlag
+	Key string `arg:"" optional:"" help:"A key, as limits.max_connections or listener.inbound.role; without one all keys are listed."`
+}
+
+func (c *configExplain) Run(t *terminal) error {
+	s := defaults()
+	if c.Key == "" {
+		for _, k := range config.Keys(&s) {
+			fmt.Fprintln(t.out, k)
+		}
+		return nil
+	}
+	// A key can be explained without a configuration; with a good one its
+	// value and place are shown too.
+	proto := defaults()
+	doc, problems := config.Load(c.Config, &s, options())
+	if len(problems) > 0 {
+		doc = nil
+	}
+	text, err := config.Explain(&proto, options(), doc, c.Key)
+	if err != nil {
+		return fail(exitUsage, "%s", err)
+	}
+	_, err = io.WriteString(t.out, text)
+	return err
+}
+
+type configTemplate struct{}
+
+func (c *configTemplate) Run(t *terminal) error {
+	text, err := template(templateHeader, nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(t.out, text)
+	return err
+}
+
+const templateHeader = `Configuration of Garita. Every key stands here with its meaning. One behind
+a # has its default: taking the # away changes nothing.
+
+Sizes are written "25MB", durations "90s", "5m", "12h". An unknown key is an error.
+Tables whose name begins with x- are free for notes of your own.
+After a change: garita config check, then garita reload.`
+
+// template writes a complete configuration with some keys set.
+func template(header string, set map[string]any) (string, error) {
+	s := defaults()
+	return config.Template(&s, config.TemplateOptions{Header: header, Set: set, EntryDefaults: options().EntryDefaults})
+}

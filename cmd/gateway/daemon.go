@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"garita/admin"
+	"garita/config"
+)
+
+// daemon is the running gateway.
+type daemon struct {
+	file    string // of the configuration
+	look    lookup
+	drain   time.Duration
+	notify  notifier
+	started time.Time
+	start   *Settings // with which the process began
+
+	parts   *parts
+	sockets *sockets
+	admin   *admin.Server
+	now     atomic.Pointer[generation]
+
+	// reloading is held by one reload at a time.
+	reloading sync.Mutex
+	state     atomic.Int32
+	loaded    atomic.Pointer[time.Time] // of the configuration in use
+	badReload atomic.Pointer[string]    // why the last reload failed
+
+	stop chan string // asks the main loop to drain; says who wants it
+	die  chan error  // a part that must not end has ended
+}
+
+// The states of a daemon.
+const (
+	starting int32 = iota
+	running
+	draining
+)
+
+func stateName(n int32) string {
+	return [...]string{"starting", "running", "draining"}[n]
+}
+
+// newDaemon opens everything that the settings name and serves nothing yet.
+func newDaemon(file string, s *Settings, look lookup, n notifier) (*daemon, error) {
+	d := &daemon{file: file, look: look, notify: n, start: s, started: time.Now(),
+		stop: make(chan string, 1), die: make(chan error, 8)}
+	var err error
+	// The socket comes first: a second instance must not touch what the first
+	// one has.
+	d.admin, err = admin.Listen(admin.Config{Path: s.Admin.Socket, Verbs: d.verbs(), Audit: d.audit})
+	if err != nil {
+		return nil, err
+	}
+	if d.parts, err = newParts(s, d.listening); err != nil {
+		d.admin.Close()
+		return nil, err
+	}
+	d.sockets = newSockets(d.parts.server.Serve, func(name string, err error) {
+		d.die <- fmt.Errorf("listener %q: %w", name, err)
+	})
+	return d, nil
+}
+
+func (d *daemon) listening() []netip.AddrPort {
+	var out []netip.AddrPort
+	if k := d.sockets; k != nil {
+		out = k.all()
+	}
+	return append(out, listenAddresses(d.start)...)
+}
+
+func (d *daemon) audit(a admin.Act) {
+	detail := "done"
+	if a.Err != nil {
+		detail = "refused: " + a.Err.Error()
+	}
+	d.parts.log.Admin(a.User, a.Verb, detail)
+}
+
+// serve begins to take mail.
+func (d *daemon) serve(ctx context.Context) error {
+	g, err := d.parts.build(d.start, nil)
+	if err != nil {
+		return err
+	}
+	d.prepareProcess()
+	if err := d.parts.swap(ctx, g, d.sockets); err != nil {
+		return err
+	}
+	d.use(g)
+	d.state.Store(running)
+	go func() {
+		if err := d.admin.Serve(); err != nil {
+			d.die <- err
+		}
+	}()
+	for name, addrs := range d.sockets.addresses() {
+		for _, a := range addrs {
+			d.parts.log.Info("master", "listening", slog.String("listener", name), slog.String("address", a.String()))
+		}
+	}
+	d.parts.log.Info("master", "started", slog.String("version", build().Version), slog.String("mode", d.start.Mode), slog.Int("pid", os.Getpid()))
+	return nil
+}
+
+func (d *daemon) use(g *generation) {
+	now := time.Now()
+	d.now.Store(g)
+	d.loaded.Store(&now)
+}
+
+// prepareProcess sets what the process as a whole may use.
+func (d *daemon) prepareProcess() {
+	l := d.start.Limits
+	want := descriptorsFor(l.MaxConnections)
+	if have, err := raiseDescriptors(want); err != nil || have < want {
+		d.parts.log.Warn("master", "fewer descriptors than limits.max_connections may need; see LimitNOFILE or ulimit -n",
+			slog.Uint64("have", have), slog.Uint64("want", want))
+	}
+	limitMemory(l.MessagesMemory, l.MaxConnections)
+}
+
+// loop runs until somebody asks for the end. Signals come in by sig.
+func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
+	probe := time.NewTicker(5 * time.Second)
+	defer probe.Stop()
+	var watchdog <-chan time.Time
+	if every := d.notify.watchdog(); every > 0 {
+		t := time.NewTicker(every / 2)
+		defer t.Stop()
+		watchdog = t.C
+	}
+	for {
+		select {
+		case s := <-signals:
+			switch {
+			case isHangup(s):
+				go d.reloadBySignal(ctx)
+			case isReopen(s):
+				d.parts.log.Reopen()
+			default:
+				return d.shutdown(signals, "signal "+s.String())
+			}
+		case who := <-d.stop:
+			return d.shutdown(signals, who)
+		case err := <-d.die:
+			d.parts.log.Warn("master", "a part that must not end has ended", slog.String("error", err.Error()))
+			d.shutdown(signals, "fault")
+			return err
+		case <-probe.C:
+			probeAll(ctx, d.now.Load().hops, d.parts.log)
+		case <-watchdog:
+			d.notify.alive()
+		}
+	}
+}
+
+// shutdown stops accepting and lets messages on their way come to their end. A
+// second signal ends it at once; nothing is lost then either, since a client
+// without our answer keeps its message.
+func (d *daemon) shutdown(signals <-chan os.Signal, why string) error {
+	d.state.Store(draining)
+	d.notify.stopping()
+	d.parts.log.Info("master", "stopping", slog.String("by", why), slog.Int("sessions", d.parts.server.Stats().Sessions))
+	ctx, cancel := context.WithTimeout(context.Background(), d.drain)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- d.parts.server.Shutdown(ctx) }()
+	var watchdog <-chan time.Time
+	if every := d.notify.watchdog(); every > 0 {
+		t := time.NewTicker(every / 2)
+		defer t.Stop()
+		watchdog = t.C
+	}
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				d.parts.log.Warn("master", "drain ended before its sessions", slog.String("error", err.Error()))
+			}
+			d.sockets.close()
+			d.admin.Close()
+			return d.parts.close(d.now.Load())
+		case s := <-signals:
+			if !isHangup(s) && !isReopen(s) {
+				cancel()
+			}
+		case <-watchdog:
+			d.notify.alive()
+		}
+	}
+}
+
+// reloadReport is what a reload did.
+type reloadReport struct {
+	Changed []string        `json:"changed"`
+	Restart []string        `json:"restart,omitempty"`
+	Warn    config.Problems `json:"warnings,omitempty"`
+}
+
+func (d *daemon) reloadBySignal(ctx context.Context) {
+	r, err := d.reload(ctx)
+	if err != nil {
+		d.parts.log.Warn("master", "reload failed; the running configuration is unchanged", slog.String("error", err.Error()))
+		return
+	}
+	d.parts.log.Info("master", "reloaded", slog.Int("changes", len(r.Changed)))
+	if len(r.Restart) > 0 {
+		d.parts.log.Warn("master", "some changes need a restart", slog.Any("keys", r.Restart))
+	}
+}
+
+// reload reads the configuration again and swaps all of it or nothing.
+func (d *daemon) reload(ctx context.Context) (*reloadReport, error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	if d.state.Load() != running {
+		return nil, &admin.Error{Code: admin.CodeTemporary, Text: "the gateway is " + stateName(d.state.Load())}
+	}
+	d.notify.reloading()
+	defer d.notify.ready()
+	r, err := d.tryReload(ctx)
+	if err != nil {
+		text := err.Error()
+		d.badReload.Store(&text)
+		return nil, err
+	}
+	d.badReload.Store(nil)
+	return r, nil
+}
+
+func (d *daemon) tryReload(ctx context.Context) (*reloadReport, error) {
+	s, doc, problems := load(d.file, d.look)
+	if len(problems) > 0 {
+		return nil, &admin.Error{Code: admin.CodeConfig, Text: problems.Error(), Data: json.RawMessage(problems.JSON())}
+	}
+	old := d.now.Load()
+	g, err := d.parts.build(s, old)
+	if err != nil {
+		return nil, &admin.Error{Code: admin.CodeConfig, Text: err.Error()}
+	}
+	if err := d.parts.swap(ctx, g, d.sockets); err != nil {
+		return nil, &admin.Error{Code: admin.CodeConfig, Text: err.Error()}
+	}
+	d.use(g)
+	d.parts.log.Reopen()
+	return &reloadReport{Changed: changed(old.settings, s), Restart: needRestart(d.start, s), Warn: doc.Warnings()}, nil
+}
+
+// errStopping is the answer to a drain that has begun already.
+var errStopping = errors.New("the gateway is already stopping")
+
+func (d *daemon) verbs() map[string]admin.Verb {
+	return map[string]admin.Verb{
+		"status": {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
+		"health": {Run: func(context.Context, json.RawMessage) (any, error) { return d.health(), nil }},
+		"reload": {Act: true, Run: func(ctx context.Context, _ json.RawMessage) (any, error) { return d.reload(ctx) }},
+		"drain": {Act: true, Run: func(context.Context, json.RawMessage) (any, error) {
+			if d.state.Load() == draining {
+				return nil, errStopping
+			}
+			select {
+			case d.stop <- "drain over the admin socket":
+			default:
+			}
+			return "stopping", nil
+		}},
+	}
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"garita/admin"
+)
+
+type healthCommand struct {
+	socketFlag
+	Wait   time.Duration `help:"Wait until it is ready, but not longer than this."`
+	Strict bool          `help:"Ready means also: next hops answer, certificates are valid, the last reload succeeded."`
+}
+
+// health is the answer to the verb of that name: what is wrong, if anything.
+type health struct {
+	Problems []string `json:"problems"` // mail cannot come in
+	Concerns []string `json:"concerns"` // of --strict: something should be looked at
+}
+
+func (d *daemon) health() health {
+	h := health{Problems: []string{}, Concerns: []string{}}
+	if st := d.state.Load(); st != running {
+		h.Problems = append(h.Problems, "the gateway is "+stateName(st))
+	}
+	g := d.now.Load()
+	if g == nil {
+		return h
+	}
+	open := d.sockets.addresses()
+	for _, name := range slices.Sorted(maps.Keys(g.settings.Listener)) {
+		if have, want := len(open[name]), len(g.settings.Listener[name].Listen); have < want {
+			h.Problems = append(h.Problems, fmt.Sprintf("listener %s has %d of %d addresses open", name, have, want))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.hops)) {
+		switch s := g.hops[name].status(); {
+		case s.LastError != "":
+			h.Concerns = append(h.Concerns, "next hop "+name+" does not answer: "+s.LastError)
+		case !s.Can.Known:
+			h.Concerns = append(h.Concerns, "next hop "+name+" has not answered yet")
+		}
+	}
+	for _, w := range g.tls.Warnings() {
+		h.Concerns = append(h.Concerns, "tls: "+w)
+	}
+	if why := d.badReload.Load(); why != nil {
+		h.Concerns = append(h.Concerns, "the last reload failed")
+	}
+	return h
+}
+
+// pollEvery is how often --wait asks.
+const pollEvery = 100 * time.Millisecond
+
+func (c *healthCommand) Run(t *terminal) error {
+	deadline := time.Now().Add(c.Wait)
+	for {
+		err := c.once()
+		left := time.Until(deadline)
+		if err == nil || left <= 0 {
+			if err == nil {
+				fmt.Fprintln(t.out, "ready")
+			}
+			return err
+		}
+		time.Sleep(min(pollEvery, left))
+	}
+}
+
+func (c *healthCommand) once() error {
+	var h health
+	if err := call(&c.socketFlag, "health", &h); err != nil {
+		return err
+	}
+	bad := h.Problems
+	if c.Strict {
+		bad = append(bad, h.Concerns...)
+	}
+	if len(bad) > 0 {
+		return fail(exitFailed, "not ready: %s", strings.Join(bad, "; "))
+	}
+	return nil
+}
+
+// callTimeout bounds a command to the running gateway; a reload may look names
+// up and ask next hops.
+const callTimeout = time.Minute
+
+// call asks the running gateway and makes its refusals exit codes.
+func call(f *socketFlag, verb string, out any) error {
+	path, err := f.path()
+	if err != nil {
+		return err
+	}
+	if err := admin.CheckPath(path); err != nil {
+		return fail(exitConfig, "%s", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	err = admin.Call(ctx, path, verb, nil, out)
+	var e *admin.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, admin.ErrUnreachable):
+		return fail(exitUnreachable, "%s", err)
+	case errors.As(err, &e):
+		code := map[string]int{admin.CodeConfig: exitConfig, admin.CodeTemporary: exitTemporary, admin.CodeUsage: exitUsage}[e.Code]
+		if code == 0 {
+			code = exitFailed
+		}
+		return fail(code, "%s", e.Text)
+	}
+	return fail(exitFailed, "%s", err)
+}
+
+type reloadCommand struct {
+	socketFlag
+	Output string `short:"o" enum:"text,json" default:"text" help:"text or json."`
+}
+
+func (c *reloadCommand) Run(t *terminal) error {
+	var r reloadReport
+	if err := call(&c.socketFlag, "reload", &r); err != nil {
+		var e *exitError
+		if errors.As(err, &e) && e.code == exitConfig {
+			e.text += "\ngarita: the running configuration is unchanged"
+		}
+		return err
+	}
+	if c.Output == "json" {
+		return t.json(r)
+	}
+	io.WriteString(t.err, printable(r.Warn.String()))
+	if len(r.Changed) == 0 {
+		fmt.Fprintln(t.out, "reloaded; no key has changed")
+		return nil
+	}
+	fmt.Fprintf(t.out, "reloaded; %s changed\n", count(len(r.Changed), "key"))
+	for _, line := range r.Changed {
+		fmt.Fprintln(t.out, "  "+oneLine(line))
+	}
+	for _, key := range r.Restart {
+		fmt.Fprintln(t.out, "  needs a restart: "+oneLine(key))
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+// Command garita is the gateway: it parses the command line, loads the
+// configuration, wires the parts and runs them.
+//
+// Exit codes are the same for every command (sysexits.h where it has one):
+// 0 done, 1 failed, 2 usage, 69 no running gateway answers, 75 a temporary
+// fault, 78 a fault in the configuration.
+//
+// Each command has a file of its own, wiring.go and daemon.go make and run the
+// gateway. The package holds no policy: what a message's fate is stands in
+// filters and smtpproxy.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	os.Exit(execute(os.Args[1:], terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+// commandLine is every command; the tags are what --help shows.
+type commandLine struct {
+	Run    runCommand     `cmd:"" help:"Run the gateway in the foreground."`
+	Init   initCommand    `cmd:"" help:"Write a first configuration."`
+	Config configCommands `cmd:"" help:"Check, show and explain the configuration."`
+	Reload reloadCommand  `cmd:"" help:"Make the running gateway read its configuration again."`
+	Status statusCommand  `cmd:"" help:"Show what the running gateway does."`
+	Health healthCommand  `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
+	// TEST
+	Version versionCommand `cmd:"" help:"Show the version."`
+}
+
+const firstWords = `garita stands in front of a mail server and decides what passes.
+
+To begin:
+  garita init --dir /etc/garita --hostname mx.example.org --domain example.org --next-hop mail.example.org:25
+  garita config check --config /etc/garita/config.toml
+  garita run --config /etc/garita/config.toml
+
+garita --help shows every command, garita COMMAND --help its options.
+`
+
+// execute runs one command line and gives the exit code.
+func execute(args []string, t terminal) (code int) {
+	if len(args) == 0 {
+		io.WriteString(t.err, firstWords)
+		return exitUsage
+	}
+	// kong ends --help by calling its exit function and expects no return.
+	type helped struct{ code int }
+	defer func() {
+		if p := recover(); p != nil {
+			h, ok := p.(helped)
+			if !ok {
+				panic(p)
+			}
+			code = h.code
+		}
+	}()
+	var line commandLine
+	parser, err := kong.New(&line,
+		kong.Name("garita"),
+		kong.Description("SMTP security gateway."),
+		kong.Writers(t.out, t.err),
+		kong.Exit(func(code int) { panic(helped{code}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"config": defaultConfig},
+	)
+	if err != nil {
+		panic(err) // the tags above are wrong
+	}
+	context, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(t.err, "garita: %s\nTry: garita --help\n", printable(err.Error()))
+		return exitUsage
+	}
+	return t.report(context.Run(&t))
+}
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitUnreachable = 69
+	exitTemporary   = 75
+	exitConfig      = 78
+)
+
+// An exitError ends the command with a code. Its text, when it has one, goes to
+// the standard error as it is: it was made safe to print.
+type exitError struct {
+	code int
+	text string
+}
+
+func (e *exitError) Error() string { return e.text }
+
+func fail(code int, format string, args ...any) error {
+	return &exitError{code, printable(fmt.Sprintf(format, args...))}
+}
+
+// report prints an error and gives its exit code.
+func (t *terminal) report(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	var e *exitError
+	if errors.As(err, &e) {
+		if e.text != "" {
+			fmt.Fprintln(t.err, "garita: "+e.text)
+		}
+		return e.code
+	}
+	fmt.Fprintln(t.err, "garita: "+printable(err.Error()))
+	return exitFailed
+}

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"garita/admin"
+	"garita/config"
+	"garita/mail"
+	"garita/smtpproxy"
+)
+
+// A fault is one mistake in the meaning of a key, which types cannot find.
+type fault struct{ key, text, try string }
+
+// lookup finds the addresses of a name; a nil one is not asked.
+type lookup func(host string) ([]netip.Addr, error)
+
+// lookupTimeout is for one name: config check must end with a dead resolver.
+const lookupTimeout = 2 * time.Second
+
+func systemLookup(host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// faults collects what is wrong with the settings, all of it at once.
+type faults struct {
+	s      *Settings
+	lookup lookup
+	list   []fault
+}
+
+// check gives every fault of s. Nothing on the machine is changed. The parts
+// know the rules of their own tables; here stands what spans tables, and what
+// this machine has to do with them.
+func check(s *Settings, look lookup) []fault {
+	f := &faults{s: s, lookup: look}
+	f.root()
+	f.parts()
+	f.listeners()
+	f.nextHops()
+	return f.list
+}
+
+func (f *faults) add(key, try, format string, args ...any) {
+	f.list = append(f.list, fault{key, fmt.Sprintf(format, args...), try})
+}
+
+// addError takes an error of a part: a smtpproxy.Problem, "key: text" or
+// "key = value: text". Joined errors are taken one by one.
+func (f *faults) addError(table string, err error) {
+	if err == nil {
+		return
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range many.Unwrap() {
+			f.addError(table, one)
+		}
+		return
+	}
+	var p smtpproxy.Problem
+	if errors.As(err, &p) {
+		f.add(table+"."+p.Key, p.Hint, "%s", p.Text)
+		return
+	}
+	key, text, ok := strings.Cut(err.Error(), ": ")
+	if k, t, is := strings.Cut(err.Error(), " = "); is && len(k) < len(key) {
+		key, text = k, t
+	}
+	if !ok || strings.ContainsAny(key, " \"/") {
+		key, text = table, err.Error()
+	} else {
+		key = table + "." + key
+	}
+	f.add(key, "", "%s", text)
+}
+
+func (f *faults) root() {
+	s := f.s
+	if s.Hostname != "" {
+		if why := badHostname(s.Hostname); why != "" {
+			f.add("hostname", `write a full name, as "mx.example.org"`, "%s %s", strconv.Quote(s.Hostname), why)
+		}
+	}
+	f.folder("state_dir", s.StateDir)
+	if err := admin.CheckPath(s.Admin.Socket); err != nil {
+		f.add("admin.socket", "", "%s", err)
+	} else {
+		f.folder("admin.socket", filepath.Dir(s.Admin.Socket))
+	}
+	if filepath.IsAbs(s.Log.Output) {
+		f.folder("log.output", filepath.Dir(s.Log.Output))
+	}
+}
+
+// badHostname tells why name is no name for a gateway: many servers refuse an
+// EHLO that is no full name.
+func badHostname(name string) string {
+	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		return "is an address, not a name"
+	}
+	if !mail.ValidDomain(name, false) || strings.HasPrefix(name, "[") || strings.Contains(name, "_") {
+		return "is not a host name"
+	}
+	if !strings.Contains(name, ".") {
+		return "has no domain"
+	}
+	return ""
+}
+
+// folder tells why a folder is none, or could not be made.
+func (f *faults) folder(key, dir string) {
+	if !filepath.IsAbs(dir) {
+		f.add(key, "", "%s does not begin with \"/\"", strconv.Quote(dir))
+		return
+	}
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		switch {
+		case err == nil && !info.IsDir():
+			f.add(key, "", "%s is not a folder", strconv.Quote(at))
+			return
+		case err == nil && !usable(at, info):
+			f.add(key, "", "this user may not write to %s", strconv.Quote(at))
+			return
+		case err == nil:
+			return
+		case isNotFolder(err):
+			continue // the walk up finds the file that stands in the way
+		case !os.IsNotExist(err):
+			f.add(key, "", "%s: %s", strconv.Quote(at), reason(err))
+			return
+		}
+	}
+}
+
+// parts asks each part for the rules of its own table.
+func (f *faults) parts() {
+	s := f.s
+	for _, err := range s.Limits.Validate() {
+		f.addError("limits", err)
+	}
+	f.addError("log", s.Log.Validate())
+	f.addError("tls", s.TLS.Validate())
+	f.addError("check", s.Check.Validate())
+}
+
+func (f *faults) listeners() {
+	s := f.s
+	if len(s.Listener) == 0 {
+		f.add("listener", "add a table [listener.inbound]", "there is no listener, so no mail could come in")
+	}
+	seen := map[netip.AddrPort]string{}
+	for _, name := range slices.Sorted(maps.Keys(s.Listener)) {
+		l := s.Listener[name]
+		key := func(k string) string { return config.Path("listener", name, k) }
+		f.name(config.Path("listener", name), name)
+		for _, err := range l.Validate() {
+			f.addError(config.Path("listener", name), err)
+		}
+		addrs, err := l.ListenAddresses()
+		f.addError(config.Path("listener", name), err)
+		for _, a := range addrs {
+			a = plain(a)
+			if other, ok := seen[a]; ok && a.Port() != 0 {
+				f.add(key("listen"), "", "%s is also an address of listener %s", a, strconv.Quote(other))
+			}
+			seen[a] = name
+		}
+		if _, ok := s.NextHop[l.NextHop]; !ok && l.NextHop != "" {
+			f.add(key("next_hop"), known(slices.Sorted(maps.Keys(s.NextHop))), "there is no table [%s]", config.Path("next_hop", l.NextHop))
+		}
+		// message.BudgetConfig: below twice the largest message an admitted
+		// message might not find room.
+		if l.MaxMessageSize > s.Limits.MessagesTotal/2 {
+			f.add(key("max_message_size"), "", "is more than half of limits.messages_total, so such a message might find no room")
+		}
+		f.width(key("trusted_networks"), l.TrustedNetworks)
+	}
+}
+
+// width refuses networks that nobody owns; two halves of the Internet make
+// an open relay as well as the whole.
+func (f *faults) width(key string, nets []netip.Prefix) {
+	for _, p := range nets {
+		least := 8
+		if p.Addr().Is6() {
+			least = 16
+		}
+		if p.Bits() > 0 && p.Bits() < least && !p.Addr().Is4In6() {
+			f.add(key, "name your own networks", "%s is wider than any network of one owner: at least /%d", p, least)
+		}
+	}
+}
+
+func known(names []string) string {
+	if len(names) == 0 {
+		return "add that table"
+	}
+	return "there is " + strings.Join(names, ", ")
+}
+
+// name keeps table names to what a log line can carry.
+func (f *faults) name(key, name string) {
+	ok := name != "" && len(name) <= 32
+	for _, c := range name {
+		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
+	}
+	if !ok {
+		f.add(key, "", "a name has 1 to 32 letters, digits, hyphens and underscores")
+	}
+}
+
+func (f *faults) nextHops() {
+	s := f.s
+	bound := listenAddresses(s)
+	for _, name := range slices.Sorted(maps.Keys(s.NextHop)) {
+		h := s.NextHop[name]
+		f.name(config.Path("next_hop", name), name)
+		errs := h.Validate()
+		for _, err := range errs {
+			f.addError(config.Path("next_hop", name), err)
+		}
+		if len(errs) == 0 {
+			f.notOurselves(config.Path("next_hop", name, "url"), h.URL, bound)
+		}
+	}
+}
+
+// listenAddresses are all addresses of all listeners that can be read.
+func listenAddresses(s *Settings) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, l := range s.Listener {
+		addrs, _ := l.ListenAddresses()
+		for _, a := range addrs {
+			out = append(out, plain(a))
+		}
+	}
+	return out
+}
+
+// notOurselves refuses a next hop that is one of our own listeners, also by a
+// name that means one: Received counting would end that loop only after fifty
+// turns.
+func (f *faults) notOurselves(key, url string, bound []netip.AddrPort) {
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(url, "smtp://"))
+	if err != nil {
+		return // relay's Validate has said so
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return
+	}
+	var addrs []netip.Addr
+	if a, err := netip.ParseAddr(host); err == nil {
+		addrs = []netip.Addr{a}
+	} else if f.lookup != nil {
+		// A name that cannot be looked up now is no mistake of the file.
+		addrs, _ = f.lookup(host)
+	}
+	for _, a := range addrs {
+		to := plain(netip.AddrPortFrom(a, uint16(n)))
+		if slices.ContainsFunc(bound, func(b netip.AddrPort) bool { return reaches(to, b) }) {
+			f.add(key, "", "%s is one of this gateway's own listeners: mail would go round in circles", to)
+			return
+		}
+	}
+}
+
+// reaches tells that a connection to that address would arrive at a listener
+// bound to b.
+func reaches(to, b netip.AddrPort) bool {
+	if to.Port() != b.Port() || b.Port() == 0 {
+		return false
+	}
+	if to.Addr() == b.Addr() {
+		return true
+	}
+	if !b.Addr().IsUnspecified() || b.Addr().Is4() && !to.Addr().Is4() {
+		return false
+	}
+	return to.Addr().IsLoopback() || to.Addr().IsUnspecified() || isLocal(to.Addr())
+}
+
+// isLocal tells that the machine has that address.
+func isLocal(a netip.Addr) bool {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(list, func(have net.Addr) bool {
+		n, ok := have.(*net.IPNet)
+		if !ok {
+			return false
+		}
+		ip, ok := netip.AddrFromSlice(n.IP)
+		return ok && ip.Unmap() == a
+	})
+}
+
+// plain makes addresses comparable: no zone, no IPv4 in IPv6's clothes.
+func plain(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+
+	"garita/config"
+	"garita/filters"
+	"garita/filters/all"
+	"garita/mail"
+	"garita/maillog"
+	"garita/message"
+	"garita/smtpproxy"
+	"garita/smtpproxy/relay"
+	"garita/tls"
+)
+
+// A generation is everything that one reading of the configuration makes. A
+// session keeps the generation that it began with; what no session uses any
+// more is collected: a next hop closes its idle connections by itself.
+type generation struct {
+	settings *Settings
+	tls      *tls.Store
+	hops     map[string]*hop
+	wire     *smtpproxy.Settings
+}
+
+// parts live as long as the process.
+type parts struct {
+	log    *maillog.Logger
+	budget *message.Budget
+	server *smtpproxy.Server
+	own    *relay.OwnSockets
+	// listening gives our own addresses.
+	listening func() []netip.AddrPort
+}
+
+// newParts makes them from the settings of the start.
+func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
+	if err := makeFolders(s); err != nil {
+		return nil, err
+	}
+	log, err := maillog.New(s.Log, maillog.Env{Hostname: s.Hostname})
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{log: log, own: relay.NewOwnSockets(), listening: listening}
+	p.budget = message.NewBudget(budgetFor(s))
+	p.server = smtpproxy.NewServer(smtpproxy.ServerConfig{
+		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
+	})
+	return p, nil
+}
+
+func spoolDir(s *Settings) string { return filepath.Join(s.StateDir, "spool") }
+
+// makeFolders makes what is missing. The spool holds other people's mail.
+func makeFolders(s *Settings) error {
+	if err := os.MkdirAll(s.StateDir, 0o750); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	if err := os.MkdirAll(spoolDir(s), 0o700); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	// A spool file has no name, but for the instant in which it is made: a
+	// kill in that instant leaves an empty one behind.
+	left, err := filepath.Glob(filepath.Join(spoolDir(s), "garita-*.spool"))
+	if err == nil {
+		for _, name := range left {
+			if err := os.Remove(name); err != nil {
+				return fmt.Errorf("state_dir: %w", err)
+			}
+		}
+	}
+	if filepath.IsAbs(s.Log.Output) {
+		if err := os.MkdirAll(filepath.Dir(s.Log.Output), 0o750); err != nil {
+			return fmt.Errorf("log.output: %w", err)
+		}
+	}
+	return nil
+}
+
+// budgetFor bounds the octets of all messages together.
+func budgetFor(s *Settings) message.BudgetConfig {
+	c := message.BudgetConfig{Total: s.Limits.MessagesTotal, Memory: s.Limits.MessagesMemory, ReserveShare: 0.2}
+	for _, l := range s.Listener {
+		c.Headroom = max(c.Headroom, l.MaxMessageSize)
+	}
+	return c
+}
+
+// build makes a generation. What of old is still the same is taken over, with
+// its pooled connections. It opens no socket and changes nothing of old.
+func (p *parts) build(s *Settings, old *generation) (*generation, error) {
+	g := &generation{settings: s, hops: map[string]*hop{}}
+	var err error
+	if g.tls, err = tls.Load(s.TLS, s.Hostname, s.StateDir); err != nil {
+		return nil, err
+	}
+	policy, err := p.policy(s)
+	if err != nil {
+		return nil, err
+	}
+	for name, c := range s.NextHop {
+		if old != nil && old.settings.Hostname == s.Hostname && old.hops[name] != nil && old.hops[name].config == c {
+			g.hops[name] = old.hops[name]
+			continue
+		}
+		h, err := relay.New(relay.Options{
+			Name: name, Config: c, Hostname: s.Hostname, Log: p.log, Own: p.own, ListenAddrs: p.listening,
+		})
+		if err != nil {
+			return nil, err
+		}
+		g.hops[name] = &hop{NextHop: h, config: c}
+	}
+	g.wire = &smtpproxy.Settings{
+		Hostname: s.Hostname, Limits: s.Limits, Policy: policy, Listeners: map[string]*smtpproxy.Listener{},
+	}
+	for name, c := range s.Listener {
+		h := g.hops[c.NextHop]
+		if h == nil {
+			return nil, fmt.Errorf("listener %q: there is no next hop %q", name, c.NextHop)
+		}
+		l := &smtpproxy.Listener{Name: name, ListenerConfig: c, Router: smtpproxy.NewRouter(c, h.NextHop)}
+		if c.STARTTLS {
+			l.TLS = g.tls.ServerConfig(name)
+		}
+		g.wire.Listeners[name] = l
+	}
+	return g, nil
+}
+
+// policy makes the engine with the configured checks.
+func (p *parts) policy(s *Settings) (*filters.Engine, error) {
+	checks, err := all.Checks(s.Check, site(s))
+	if err != nil {
+		return nil, fmt.Errorf("check: %w", err)
+	}
+	mode := mail.Enforce
+	if s.Mode == "observe" {
+		mode = mail.Observe
+	}
+	e, err := filters.New(filters.Config{
+		Checks: checks, Mode: func() mail.Mode { return mode }, Thresholds: filters.DefaultThresholds(), Fault: p.checkFault,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("check: %w", err)
+	}
+	return e, nil
+}
+
+// site is what checks know about ourselves.
+func site(s *Settings) filters.Site {
+	out := filters.Site{Hostname: s.Hostname}
+	for _, name := range slices.Sorted(maps.Keys(s.Listener)) {
+		out.Domains = append(out.Domains, s.Listener[name].RelayDomains...)
+	}
+	for _, a := range listenAddresses(s) {
+		if !a.Addr().IsUnspecified() && !a.Addr().IsLoopback() {
+			out.Addresses = append(out.Addresses, a.Addr().String())
+		}
+	}
+	return out
+}
+
+// checkFault tells the operator that a check could not do its work.
+func (p *parts) checkFault(name string, stage mail.Stage, err error) {
+	p.log.Warn("checks", "a check failed", slog.String("check", name), slog.String("stage", stage.String()), slog.String("error", err.Error()))
+}
+
+// certificates are those that listeners show.
+func (g *generation) certificates() []certStatus {
+	for _, l := range g.wire.Listeners {
+		if l.TLS != nil {
+			return []certStatus{{Name: g.settings.Hostname, NotAfter: g.tls.Expiry(), SelfMade: g.tls.SelfSigned()}}
+		}
+	}
+	return []certStatus{}
+}
+
+// changed lists the keys that differ, as "key: old -> new".
+func changed(a, b *Settings) []string {
+	out := []string{}
+	for _, c := range config.Diff(a, b) {
+		out = append(out, c.String())
+	}
+	return out
+}
+
+// needRestart names what a reload cannot change. The running process goes on
+// with the values of its start.
+func needRestart(start, now *Settings) []string {
+	var out []string
+	add := func(key string, a, b any) {
+		if !reflect.DeepEqual(a, b) {
+			out = append(out, key)
+		}
+	}
+	add("state_dir", start.StateDir, now.StateDir)
+	add("log", start.Log, now.Log)
+	add("admin.socket", start.Admin.Socket, now.Admin.Socket)
+	add("limits.messages_total", start.Limits.MessagesTotal, now.Limits.MessagesTotal)
+	add("limits.messages_memory", start.Limits.MessagesMemory, now.Limits.MessagesMemory)
+	if budgetFor(now).Headroom > budgetFor(start).Headroom {
+		out = append(out, "listener.*.max_message_size (larger than any at the start)")
+	}
+	return out
+}
+
+// swap makes a generation the one of new sessions. When it cannot, everything
+// stays as it was.
+func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
+	c, err := k.prepare(wanted(g.settings))
+	if err != nil {
+		return err
+	}
+	probeAndWait(ctx, g.hops, p.log, firstProbe)
+	if err := p.server.Apply(g.wire); err != nil {
+		c.drop()
+		return err
+	}
+	k.commit(c)
+	return nil
+}
+
+// close ends the parts in the order in which they need each other.
+func (p *parts) close(g *generation) error {
+	var errs []error
+	if g != nil {
+		for _, h := range g.hops {
+			errs = append(errs, h.Close())
+		}
+	}
+	p.log.Info("master", "stopped", slog.Int("pid", os.Getpid()))
+	errs = append(errs, p.log.Close())
+	return errors.Join(errs...)
+}
