@@ -16,9 +16,10 @@ func FuzzHeader(f *testing.F) {
 	} {
 		f.Add([]byte(s), uint8(3))
 	}
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, src []byte, piece uint8) {
 		compareHeader(t, src, func() int { return int(piece) })
-		m, err := Spool(context.Background(), bytes.NewReader(src), Limits{Memory: int64(piece)%2*mb + 1, Dir: t.TempDir()})
+		m, err := Spool(context.Background(), bytes.NewReader(src), Limits{Memory: int64(piece)%2*mb + 1, Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,12 +64,13 @@ func FuzzRender(f *testing.F) {
 	f.Add([]byte(""), []byte{0, 0, 2}, true)
 	f.Add([]byte("0123456789"), []byte{250, 0, 0, 3, 255, 3}, false)
 	inserts := [][]byte{nil, []byte("X: y\r\n"), []byte("A: 1\r\n B\r\n"), []byte("\r\n"), []byte("bad\n"), []byte("bad\r")}
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, src, plan []byte, file bool) {
 		mem := int64(mb)
 		if file {
 			mem = 1
 		}
-		m, err := Spool(context.Background(), bytes.NewReader(src), Limits{Memory: mem, Dir: t.TempDir()})
+		m, err := Spool(context.Background(), bytes.NewReader(src), Limits{Memory: mem, Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -189,7 +189,10 @@ func unfold(raw []byte) string {
 // time is one buffer and the beginning of one line.
 func scanHeader(h *Header) {
 	m := h.m
-	s := scanner{h: h}
+	// Room for a usual header: two allocations instead of a dozen.
+	var names [512]byte
+	var ends [32]int
+	s := scanner{h: h, names: names[:0], ends: ends[:0]}
 	end := min(m.size, MaxHeaderBytes)
 	var buf *[fileBufferSize]byte
 	if m.file != nil {
