@@ -104,6 +104,12 @@ func (d *Document) needed(f *field) string {
 // set gives one key its value; false means that a problem was reported and the
 // default stays.
 func (d *Document) set(path string, n *node, v reflect.Value, f *field) bool {
+	if n.kind == kindBroken {
+		return false
+	}
+	if f.secret {
+		d.secrets[path] = true
+	}
 	if v.Kind() == reflect.Pointer {
 		target := reflect.New(v.Type().Elem())
 		if !v.IsNil() {

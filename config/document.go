@@ -165,11 +165,12 @@ func (d *Document) add(file string, text []byte, mode uint32) {
 	d.Files = append(d.Files, file)
 	if len(text) > maxFile {
 		d.put(Problem{File: src.name, order: src.order, Text: "is larger than 1 MB", Suggestion: "a configuration is never that large"})
-		src.text, src.lines = nil, []int{0}
+		src.text, src.lines, d.unread = nil, []int{0}, true
 		return
 	}
 	root, problems := parse(src)
 	d.put(problems...)
+	d.unread = d.unread || len(problems) > 0 // what seems missing may stand in a broken line
 	if d.root == nil {
 		d.root = root
 	} else {

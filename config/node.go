@@ -18,6 +18,7 @@ const (
 	kindArray  // [a, b]
 	kindTable  // [x], x.y = …, {…}
 	kindTables // [[x]]
+	kindBroken // reported already
 )
 
 // node is a value or a table of the merged files.
@@ -100,6 +101,9 @@ func (n *node) raw() any {
 			m[name] = n.sub[name].raw()
 		}
 		return m
+	}
+	if n.kind == kindBroken {
+		return nil
 	}
 	v, err := n.literal()
 	if err != nil {

@@ -21,10 +21,11 @@ type parser struct {
 	root     *node
 	table    *node // of the last [header]; nil when that header was wrong
 	problems Problems
+	scrubbed map[int]bool // lines with a byte that was reported
 }
 
 func parse(src *source) (*node, Problems) {
-	ps := &parser{src: src, root: newTable(span{src: src})}
+	ps := &parser{src: src, root: newTable(span{src: src}), scrubbed: map[int]bool{}}
 	ps.root.defined = true
 	ps.table = ps.root
 	text, ok := ps.scrub(src.text)
@@ -53,7 +54,6 @@ func (ps *parser) scrub(text []byte) ([]byte, bool) {
 	if bytes.HasPrefix(out, []byte(byteOrderMark)) {
 		copy(out, "   ")
 	}
-	reported := 0 // the last line with a report: one a line is enough
 	for i := 0; i < len(out); {
 		r, n := utf8.DecodeRune(out[i:])
 		bad := ""
@@ -73,10 +73,10 @@ func (ps *parser) scrub(text []byte) ([]byte, bool) {
 				out[i] = ' '
 			}
 			line := ps.src.line(i)
-			if line != reported && len(ps.problems) < maxProblems {
+			if !ps.scrubbed[line] && len(ps.problems) < maxProblems {
 				ps.report(span{ps.src, i, i + 1}, "", bad, "")
 			}
-			reported = line
+			ps.scrubbed[line] = true // one report a line is enough
 		}
 		i += n
 	}
@@ -154,18 +154,32 @@ func (ps *parser) syntax(text []byte, start int, at span, message string) int {
 			where.end++
 		}
 	}
-	if m := secretName.FindIndex(text[start:max(start, min(len(text), at.end))]); m != nil {
+	several := ps.src.line(at.start) > ps.src.line(start)
+	leak, word := false, ""
+	token := tokenAt(text, at.start)
+	if i := secretAt(text[start:max(start, min(len(text), at.end))]); i >= 0 {
 		// Somewhere in a value that spans lines: none of them may be shown.
-		ps.src.secret = append(ps.src.secret, span{ps.src, start + m[1], at.end + 1})
+		ps.src.secret = append(ps.src.secret, span{ps.src, start + i, at.end})
+		leak = several
+	} else {
+		word = string(text[token.start:token.end])
 	}
-	text1, suggestion := wording(message, ps.wordAt(text, at.start))
-	ps.report(where, "", text1, suggestion)
+	if (strings.Contains(message, "start of value") || message == "strings must be quoted") && token.end > token.start {
+		where = span{ps.src, token.start, token.end}
+	}
+	said, suggestion := wording(message, word, token.end == token.start)
+	if o := lineStart(text, at.start); several && where.start >= at.start && expressionStart.Match(text[o:]) {
+		said, suggestion = fmt.Sprintf("what begins in line %d has no end", ps.src.line(start)), ""
+	}
+	if !ps.scrubbed[ps.src.line(at.start)] {
+		ps.report(where, "", said, suggestion)
+	}
 
 	header := start < len(text) && text[start] == '['
 	if header {
 		ps.table = nil // what follows belongs to a table that has no name
 	}
-	if where != at {
+	if where.start < at.start && several || leak {
 		return -1 // the rest of the file is part of the open value
 	}
 	for line := max(ps.src.line(start)+1, ps.src.line(at.start)); line <= len(ps.src.lines); line++ {
@@ -180,19 +194,27 @@ func (ps *parser) syntax(text []byte, start int, at span, message string) int {
 	return -1
 }
 
-// wordAt gives what stands at an error up to the end of its line, without a
-// comment.
-func (ps *parser) wordAt(text []byte, at int) string {
-	if at >= len(text) {
-		return ""
-	}
-	line, _, _ := bytes.Cut(text[at:], []byte("\n"))
-	line, _, _ = bytes.Cut(line, []byte("#"))
-	return strings.TrimSpace(string(line))
+func lineStart(text []byte, at int) int {
+	return bytes.LastIndexByte(text[:min(at, len(text))], '\n') + 1
 }
 
+// tokenAt gives the word around an offset, empty when there is none.
+func tokenAt(text []byte, at int) span {
+	ends := func(c byte) bool { return c <= ' ' || strings.IndexByte(`=[]{},#"'`, c) >= 0 }
+	from, to := min(at, len(text)), min(at, len(text))
+	for from > 0 && !ends(text[from-1]) {
+		from--
+	}
+	for to < len(text) && !ends(text[to]) {
+		to++
+	}
+	return span{nil, from, to}
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9@._:/-]{1,60}$`)
+
 // wording says a parser's message in the words of an operator.
-func wording(message, word string) (text, suggestion string) {
+func wording(message, word string, empty bool) (text, suggestion string) {
 	switch {
 	case strings.Contains(message, "at start of value"), strings.Contains(message, "expected keyword"),
 		message == "strings must be quoted":
@@ -201,8 +223,12 @@ func wording(message, word string) (text, suggestion string) {
 			return "this is not a value", "try true"
 		case "no", "off", "false":
 			return "this is not a value", "try false"
-		case "":
+		}
+		if empty {
 			return "the value is missing", ""
+		}
+		if plainWord.MatchString(word) {
+			return "texts, sizes and durations stand in double quotes", "try " + tomlString(word)
 		}
 		return "this is not a value", "texts, sizes and durations stand in double quotes"
 	case strings.Contains(message, "expected value, not end"), strings.Contains(message, "at start of value U+000A"):
@@ -215,8 +241,12 @@ func wording(message, word string) (text, suggestion string) {
 		return "the list has no end", "close it with ]"
 	case strings.Contains(message, "inline table is incomplete"):
 		return "the table has no end", "close it with }"
+	case strings.Contains(message, "after array value"):
+		return "there is no comma between two values of the list", ""
 	case strings.Contains(message, "expected '=' after key"):
 		return "there is no = after the key", "write key = value"
+	case strings.Contains(message, "to close table name"), strings.Contains(message, "to close array table name"):
+		return "the name of the table is not closed", "write [name], or [[name]] for a list of tables"
 	case strings.Contains(message, "invalid escape character"), strings.Contains(message, "need a character after"):
 		return "a backslash in double quotes starts an escape and this is none", `write \\ for a backslash, or use single quotes`
 	case strings.Contains(message, "expected newline but got"):

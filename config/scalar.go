@@ -61,16 +61,24 @@ func parseSize(s string) (int64, error) {
 	return n * unit, nil
 }
 
-var sizeStart = regexp.MustCompile(`^(\d{1,15})(?:[.,]\d+)?\s*(?i:([KMGT])(?:I?B)?|)`)
+var sizeStart = regexp.MustCompile(`^(\d{1,15})(?:[.,](\d{1,6}))?\s*(?i:([KMGT])(?:I?B)?|)`)
 
 func trySize(s string) string {
 	m := sizeStart.FindStringSubmatch(s)
 	if m == nil {
 		return `write a number and a unit, as "25MB"`
 	}
-	unit := strings.ToUpper(m[2]) + "B"
-	if m[2] == "" {
-		unit = "MB"
+	unit := "MB"
+	if m[3] != "" {
+		unit = strings.ToUpper(m[3]) + "B"
+	}
+	if m[2] != "" { // "1.5GB" is "1536MB"
+		x, err := strconv.ParseFloat(m[1]+"."+m[2], 64)
+		n, _ := sizeUnit(unit)
+		if x *= float64(n); err != nil || x != math.Trunc(x) || x > 1<<50 {
+			return "write a whole number and a unit"
+		}
+		return `try "` + formatSize(int64(x)) + `"`
 	}
 	return `try "` + m[1] + unit + `"`
 }

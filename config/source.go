@@ -55,7 +55,18 @@ const byteOrderMark = "\ufeff"
 
 // secretName finds the name of a key that is likely to hold a secret and what
 // separates it from its value; a misspelt key must not show its value either.
-var secretName = regexp.MustCompile(`(?i)[\w-]*(pass|pwd|secret|token|credential|private_?key|api_?key)[\w-]*["']?\s*[=:]`)
+var secretName = regexp.MustCompile(`(?i)([\w-]*(?:pass|pwd|secret|token|credential|private_?key|api_?key)[\w-]*)["']?\s*[=:]`)
+
+// secretAt gives the offset where the value of such a key begins, -1 for none.
+// What names a file is no secret.
+func secretAt(text []byte) int {
+	for _, m := range secretName.FindAllSubmatchIndex(text, -1) {
+		if name := bytes.ToLower(text[m[2]:m[3]]); !bytes.HasSuffix(name, []byte("_file")) {
+			return m[1]
+		}
+	}
+	return -1
+}
 
 // problem describes a place of the source.
 func (s *source) problem(at span, key, text, suggestion string) Problem {
@@ -69,8 +80,6 @@ func (s *source) problem(at span, key, text, suggestion string) Problem {
 	}
 	at.start = min(max(at.start, start), end)
 	at.end = min(max(at.end, at.start), end)
-	p.Column = utf8.RuneCount(s.text[start:at.start]) + 1
-
 	// What stands behind a secret's key is cut, not masked: even its length
 	// says something.
 	cut := end
@@ -79,16 +88,22 @@ func (s *source) problem(at span, key, text, suggestion string) Problem {
 			cut = min(cut, max(sec.start, start))
 		}
 	}
-	if m := secretName.FindIndex(s.text[start:end]); m != nil {
-		cut = min(cut, start+m[1])
+	if i := secretAt(s.text[start:end]); i >= 0 {
+		cut = min(cut, start+i)
 	}
+	if at.start > cut && cut < end {
+		for at.start = cut; at.start < end && s.text[at.start] == ' '; at.start++ {
+		}
+		at.end = at.start
+	}
+	p.Column = utf8.RuneCount(s.text[start:at.start]) + 1
 	s.show(&p, start, min(end, cut), at, cut < end)
 	return p
 }
 
 // show fills the source line: a window of it when it is long, escaped, with
 // the mark where the escaped text puts it.
-func (s *source) show(p *Problem, start, end int, at span, hidden bool) {
+func (s *source) show(p *Problem, start, end int, at span, cut bool) {
 	const before, window = 60, 120
 	from, to := start, end
 	if at.start-start > before {
@@ -120,9 +135,17 @@ func (s *source) show(p *Problem, start, end int, at span, hidden bool) {
 	p.width = max(1, utf8.RuneCountInString(b.String())-p.mark)
 	piece(at.end, to)
 	switch {
-	case hidden:
-		b.WriteString(" (secret)")
-	case to < end:
+	case cut && to == end:
+		text := strings.TrimRight(b.String(), " ") + " "
+		if text == " " {
+			text = ""
+		}
+		if at.start >= to {
+			p.mark, p.width = utf8.RuneCountInString(text), len(hidden)
+		}
+		b.Reset()
+		b.WriteString(text + hidden)
+	case to < end || cut:
 		b.WriteString("…")
 	}
 	p.Source = b.String()

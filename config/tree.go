@@ -157,7 +157,7 @@ func (ps *parser) value(n *unstable.Node, at span) *node {
 		v.kind, v.text = kindDate, string(n.Data)
 		if _, err := v.literal(); err != nil {
 			ps.report(at, "", quote(v.text)+" is not a date or time", "")
-			v.kind, v.text = kindBool, "false"
+			v.kind = kindBroken
 		}
 	}
 	return v
