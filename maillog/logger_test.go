@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"garita/mail"
 )
 
 func fileConfig(name string) Config {
