@@ -11,23 +11,25 @@ import (
 
 // Config is the [log] table.
 type Config struct {
-	Output     string `toml:"output" doc:"stderr, stdout, the absolute path of a file (reopened after a rename and on SIGUSR1), or syslog:/dev/log."`
-	Format     string `toml:"format" doc:"postfix (lines that pflogsumm and fail2ban read) or json (one object a line)."`
-	Level      string `toml:"level" doc:"info (everything), notice (without connect, disconnect and TLS lines) or warning (warnings alone; transactions and refusals are not logged)."`
-	Timestamps string `toml:"timestamps" doc:"Of postfix lines: rfc3164 (Nov 22 10:00:00, what most log watchers expect) or rfc3339. JSON always has RFC 3339 in UTC."`
-	SyslogName string `toml:"syslog_name" doc:"What the lines begin with, as Postfix's syslog_name: garita/smtpd[812]. Letters, digits, hyphen and underscore."`
-	Queue      int64  `toml:"queue" unit:"bytes" doc:"Records that wait to be written, at most; more are dropped and counted, because mail never waits for a log. Twice this is the memory at worst."`
+	Output         string `toml:"output" doc:"stderr, stdout, the absolute path of a file (reopened after a rename and on SIGUSR1), or syslog:/dev/log."`
+	Format         string `toml:"format" doc:"postfix (lines that pflogsumm and fail2ban read) or json (one object a line)."`
+	Level          string `toml:"level" doc:"info (everything), notice (without connect, disconnect and TLS lines) or warning (warnings alone; transactions and refusals are not logged)."`
+	Timestamps     string `toml:"timestamps" doc:"Of postfix lines: rfc3164 (Nov 22 10:00:00, what most log watchers expect) or rfc3339. JSON always has RFC 3339 in UTC."`
+	SyslogName     string `toml:"syslog_name" doc:"What the lines begin with, as Postfix's syslog_name: garita/smtpd[812]. Letters, digits, hyphen and underscore."`
+	LinesPerClient int    `toml:"lines_per_client" doc:"Connect, disconnect, TLS, error and refusal records of one client (IPv4 address, IPv6 /64) in a minute, at most; more are counted and told as one line. 0: no limit. Transactions and trusted clients are never limited."`
+	Queue          int64  `toml:"queue" unit:"bytes" doc:"Records that wait to be written, at most; more are dropped and counted, because mail never waits for a log. Twice this is the memory at worst."`
 }
 
 // Default gives the defaults of the [log] table.
 func Default() Config {
 	return Config{
-		Output:     "stderr",
-		Format:     "postfix",
-		Level:      "info",
-		Timestamps: "rfc3164",
-		SyslogName: "garita",
-		Queue:      4 << 20,
+		Output:         "stderr",
+		Format:         "postfix",
+		Level:          "info",
+		Timestamps:     "rfc3164",
+		SyslogName:     "garita",
+		LinesPerClient: 1000,
+		Queue:          4 << 20,
 	}
 }
 
@@ -51,6 +53,9 @@ func (c Config) Validate() error {
 	}
 	if !validName(c.SyslogName) {
 		errs = append(errs, fmt.Errorf("syslog_name: %q is not 1 to 32 letters, digits, hyphens or underscores", c.SyslogName))
+	}
+	if c.LinesPerClient < 0 {
+		errs = append(errs, fmt.Errorf("lines_per_client: %d is below 0", c.LinesPerClient))
 	}
 	if c.Queue < 64<<10 || c.Queue > 1<<30 {
 		errs = append(errs, fmt.Errorf("queue: %d is not between 64KB and 1GB", c.Queue))

@@ -54,7 +54,7 @@ func (l *Logger) off(at level) bool { return l == nil || l.level > at }
 
 // Connect tells that a client has connected.
 func (l *Logger) Connect(s *mail.Session) {
-	if l.off(levelInfo) {
+	if l.off(levelInfo) || l.suppressed(s) {
 		return
 	}
 	l.simple(s, "connect", "connect from ", "")
@@ -83,7 +83,7 @@ func (l *Logger) simple(s *mail.Session, action, words, rest string) {
 
 // Disconnect tells that a session is over and what its client asked for.
 func (l *Logger) Disconnect(s *mail.Session, counts Counts) {
-	if l.off(levelInfo) {
+	if l.off(levelInfo) || l.suppressed(s) {
 		return
 	}
 	var sum Count
@@ -140,7 +140,7 @@ func (l *Logger) Pipelining(s *mail.Session, after string) {
 }
 
 func (l *Logger) broke(s *mail.Session, what, after string, octets int64) {
-	if l.off(levelNotice) {
+	if l.off(levelNotice) || l.suppressed(s) {
 		return
 	}
 	if after == "" {
@@ -176,7 +176,7 @@ func (l *Logger) broke(s *mail.Session, what, after string, octets int64) {
 // Reject tells that a command was refused. tx may be nil (before MAIL); what
 // is the text that was refused, a recipient for instance, and may be empty.
 func (l *Logger) Reject(s *mail.Session, tx *mail.Transaction, verb string, what string, reply mail.Reply) {
-	if l.off(levelNotice) {
+	if l.off(levelNotice) || l.suppressed(s) {
 		return
 	}
 	name, addr := s.HostOrUnknown(), s.Client.Addr()
@@ -213,7 +213,7 @@ func (l *Logger) Reject(s *mail.Session, tx *mail.Transaction, verb string, what
 
 // TLS tells that a session went over to TLS; s.TLS is set.
 func (l *Logger) TLS(s *mail.Session) {
-	if l.off(levelInfo) || s.TLS == nil {
+	if l.off(levelInfo) || s.TLS == nil || l.suppressed(s) {
 		return
 	}
 	proto, cipher := tlsNames(s.TLS)

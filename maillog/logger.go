@@ -36,6 +36,7 @@ type Logger struct {
 	out    sink
 	stamp  atomic.Pointer[stamp]
 	pool   sync.Pool
+	flood  flood
 
 	wake  chan struct{} // something is queued
 	hurry chan struct{} // write now
@@ -99,6 +100,7 @@ func New(c Config, e Env) (*Logger, error) {
 		done:   make(chan struct{}),
 	}
 	l.level, _ = parseLevel(c.Level)
+	l.flood.limit = c.LinesPerClient
 	l.flushed = sync.NewCond(&l.mu)
 	l.pool.New = func() any { b := make([]byte, 0, 4096); return &b }
 	host := string(appendField(nil, e.Hostname, hostClass()))
@@ -215,6 +217,7 @@ func (l *Logger) Close() error {
 	if l == nil {
 		return nil
 	}
+	l.endFlood()
 	l.mu.Lock()
 	if !l.closed {
 		l.closed = true

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -314,6 +315,72 @@ func TestOneWritePerTransaction(t *testing.T) {
 	}
 }
 
+// One client cannot fill the disk with its connections (L-22), whatever
+// address of its /64 it uses; others, trusted ones and transactions are heard.
+func TestFloodOfOneClient(t *testing.T) {
+	var mu sync.Mutex
+	now := fixedNow()
+	g := newGate()
+	close(g.open)
+	c := Default()
+	c.LinesPerClient = 100
+	l := open(t, c, Env{Stderr: g, Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return now }})
+	bad, other, trusted := testSession(), testSession(), testSession()
+	other.Client = netip.MustParseAddrPort("198.51.100.1:1")
+	trusted.Client, trusted.Trusted = netip.MustParseAddrPort("10.0.0.5:1"), true
+	tx := testTransaction(t, "")
+	for i := range 500 {
+		a := netip.MustParsePrefix("2001:db8::/64").Addr().As16()
+		a[15], a[14] = byte(i), byte(i>>8)
+		bad.Client = netip.AddrPortFrom(netip.AddrFrom16(a), 1)
+		l.Connect(bad)
+		l.Reject(bad, nil, "EHLO", "", mail.Permanent(501, "", "x"))
+		l.Disconnect(bad, Counts{})
+		l.Connect(trusted)
+	}
+	l.Connect(other)
+	tx.Session = bad
+	tx.ID = "4LAST"
+	l.Transaction(tx, relayed())
+	mu.Lock()
+	now = now.Add(floodWindow)
+	mu.Unlock()
+	l.Connect(bad)
+	l.Flush()
+	out := g.String()
+	for want, n := range map[string]int{
+		"from mail.example.org[2001:db8": 101, "connect from mail.example.org[10.0.0.5]": 500, "connect from mail.example.org[198.51.100.1]": 1,
+		"4LAST: client=": 1, `warning: 1400 records suppressed client="2001:db8::"`: 1,
+	} {
+		if got := strings.Count(out, want); got != n {
+			t.Errorf("%q: %d times, want %d", want, got, n)
+		}
+	}
+}
+
+// The counting is bounded and ends with Close.
+func TestFloodIsBounded(t *testing.T) {
+	out := capture(t, func(c *Config) { c.LinesPerClient = 1 }, func(l *Logger) {
+		s := testSession()
+		for i := range maxClients + 10 {
+			s.Client = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1)
+			l.Connect(s)
+			if i < 2 {
+				l.Connect(s)
+			}
+		}
+		if n := len(l.flood.seen); n != maxClients {
+			t.Errorf("%d clients are counted", n)
+		}
+	})
+	if n := strings.Count(out, "1 records suppressed"); n != 2 {
+		t.Errorf("told %d times", n)
+	}
+	if n := strings.Count(out, ": connect from "); n != maxClients+10 {
+		t.Errorf("%d connects", n)
+	}
+}
+
 func TestSyslog(t *testing.T) {
 	sock := filepath.Join(t.TempDir(), "log")
 	listen := func() *net.UnixConn {
@@ -366,8 +433,8 @@ func TestValidate(t *testing.T) {
 	if err := Default().Validate(); err != nil {
 		t.Error(err)
 	}
-	err := Config{Output: "log.txt", Format: "xml", Level: "loud", Timestamps: "unix", SyslogName: "a b", Queue: 1}.Validate()
-	for _, key := range []string{"output", "format", "level", "timestamps", "syslog_name", "queue"} {
+	err := Config{Output: "log.txt", Format: "xml", Level: "loud", Timestamps: "unix", SyslogName: "a b", LinesPerClient: -1, Queue: 1}.Validate()
+	for _, key := range []string{"output", "format", "level", "timestamps", "syslog_name", "lines_per_client", "queue"} {
 		if err == nil || !strings.Contains(err.Error(), key+":") {
 			t.Errorf("%s is not named in %v", key, err)
 		}

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -303,3 +304,6 @@ func TestFail2banInjection(t *testing.T) {
 		}
 	}
 }
+
+// attr puts text into both halves of an attribute.
+func attr(text string) slog.Attr { return slog.String(text, text) }
