@@ -12,7 +12,7 @@ type configCommands struct {
 	Check    configCheck    `cmd:"" help:"Read the configuration as run would and show every mistake."`
 	Show     configShow     `cmd:"" help:"Show the settings in effect, as TOML."`
 	Explain  configExplain  `cmd:"" help:"Say what a key means, its default and where it is set."`
-	Template configTemplate `cmd:"" help:"Write the complete config.toml with every default."`
+	Template configTemplate `cmd:"" help:"Write the complete config.toml, with every default and an example."`
 }
 
 type configCheck struct {
@@ -121,7 +121,7 @@ func (c *configExplain) Run(t *terminal) error {
 type configTemplate struct{}
 
 func (c *configTemplate) Run(t *terminal) error {
-	text, err := template(templateHeader, nil)
+	text, err := template(templateHeader, example())
 	if err != nil {
 		return err
 	}
@@ -130,11 +130,29 @@ func (c *configTemplate) Run(t *terminal) error {
 }
 
 const templateHeader = `Configuration of Garita. Every key stands here with its meaning. One behind
-a # has its default: taking the # away changes nothing.
+a # shows its default: taking the # away changes nothing.
 
 Sizes are written "25MB", durations "90s", "5m", "12h". An unknown key is an error.
 Tables whose name begins with x- are free for notes of your own.
 After a change: garita config check, then garita reload.`
+
+// example is a gateway that a reader can recognise his own in; its names and
+// addresses are nobody's (RFC 2606, RFC 5737).
+func example() map[string]any {
+	return map[string]any{
+		"hostname":                           "mx.example.org",
+		"listener.inbound.role":              "inbound",
+		"listener.inbound.listen":            []string{"0.0.0.0:25"},
+		"listener.inbound.next_hop":          "mailserver",
+		"listener.inbound.relay_domains":     []string{"example.org"},
+		"next_hop.mailserver.url":            "smtp://mail.example.org:25",
+		"listener.outbound.role":             "outbound",
+		"listener.outbound.listen":           []string{"0.0.0.0:26"},
+		"listener.outbound.next_hop":         "smarthost",
+		"listener.outbound.trusted_networks": []string{"192.0.2.10/32"},
+		"next_hop.smarthost.url":             "smtp://smarthost.example.net:25",
+	}
+}
 
 // template writes a complete configuration with some keys set.
 func template(header string, set map[string]any) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,24 +73,31 @@ func newDaemon(file string, s *Settings, look lookup, n notifier) (*daemon, erro
 	return d, nil
 }
 
+// listening gives our own addresses; before there are sockets, those that will
+// be.
 func (d *daemon) listening() []netip.AddrPort {
-	var out []netip.AddrPort
-	if k := d.sockets; k != nil {
-		out = k.all()
+	if d.now.Load() == nil {
+		return listenAddresses(d.start)
 	}
-	return append(out, listenAddresses(d.start)...)
+	return d.sockets.all()
 }
 
 func (d *daemon) audit(a admin.Act) {
 	detail := "done"
 	if a.Err != nil {
-		detail = "refused: " + a.Err.Error()
+		detail = "refused: " + inShort(a.Err.Error())
 	}
 	d.parts.log.Admin(a.User, a.Verb, detail)
 }
 
 // serve begins to take mail.
 func (d *daemon) serve(ctx context.Context) error {
+	// Commands are answered from here on: health says "starting".
+	go func() {
+		if err := d.admin.Serve(); err != nil {
+			d.die <- err
+		}
+	}()
 	g, err := d.parts.build(d.start, nil)
 	if err != nil {
 		return err
@@ -100,11 +108,6 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	d.use(g)
 	d.state.Store(running)
-	go func() {
-		if err := d.admin.Serve(); err != nil {
-			d.die <- err
-		}
-	}()
 	for name, addrs := range d.sockets.addresses() {
 		for _, a := range addrs {
 			d.parts.log.Info("master", "listening", slog.String("listener", name), slog.String("address", a.String()))
@@ -112,6 +115,13 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	d.parts.log.Info("master", "started", slog.String("version", build().Version), slog.String("mode", d.start.Mode), slog.Int("pid", os.Getpid()))
 	return nil
+}
+
+// inShort is the first line of a text that may have the file's lines and marks
+// below.
+func inShort(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
 }
 
 func (d *daemon) use(g *generation) {
@@ -212,7 +222,7 @@ type reloadReport struct {
 func (d *daemon) reloadBySignal(ctx context.Context) {
 	r, err := d.reload(ctx)
 	if err != nil {
-		d.parts.log.Warn("master", "reload failed; the running configuration is unchanged", slog.String("error", err.Error()))
+		d.parts.log.Warn("master", "reload failed; the running configuration is unchanged", slog.String("error", inShort(err.Error())))
 		return
 	}
 	d.parts.log.Info("master", "reloaded", slog.Int("changes", len(r.Changed)))
@@ -232,7 +242,7 @@ func (d *daemon) reload(ctx context.Context) (*reloadReport, error) {
 	defer d.notify.ready()
 	r, err := d.tryReload(ctx)
 	if err != nil {
-		text := err.Error()
+		text := inShort(err.Error())
 		d.badReload.Store(&text)
 		return nil, err
 	}

@@ -63,7 +63,8 @@ const pollEvery = 100 * time.Millisecond
 func (c *healthCommand) Run(t *terminal) error {
 	deadline := time.Now().Add(c.Wait)
 	for {
-		err := c.once()
+		// A gateway that hangs must not make us hang with it.
+		err := c.once(max(time.Until(deadline), minCall))
 		left := time.Until(deadline)
 		if err == nil || left <= 0 {
 			if err == nil {
@@ -75,9 +76,9 @@ func (c *healthCommand) Run(t *terminal) error {
 	}
 }
 
-func (c *healthCommand) once() error {
+func (c *healthCommand) once(within time.Duration) error {
 	var h health
-	if err := call(&c.socketFlag, "health", &h); err != nil {
+	if err := callWithin(&c.socketFlag, "health", &h, within); err != nil {
 		return err
 	}
 	bad := h.Problems
@@ -94,8 +95,15 @@ func (c *healthCommand) once() error {
 // up and ask next hops.
 const callTimeout = time.Minute
 
+// minCall is what a healthy gateway needs at most for an answer.
+const minCall = 2 * time.Second
+
 // call asks the running gateway and makes its refusals exit codes.
 func call(f *socketFlag, verb string, out any) error {
+	return callWithin(f, verb, out, callTimeout)
+}
+
+func callWithin(f *socketFlag, verb string, out any, within time.Duration) error {
 	path, err := f.path()
 	if err != nil {
 		return err
@@ -103,7 +111,7 @@ func call(f *socketFlag, verb string, out any) error {
 	if err := admin.CheckPath(path); err != nil {
 		return fail(exitConfig, "%s", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	err = admin.Call(ctx, path, verb, nil, out)
 	var e *admin.Error

@@ -25,13 +25,13 @@ func main() {
 
 // commandLine is every command; the tags are what --help shows.
 type commandLine struct {
-	Run    runCommand     `cmd:"" help:"Run the gateway in the foreground."`
-	Init   initCommand    `cmd:"" help:"Write a first configuration."`
-	Config configCommands `cmd:"" help:"Check, show and explain the configuration."`
-	Reload reloadCommand  `cmd:"" help:"Make the running gateway read its configuration again."`
-	Status statusCommand  `cmd:"" help:"Show what the running gateway does."`
-	Health healthCommand  `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
-	// TEST
+	Run     runCommand     `cmd:"" help:"Run the gateway in the foreground."`
+	Init    initCommand    `cmd:"" help:"Write a first configuration."`
+	Config  configCommands `cmd:"" help:"Check, show and explain the configuration."`
+	Reload  reloadCommand  `cmd:"" help:"Make the running gateway read its configuration again."`
+	Status  statusCommand  `cmd:"" help:"Show what the running gateway does."`
+	Health  healthCommand  `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
+	Test    testCommand    `cmd:"" help:"Say what would happen to a message, without a network."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 }
 

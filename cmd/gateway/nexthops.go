@@ -74,22 +74,18 @@ func (h *hop) due(now time.Time) bool {
 	return true
 }
 
-// probe asks once; it was claimed by due. A change is told in the log, a fault
-// that lasts is not told again each time.
+// probe asks once; it was claimed by due.
 func (h *hop) probe(ctx context.Context, log *maillog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	err := h.Probe(ctx)
 	h.mu.Lock()
-	before, first := h.lastFail, h.last.IsZero()
+	before := h.lastFail
 	h.probing, h.last, h.lastFail = false, time.Now(), err
 	h.mu.Unlock()
-	name := slog.String("next_hop", h.Name())
-	switch {
-	case err != nil && before == nil:
-		log.Warn("relay", "next hop does not answer; mail for it is answered 451", name, slog.String("error", err.Error()))
-	case err == nil && before != nil && !first:
-		log.Info("relay", "next hop answers again", name)
+	// relay itself tells of the fault, and bounds how often.
+	if err == nil && before != nil {
+		log.Info("relay", "next hop answers again", slog.String("next_hop", h.Name()))
 	}
 }
 

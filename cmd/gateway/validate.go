@@ -72,7 +72,7 @@ func (f *faults) addError(table string, err error) {
 	}
 	var p smtpproxy.Problem
 	if errors.As(err, &p) {
-		f.add(table+"."+p.Key, p.Hint, "%s", p.Text)
+		f.add(strings.TrimPrefix(table+"."+p.Key, "."), p.Hint, "%s", p.Text)
 		return
 	}
 	key, text, ok := strings.Cut(err.Error(), ": ")
@@ -82,7 +82,7 @@ func (f *faults) addError(table string, err error) {
 	if !ok || strings.ContainsAny(key, " \"/") {
 		key, text = table, err.Error()
 	} else {
-		key = table + "." + key
+		key = strings.TrimPrefix(table+"."+key, ".")
 	}
 	f.add(key, "", "%s", text)
 }
@@ -154,7 +154,9 @@ func (f *faults) parts() {
 	}
 	f.addError("log", s.Log.Validate())
 	f.addError("tls", s.TLS.Validate())
-	f.addError("check", s.Check.Validate())
+	for _, err := range s.Check.Validate() {
+		f.addError("", err) // its keys begin with "check."
+	}
 }
 
 func (f *faults) listeners() {

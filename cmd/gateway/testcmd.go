@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"garita/mail"
+	"garita/message"
+	"garita/smtpproxy"
+)
+
+type testCommand struct {
+	configFlag
+	File     string   `arg:"" help:"The message; - is the standard input."`
+	IP       string   `help:"Address of the client." placeholder:"ADDR"`
+	Helo     string   `help:"Name it says in EHLO (${default})." default:"mail.sender.example" placeholder:"NAME"`
+	From     string   `help:"Reverse-path, empty for a bounce (${default})." default:"sender@sender.example" placeholder:"ADDRESS"`
+	Rcpt     []string `help:"Recipients." placeholder:"ADDRESS"`
+	User     string   `help:"Who is known to send it." placeholder:"USER"`
+	Listener string   `help:"Name of the listener that it comes in by." placeholder:"NAME"`
+	Output   string   `short:"o" enum:"text,json" default:"text" help:"text or json."`
+}
+
+// tested is the answer. Its form is fixed: scripts read it.
+type tested struct {
+	Verdict  string          `json:"verdict"`
+	Reply    string          `json:"reply"`
+	Score    float64         `json:"score"`
+	Findings []testedFinding `json:"findings"`
+}
+
+type testedFinding struct {
+	Symbol string  `json:"symbol"`
+	Detail string  `json:"detail"`
+	Score  float64 `json:"score"`
+}
+
+// Run gives the message to a real session of the real engine, whose client is
+// a pipe and whose next hop takes everything and sends it nowhere. So the
+// answer is the wire's own: relay permission, size, loops, line ends and all.
+// It exits 0 whatever the verdict is.
+func (c *testCommand) Run(t *terminal) error {
+	s, _, problems := load(c.Config, nil)
+	if len(problems) > 0 {
+		return &exitError{exitConfig, problems.Error()}
+	}
+	client, err := c.client(s)
+	if err != nil {
+		return err
+	}
+	body, closeBody, err := c.open(t)
+	if err != nil {
+		return err
+	}
+	defer closeBody()
+	r, err := offline(s, client, body)
+	if err != nil {
+		return fail(exitFailed, "%s", err)
+	}
+	if c.Output == "json" {
+		return t.json(r)
+	}
+	fmt.Fprintf(t.out, "verdict  %s\nreply    %s\nscore    %g\n", r.Verdict, oneLine(r.Reply), r.Score)
+	for _, f := range r.Findings {
+		fmt.Fprintf(t.out, "finding  %s %+g %s\n", oneLine(f.Symbol), f.Score, oneLine(f.Detail))
+	}
+	return nil
+}
+
+// open gives the message with CRLF line ends. A file that has none at all is
+// one that an editor or a mailbox wrote with LF; in every other file a bare LF
+// stays what it is, since then it is what shall be tested.
+func (c *testCommand) open(t *terminal) (io.Reader, func(), error) {
+	in, done := t.in, func() {}
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return nil, nil, fail(exitFailed, "%s", err)
+		}
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			f.Close()
+			return nil, nil, fail(exitFailed, "%s is a folder, not a message", c.File)
+		}
+		in, done = f, func() { f.Close() }
+	}
+	b := bufio.NewReaderSize(in, 64<<10)
+	head, err := b.Peek(64 << 10)
+	if err != nil && len(head) == 0 && err != io.EOF {
+		done()
+		return nil, nil, fail(exitFailed, "%s", err)
+	}
+	if bytes.Contains(head, []byte("\r\n")) {
+		return b, done, nil
+	}
+	return &crlfReader{in: b}, done, nil
+}
+
+// client reads the options that describe who sends.
+func (c *testCommand) client(s *Settings) (*offlineClient, error) {
+	o := &offlineClient{listener: c.Listener, user: c.User, helo: c.Helo}
+	if o.listener == "" {
+		o.listener = usualListener(s)
+	}
+	l, ok := s.Listener[o.listener]
+	if !ok {
+		return nil, fail(exitUsage, "--listener: there is no listener %q; %s", c.Listener, known(slices.Sorted(maps.Keys(s.Listener))))
+	}
+	// A line end in a name would be a second command, not a name.
+	if strings.ContainsAny(c.Helo, "\r\n\x00") || c.Helo == "" {
+		return nil, fail(exitUsage, "--helo: %q cannot be said in one line", c.Helo)
+	}
+	if err := o.address(c.IP, l); err != nil {
+		return nil, err
+	}
+	var rest string
+	var err error
+	if o.from, rest, err = mail.ParseReverse("<"+c.From+">", true); err != nil || rest != "" {
+		return nil, fail(exitUsage, "--from: %q is not an address", c.From)
+	}
+	rcpts := c.Rcpt
+	if len(rcpts) == 0 {
+		rcpts = []string{"recipient@recipient.example"}
+		if len(l.RelayDomains) > 0 {
+			rcpts = []string{"postmaster@" + l.RelayDomains[0]}
+		}
+	}
+	for _, text := range rcpts {
+		p, rest, err := mail.ParseForward("<"+text+">", true)
+		if err != nil || rest != "" {
+			return nil, fail(exitUsage, "--rcpt: %q is not an address", text)
+		}
+		o.rcpts = append(o.rcpts, p)
+	}
+	return o, nil
+}
+
+// usualListener is the first inbound one, else the first.
+func usualListener(s *Settings) string {
+	names := slices.Sorted(maps.Keys(s.Listener))
+	for _, n := range names {
+		if s.Listener[n].Role == "inbound" {
+			return n
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return names[0]
+}
+
+// address settles who holds the other end of the socket. To a content filter
+// that is always one of its peers, and --ip is what this peer tells of its own
+// client by XFORWARD.
+func (o *offlineClient) address(ip string, l smtpproxy.ListenerConfig) error {
+	peer := netip.AddrFrom4([4]byte{192, 0, 2, 1}) // RFC 5737: nobody's
+	if len(l.TrustedNetworks) > 0 {
+		peer = l.TrustedNetworks[0].Addr()
+	}
+	if ip != "" {
+		a, err := netip.ParseAddr(ip)
+		if err != nil {
+			return fail(exitUsage, "--ip: %q is not an address", ip)
+		}
+		a = a.Unmap().WithZone("")
+		trusted := slices.ContainsFunc(l.TrustedNetworks, func(p netip.Prefix) bool { return p.Contains(a) })
+		if l.Role == "content-filter" && l.XForward && !trusted {
+			o.forwarded = a
+		} else {
+			peer = a
+		}
+	}
+	o.peer = netip.AddrPortFrom(peer, 40000)
+	return nil
+}
+
+// offline lets one message walk through the wire and the engine.
+func offline(s *Settings, client *offlineClient, body io.Reader) (*tested, error) {
+	spool, err := os.MkdirTemp("", "garita-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(spool)
+	engine, err := (&parts{}).policy(s)
+	if err != nil {
+		return nil, err
+	}
+	witness := &witness{Policy: engine, user: client.user}
+	l := s.Listener[client.listener]
+	l.RequireTLS = false // there is no network that could be listened to
+	limits := s.Limits
+	limits.FreeDisk = 0
+	server := smtpproxy.NewServer(smtpproxy.ServerConfig{Budget: message.NewBudget(budgetFor(s)), SpoolDir: spool})
+	err = server.Apply(&smtpproxy.Settings{
+		Hostname: s.Hostname, Limits: limits, Policy: witness,
+		Listeners: map[string]*smtpproxy.Listener{client.listener: {
+			ListenerConfig: l, Router: smtpproxy.NewRouter(l, sinkHop{l.NextHop}),
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	wire := newPipeListener()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(client.listener, wire) }()
+	reply, err := client.send(wire, body)
+	// Shutdown waits for the session, and with it for the last word of the
+	// checks.
+	if down := server.Shutdown(context.Background()); err == nil {
+		err = down
+	}
+	wire.Close()
+	<-served
+	if err != nil {
+		return nil, err
+	}
+	return witness.result(reply), nil
+}
+
+// witness hands everything on to the engine and remembers what it said.
+type witness struct {
+	smtpproxy.Policy
+	user string
+
+	mu       sync.Mutex
+	findings []mail.Finding
+	last     mail.Decision
+}
+
+func (w *witness) note(d mail.Decision) mail.Decision {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = d
+	for _, f := range d.Because {
+		same := func(g mail.Finding) bool {
+			return f.Symbol == g.Symbol && f.Stage == g.Stage && f.Detail == g.Detail && f.Where == g.Where
+		}
+		if !slices.ContainsFunc(w.findings, same) {
+			w.findings = append(w.findings, f)
+		}
+	}
+	return d
+}
+
+func (w *witness) Connect(ctx context.Context, s *mail.Session) mail.Decision {
+	return w.note(w.Policy.Connect(ctx, s))
+}
+
+func (w *witness) Helo(ctx context.Context, s *mail.Session) mail.Decision {
+	return w.note(w.Policy.Helo(ctx, s))
+}
+
+func (w *witness) Mail(ctx context.Context, tx *mail.Transaction) mail.Decision {
+	if w.user != "" {
+		tx.Identity = mail.Identity{User: w.user, Source: "garita test"}
+	}
+	return w.note(w.Policy.Mail(ctx, tx))
+}
+
+func (w *witness) Rcpt(ctx context.Context, tx *mail.Transaction, r mail.Recipient) mail.Decision {
+	return w.note(w.Policy.Rcpt(ctx, tx, r))
+}
+
+func (w *witness) Data(ctx context.Context, tx *mail.Transaction) mail.Decision {
+	return w.note(w.Policy.Data(ctx, tx))
+}
+
+func (w *witness) Message(ctx context.Context, tx *mail.Transaction) mail.Decision {
+	return w.note(w.Policy.Message(ctx, tx))
+}
+
+// result puts the wire's reply and what the engine said together. The reply
+// has the last word: what the wire itself refuses is refused.
+func (w *witness) result(r mail.Reply) *tested {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := &tested{Verdict: w.last.Verdict.String(), Reply: r.String(), Score: w.last.Score, Findings: []testedFinding{}}
+	switch {
+	case w.last.Verdict == mail.Quarantine || w.last.Verdict == mail.Discard:
+	case r.Permanent():
+		out.Verdict = mail.Reject.String()
+	case r.Temporary():
+		out.Verdict = mail.Defer.String()
+	}
+	for _, f := range w.findings {
+		out.Findings = append(out.Findings, testedFinding{f.Symbol, f.Detail, f.Score})
+	}
+	return out
+}
