@@ -41,6 +41,11 @@ func everyLine(t testing.TB, l *Logger, text string) {
 	for k := mail.Aborted; k <= mail.Ambiguous; k++ {
 		l.Transaction(tx, mail.Outcome{Kind: k, Replies: []mail.Reply{r}, NextHop: text, NextHopReply: text, QueueID: text, TLS: text, Detail: text})
 	}
+	ours := mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{r}, Detail: text}
+	l.Transaction(tx, ours)
+	tx.Message = nil
+	l.Transaction(tx, ours)
+	l.ClientWarn(s, text, slog.String(text, text))
 	l.Warn(text, text, slog.String(text, text))
 	l.Info(text, text, slog.String(text, text))
 	l.Admin(text, text, text)

@@ -254,6 +254,33 @@ func (l *Logger) Warn(component, text string, attrs ...slog.Attr) {
 	l.note(component, "warning", text, attrs)
 }
 
+// ClientWarn is Warn about something that a client did: its line is Postfix's
+// "warning: host[address]: text", and lines_per_client bounds it, so that
+// nobody fills the disk with warnings about himself.
+func (l *Logger) ClientWarn(s *mail.Session, text string, attrs ...slog.Attr) {
+	if l == nil || l.suppressed(s) {
+		return
+	}
+	p := l.take()
+	b := *p
+	if l.json {
+		b = l.openSessionJSON(b, s, "warning", "warning")
+		b = appendKey(b, "message", text)
+		b = appendAttrsJSON(b, attrs)
+		b = append(b, "}\n"...)
+	} else {
+		b = l.openLine(b, "smtpd")
+		b = append(b, "warning: "...)
+		b = appendSessionPeer(b, s)
+		b = append(b, ": "...)
+		b = appendText(b, text, textClass())
+		b = appendAttrs(b, attrs)
+		b = append(b, '\n')
+	}
+	*p = b
+	l.put(p)
+}
+
 // Info writes something that the operator may want to know; see Warn.
 func (l *Logger) Info(component, text string, attrs ...slog.Attr) {
 	if l.off(levelNotice) {
@@ -266,43 +293,50 @@ func (l *Logger) Info(component, text string, attrs ...slog.Attr) {
 const maxAttrs = 32
 
 func (l *Logger) note(component, severity, text string, attrs []slog.Attr) {
-	if len(attrs) > maxAttrs {
-		attrs = attrs[:maxAttrs]
-	}
 	p := l.take()
 	b := *p
 	if l.json {
 		b = l.openJSON(b, component, severity)
 		b = appendKey(b, "message", text)
-		if len(attrs) > 0 {
-			b = append(b, `,"attributes":{`...)
-			for i, a := range attrs {
-				if i > 0 {
-					b = append(b, ',')
-				}
-				b = appendJSON(b, a.Key)
-				b = append(b, ':')
-				b = appendJSON(b, a.Value.Resolve().String())
-			}
-			b = append(b, '}')
-		}
-		*p = append(b, "}\n"...)
-		l.put(p)
-		return
+		b = appendAttrsJSON(b, attrs)
+		b = append(b, "}\n"...)
+	} else {
+		b = l.openLine(b, component)
+		b = append(b, severity...)
+		b = append(b, ": "...)
+		b = appendText(b, text, textClass())
+		b = appendAttrs(b, attrs)
+		b = append(b, '\n')
 	}
-	b = l.openLine(b, component)
-	b = append(b, severity...)
-	b = append(b, ": "...)
-	b = appendText(b, text, textClass())
-	for _, a := range attrs {
+	*p = b
+	l.put(p)
+}
+
+func appendAttrs(b []byte, attrs []slog.Attr) []byte {
+	for _, a := range attrs[:min(len(attrs), maxAttrs)] {
 		b = append(b, ' ')
 		b = appendField(b, a.Key, wordClass())
 		b = append(b, `="`...)
 		b = appendText(b, a.Value.Resolve().String(), quotedClass())
 		b = append(b, '"')
 	}
-	*p = append(b, '\n')
-	l.put(p)
+	return b
+}
+
+func appendAttrsJSON(b []byte, attrs []slog.Attr) []byte {
+	if len(attrs) == 0 {
+		return b
+	}
+	b = append(b, `,"attributes":{`...)
+	for i, a := range attrs[:min(len(attrs), maxAttrs)] {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(b, a.Key)
+		b = append(b, ':')
+		b = appendJSON(b, a.Value.Resolve().String())
+	}
+	return append(b, '}')
 }
 
 // Admin tells what somebody did over the admin socket: the Unix user, the act,

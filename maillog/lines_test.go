@@ -138,6 +138,15 @@ func TestEndLines(t *testing.T) {
 	}
 }
 
+// A refusal instead of a message: no report counts it as received.
+func TestRefusedAtData(t *testing.T) {
+	tx := testTransaction(t, "")
+	o := mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{mail.Temporary(452, "3.1", "no room")}}
+	expect(t, capture(t, nil, func(l *Logger) { l.Transaction(tx, o) }),
+		at+"/smtpd[812]: 4ABCDEF01: reject: DATA from mail.example.org[203.0.113.9]: 452 4.3.1 no room; from=<ana@example.org> to=<juan@example.com> proto=ESMTP helo=<mail.example.org>",
+		at+"[812]: 4ABCDEF01: refused verdict=continue score=0 symbols=- listener=mx code=452 receive_ms=0.00 check_ms=0.00 relay_ms=0.00")
+}
+
 // A transaction that never had a recipient is told by its refusals alone.
 func TestNothingToTell(t *testing.T) {
 	tx := testTransaction(t, "")
@@ -166,12 +175,14 @@ func TestNotes(t *testing.T) {
 	got := capture(t, nil, func(l *Logger) {
 		l.Warn("smtpd", "certificate not loaded", slog.Any("error", errors.New("open \"x\"\nfoo")), slog.Int("n", 3))
 		l.Info("relay", "probe", slog.String("next hop", "a=b"))
+		l.ClientWarn(testSession(), "TLS handshake failed", slog.String("error", "x[6.6.6.6]: SASL"))
 		l.Admin("root", "reload", "")
 		l.Admin("root", "init", "dir /x")
 	})
 	expect(t, got,
 		at+`/smtpd[812]: warning: certificate not loaded error="open \x22x\x22\x0afoo" n="3"`,
 		at+`/relay[812]: info: probe next\x20hop="a=b"`,
+		at+`/smtpd[812]: warning: mail.example.org[203.0.113.9]: TLS handshake failed error="x[6.6.6.6]\x3a SASL"`,
 		at+`/admin[812]: info: administration user="root" act="reload"`,
 		at+`/admin[812]: info: administration user="root" act="init" detail="dir /x"`,
 	)
@@ -216,6 +227,7 @@ func TestNil(t *testing.T) {
 	l.Transaction(&mail.Transaction{Session: s}, mail.Outcome{})
 	l.TLS(s)
 	l.Warn("x", "y")
+	l.ClientWarn(s, "y")
 	l.Info("x", "y")
 	l.Admin("x", "y", "z")
 	l.Reopen()

@@ -39,7 +39,7 @@ func (l *Logger) Transaction(tx *mail.Transaction, o mail.Outcome) {
 
 func (l *Logger) transactionLines(b []byte, tx *mail.Transaction, o *mail.Outcome) []byte {
 	size, msgid := messageFacts(tx)
-	if o.Kind != mail.Aborted {
+	if o.Kind != mail.Aborted && !refusedAtData(tx, o) {
 		b = l.clientLine(b, tx)
 		if size >= 0 {
 			b = l.openID(b, "cleanup", tx.ID)
@@ -161,10 +161,33 @@ func appendDSN(b []byte, o *mail.Outcome, status string) []byte {
 	return append(b, class, '.', '0', '.', '0')
 }
 
+// refusedAtData tells a refusal of ours that came instead of a message: at
+// DATA, or while it was being received (too large, no room).
+func refusedAtData(tx *mail.Transaction, o *mail.Outcome) bool {
+	return o.Kind == mail.Refused && o.NextHopReply == "" && tx.Message == nil
+}
+
+// dataLine is smtpd's "ID: reject: DATA from h[ip]: 452 4.3.1 text; …".
+func (l *Logger) dataLine(b []byte, tx *mail.Transaction, o *mail.Outcome) []byte {
+	b = l.openID(b, "smtpd", tx.ID)
+	b = append(b, "reject: DATA from "...)
+	name, addr := tx.ClientForLog()
+	b = appendPeer(b, name, addr)
+	b = append(b, ": "...)
+	if len(o.Replies) > 0 {
+		b = appendReply(b, o.Replies[0], "")
+	}
+	b = appendTail(b, tx.Session, tx, "")
+	return append(b, '\n')
+}
+
 // refusedLines tells a refusal after the end of data. The next hop's is a
 // delivery that failed; ours has the words of a milter's, which reports count
 // as rejected and fail2ban's postfix filter passes over: it has no [45]xx.
 func (l *Logger) refusedLines(b []byte, tx *mail.Transaction, o *mail.Outcome, size int64) []byte {
+	if refusedAtData(tx, o) {
+		return l.dataLine(b, tx, o)
+	}
 	if o.NextHopReply != "" {
 		status := "deferred"
 		if len(o.Replies) > 0 && o.Replies[0].Permanent() {

@@ -112,6 +112,9 @@ func pflogsumm(t *testing.T, stamps string) {
 		l.Transaction(tx, o)
 	}
 	l.Reject(s, transaction(t, "4Z", s), "RCPT", "x@elsewhere.example", mail.Permanent(554, "7.1", "Relay access denied"))
+	atData := transaction(t, "4W", s, "juan")
+	atData.Message = nil
+	l.Transaction(atData, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{mail.Temporary(452, "3.1", "Insufficient system resources")}})
 	l.Reject(s, nil, "EHLO", "", mail.Permanent(501, "5.4", "bad name"))
 	l.Warn("smtpd", "the certificate expires soon")
 	// text that would be counted if it could write lines or marks
@@ -131,7 +134,7 @@ func pflogsumm(t *testing.T, stamps string) {
 		"delivered": "4",  // three messages, one with two recipients
 		"deferred":  "1",
 		"bounced":   "2",
-		"rejected":  "7", // four after the end of data, three commands
+		"rejected":  "8", // four after the end of data, one at DATA, three commands
 		"held":      "1",
 		"discarded": "1",
 	} {
@@ -284,6 +287,7 @@ func TestFail2banInjection(t *testing.T) {
 				o.NextHopReply, o.Replies = "", []mail.Reply{r}
 				l.Transaction(tx, o)
 			}
+			l.ClientWarn(s, text, attr(text))
 			l.Warn("smtpd", text, attr(text))
 			l.Info("smtpd", text, attr(text))
 			l.Admin(text, text, text)
