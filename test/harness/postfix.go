@@ -64,7 +64,6 @@ func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 	t.Helper()
 	NeedRoot(t)
 	master := Need(t, "master", "postfix")
-	postfix := Need(t, "postfix", "postfix")
 	if o.Name == "" {
 		o.Name = "mx"
 	}
@@ -83,14 +82,42 @@ func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 	chown(t, p.store, "nobody")
 	write(t, filepath.Join(inst, "main.cf"), p.mainCF(o))
 	write(t, filepath.Join(inst, "master.cf"), p.masterCF(o))
-	// The check makes the queue's folders; it may take the shared lists of
-	// map types from the default place.
-	if out, code := Command(t, postfix, "-c", inst, "check"); code != 0 {
-		t.Fatalf("harness: postfix check: %s", out)
-	}
+	p.makeQueue(t)
 	p.process = Start(t, master, "-c", inst, "-s")
 	p.process.WaitPort(t, p.Addr)
 	return p
+}
+
+// makeQueue makes the folders that `postfix check` would make, in a tenth of
+// its time.
+func (p *Postfix) makeQueue(t testing.TB) {
+	t.Helper()
+	for name, mode := range map[string]os.FileMode{
+		"active": 0o700, "bounce": 0o700, "corrupt": 0o700, "defer": 0o700, "deferred": 0o700, "flush": 0o700,
+		"hold": 0o700, "incoming": 0o700, "private": 0o700, "saved": 0o700, "trace": 0o700,
+		"public": 0o710, "maildrop": 0o730, "pid": 0o755,
+	} {
+		d := filepath.Join(p.Dir, "queue", name)
+		if err := os.Mkdir(d, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(d, mode); err != nil {
+			t.Fatal(err)
+		}
+		if name != "pid" {
+			chown(t, d, "postfix")
+		}
+		if name == "public" || name == "maildrop" {
+			g, err := user.LookupGroup("postdrop")
+			if err != nil {
+				t.Fatal(err)
+			}
+			gid, _ := strconv.Atoi(g.Gid)
+			if err := os.Chown(d, -1, gid); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func (p *Postfix) mainCF(o PostfixOptions) string {
