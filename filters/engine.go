@@ -178,6 +178,7 @@ type txState struct {
 	room      [12]mail.CheckRun
 	envelope  []mail.EnvelopeEdit
 	rcptFinds int
+	call      call
 }
 
 func stateOf(s *mail.Session) *sessionState {
@@ -353,6 +354,12 @@ func (e *Engine) marked(fs []mail.Finding, acc acceptance) []mail.Finding {
 // Finish tells the checks how the transaction ended. Those with I/O run side
 // by side, within their timeouts.
 func (e *Engine) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome) {
+	if len(e.finish) > 0 {
+		e.finishAll(ctx, tx, o)
+	}
+}
+
+func (e *Engine) finishAll(ctx context.Context, tx *mail.Transaction, o mail.Outcome) {
 	var wg sync.WaitGroup
 	global := e.cfg.Mode()
 	for _, u := range e.finish {

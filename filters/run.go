@@ -84,7 +84,8 @@ func (e *Engine) runTx(ctx context.Context, st *txState, c call, acc acceptance)
 	}
 	start := len(st.runs)
 	out := outcome{runs: st.runs}
-	e.each(ctx, &c, acc, &out, st)
+	st.call = c
+	e.each(ctx, &st.call, acc, &out, st)
 	st.runs = out.runs
 	out.runs = slices.Clip(out.runs[start:])
 	return out
