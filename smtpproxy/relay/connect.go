@@ -24,6 +24,7 @@ func (h *NextHop) connect(ctx context.Context) (*conn, *fault) {
 	if f != nil {
 		h.connectErrors.Add(1)
 		h.warn("connect", "no usable connection to the next hop", f.err)
+		f.told = true
 		return nil, f
 	}
 	caps := c.ext.capabilities()

@@ -28,7 +28,7 @@ func (d *delivery) Data(ctx context.Context, m smtpproxy.Body) mail.Outcome {
 	start := time.Now()
 	o, fate := d.data(ctx, m)
 	o.Steps.Relay = time.Since(start)
-	d.ended = true
+	d.ended, d.sending = true, false
 	if c := d.c; c != nil {
 		o.NextHop, o.TLS = c.name, c.tls
 		d.c = nil
@@ -81,6 +81,7 @@ func (d *delivery) data(ctx context.Context, m smtpproxy.Body) (mail.Outcome, fa
 	c := d.c
 	stop := c.watch(ctx)
 	defer stop()
+	d.sending = true
 	r, err := c.command(ctx, d.hop.cfg.CommandTimeout, "DATA")
 	if err != nil {
 		return d.refusedBy(broken(c.name, "DATA", err)), closeIt

@@ -17,6 +17,9 @@ type delivery struct {
 	opened   bool  // MAIL was accepted on c
 	parked   bool
 	ended    bool
+	// sending: DATA went out and its end was not reached. If a panic leaves
+	// it so, Abort must not say a word into the body.
+	sending bool
 	// rcpts are those that the next hop accepted, for the replay.
 	rcpts []mail.Recipient
 	one   [1]mail.Recipient
@@ -64,7 +67,9 @@ func (d *delivery) Rcpt(ctx context.Context, r mail.Recipient) (mail.Reply, erro
 // fail ends the delivery by a fault.
 func (d *delivery) fail(f *fault) (mail.Reply, error) {
 	d.broken = f
-	d.hop.warn("fault", "a delivery to the next hop failed", f.err)
+	if !f.told {
+		d.hop.warn("fault", "a delivery to the next hop failed", f.err)
+	}
 	return f.reply, f.err
 }
 
@@ -287,6 +292,9 @@ func (d *delivery) Abort() {
 		return
 	}
 	d.ended = true
+	if d.sending {
+		d.drop()
+	}
 	if d.c != nil {
 		d.hop.recycleReset(d.c, d.priority)
 		d.c, d.opened = nil, false

@@ -17,6 +17,8 @@ type fault struct {
 	err   error
 	// retry: the connection died, so a pooled one may be replaced once.
 	retry bool
+	// told: the operator was alerted already.
+	told bool
 }
 
 // The texts tell a stranger nothing about hosts or causes behind us.

@@ -173,7 +173,7 @@ func (ss *session) data(a Action) bool {
 	if a.Reply != "" {
 		standard = a.Reply
 	}
-	if a.Silent || standard[:3] != "354" {
+	if a.Silent || !strings.HasPrefix(standard, "354") {
 		return true
 	}
 	body, ok := ss.body(a)
