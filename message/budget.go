@@ -339,7 +339,7 @@ func (b *Budget) serve() {
 		case ordinary > 0:
 			n = ordinary
 			b.used += n
-		case oldest && b.drawer == nil:
+		case b.drawer == nil: // the first that comes here is the oldest
 			if n = w.part(b.cfg.Headroom); n > 0 {
 				b.drawer, b.draw = w.g, n
 			}
