@@ -145,6 +145,8 @@ func (d *daemon) prepareProcess() {
 func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 	probe := time.NewTicker(5 * time.Second)
 	defer probe.Stop()
+	renew := time.NewTicker(24 * time.Hour)
+	defer renew.Stop()
 	var watchdog <-chan time.Time
 	if every := d.notify.watchdog(); every > 0 {
 		t := time.NewTicker(every / 2)
@@ -170,6 +172,11 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 			return err
 		case <-probe.C:
 			probeAll(ctx, d.now.Load().hops, d.parts.log)
+		case <-renew.C:
+			// A self-made certificate is renewed, files are read again.
+			if err := d.now.Load().tls.Reload(); err != nil {
+				d.parts.log.Warn("master", "the certificate could not be read again; the old one stays", slog.String("error", err.Error()))
+			}
 		case <-watchdog:
 			d.notify.alive()
 		}
@@ -199,7 +206,11 @@ func (d *daemon) shutdown(signals <-chan os.Signal, why string) error {
 			if err != nil {
 				d.parts.log.Warn("master", "drain ended before its sessions", slog.String("error", err.Error()))
 			}
+			// A reload that was under way must not open sockets behind us.
+			// One that waits for the lock will find us draining.
+			d.reloading.Lock()
 			d.sockets.close()
+			d.reloading.Unlock()
 			d.admin.Close()
 			return d.parts.close(d.now.Load())
 		case s := <-signals:
@@ -219,16 +230,16 @@ type reloadReport struct {
 	Warn    config.Problems `json:"warnings,omitempty"`
 }
 
+// maxLogged bounds the changes of one reload that are told in the log.
+const maxLogged = 50
+
 func (d *daemon) reloadBySignal(ctx context.Context) {
 	r, err := d.reload(ctx)
 	if err != nil {
 		d.parts.log.Warn("master", "reload failed; the running configuration is unchanged", slog.String("error", inShort(err.Error())))
 		return
 	}
-	d.parts.log.Info("master", "reloaded", slog.Int("changes", len(r.Changed)))
-	if len(r.Restart) > 0 {
-		d.parts.log.Warn("master", "some changes need a restart", slog.Any("keys", r.Restart))
-	}
+	d.parts.log.Info("master", "reloaded by signal", slog.Int("changes", len(r.Changed)))
 }
 
 // reload reads the configuration again and swaps all of it or nothing.
@@ -265,7 +276,14 @@ func (d *daemon) tryReload(ctx context.Context) (*reloadReport, error) {
 	}
 	d.use(g)
 	d.parts.log.Reopen()
-	return &reloadReport{Changed: changed(old.settings, s), Restart: needRestart(d.start, s), Warn: doc.Warnings()}, nil
+	r := &reloadReport{Changed: changed(old.settings, s), Restart: needRestart(d.start, s), Warn: doc.Warnings()}
+	for _, line := range r.Changed[:min(len(r.Changed), maxLogged)] {
+		d.parts.log.Info("master", "configuration changed", slog.String("change", line))
+	}
+	if len(r.Restart) > 0 {
+		d.parts.log.Warn("master", "some changes need a restart", slog.String("keys", strings.Join(r.Restart, ", ")))
+	}
+	return r, nil
 }
 
 // errStopping is the answer to a drain that has begun already.

@@ -18,6 +18,8 @@ import (
 	"garita/config"
 	"garita/mail"
 	"garita/smtpproxy"
+	"garita/smtpproxy/relay"
+	"garita/tls"
 )
 
 // A fault is one mistake in the meaning of a key, which types cannot find.
@@ -153,9 +155,23 @@ func (f *faults) parts() {
 		f.addError("limits", err)
 	}
 	f.addError("log", s.Log.Validate())
-	f.addError("tls", s.TLS.Validate())
+	if err := s.TLS.Validate(); err != nil {
+		f.addError("tls", err)
+	} else if s.TLS.CertificateFile != "" {
+		// Reads the pair; without files it would make one, which is for run.
+		if _, err := tls.Load(s.TLS, s.Hostname, s.StateDir); err != nil {
+			f.add("tls.certificate_file", "", "%s", strings.TrimPrefix(err.Error(), "tls: "))
+		}
+	}
+	before := len(f.list)
 	for _, err := range s.Check.Validate() {
 		f.addError("", err) // its keys begin with "check."
+	}
+	if len(f.list) > before {
+		return
+	}
+	if _, err := (&parts{}).policy(s); err != nil {
+		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
 	}
 }
 
@@ -235,8 +251,15 @@ func (f *faults) nextHops() {
 		for _, err := range errs {
 			f.addError(config.Path("next_hop", name), err)
 		}
-		if len(errs) == 0 {
-			f.notOurselves(config.Path("next_hop", name, "url"), h.URL, bound)
+		if len(errs) > 0 {
+			continue
+		}
+		f.notOurselves(config.Path("next_hop", name, "url"), h.URL, bound)
+		if h.CAFile != "" {
+			// New opens no connection; it reads this file.
+			if _, err := relay.New(relay.Options{Name: name, Config: h, Hostname: "localhost.localdomain"}); err != nil {
+				f.add(config.Path("next_hop", name, "ca_file"), "", "%s", strings.TrimPrefix(err.Error(), "next_hop."+name+": ca_file: "))
+			}
 		}
 	}
 }
