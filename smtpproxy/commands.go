@@ -47,7 +47,7 @@ func (s *session) hello(ctx context.Context, arg string, esmtp bool) {
 		return
 	}
 	if s.srv.isOwnSocket(s.s.Peer) {
-		s.srv.log.Warn("smtpd", "our own relay connected to us: a next hop leads back here", s.clientAttr(),
+		s.srv.log.ClientWarn(&s.s, "our own relay connected to us: a next hop leads back here",
 			slog.String("listener", s.ln.Name))
 		s.out.reply(mail.Temporary(421, "4.6", "Mail would loop back to myself"))
 		s.close()

@@ -212,7 +212,7 @@ func (s *session) broken(ctx context.Context, err error, after string) {
 		s.srv.log.Timeout(&s.s, after, n)
 	case errors.Is(err, errDrained):
 		s.out.reply(mail.Permanent(552, "3.4", "Error: message too big"))
-		s.srv.log.Warn("smtpd", "message far over the limit; connection closed", s.clientAttr(), slog.String("id", t.ID))
+		s.srv.log.ClientWarn(&s.s, "message far over the limit; connection closed", slog.String("id", t.ID))
 	default:
 		s.srv.log.Lost(&s.s, after, n)
 	}

@@ -61,7 +61,7 @@ func (s *session) arrived() *mail.Reply {
 		if what == "" {
 			return nil
 		}
-		s.srv.log.Warn("smtpd", "message refused: "+what, slog.String("id", s.tx.ID), s.clientAttr(),
+		s.srv.log.ClientWarn(&s.s, "message refused: not allowed in a message", slog.String("what", what), slog.String("id", s.tx.ID),
 			slog.Int("bare_lf", b.lf), slog.Int("bare_cr", b.cr), slog.Int("nul", b.nul))
 		r = mail.Permanent(550, "5.2", "Error: "+what+" in the message")
 	}

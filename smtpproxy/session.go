@@ -22,9 +22,6 @@ const (
 	waiting
 )
 
-// errSynchronisation: a client sent on where it had to wait for our answer.
-var errSynchronisation = errors.New("improper command pipelining")
-
 // session is one connection. Its goroutine alone touches it, but for state.
 type session struct {
 	srv   *Server
@@ -131,26 +128,16 @@ func (s *session) readCommand() ([]byte, error) {
 
 // readFailed says why the session ends, where there is somebody to say it to.
 func (s *session) readFailed(ctx context.Context, err error) {
-	after := "CONNECT"
-	switch {
-	case s.tx != nil && len(s.tx.ForwardPaths) > 0:
-		after = "RCPT"
-	case s.tx != nil:
-		after = "MAIL"
-	case s.messages > 0:
-		after = "END-OF-MESSAGE"
-	case s.greeted:
-		after = "EHLO"
-	}
+	after := s.phase()
 	switch {
 	case errors.Is(err, errDraining):
 		s.out.reply(replyShutdown)
 	case errors.Is(err, errLineTooLong):
 		s.out.reply(mail.Permanent(500, "5.2", "Line too long"))
-		s.srv.log.Warn("smtpd", "command line too long; connection closed", s.clientAttr())
+		s.srv.log.ClientWarn(&s.s, "command line too long; connection closed")
 	case errors.Is(err, errBareLF):
 		s.out.reply(mail.Permanent(500, "5.2", "Line ended by a bare line feed; CR LF is required"))
-		s.srv.log.Warn("smtpd", "command line ended by a bare line feed; connection closed", s.clientAttr())
+		s.srv.log.ClientWarn(&s.s, "command line ended by a bare line feed; connection closed")
 	case isTimeout(err):
 		s.out.reply(mail.Temporary(421, "4.2", "Error: timeout exceeded"))
 		s.srv.log.Timeout(&s.s, after, 0)
@@ -160,8 +147,31 @@ func (s *session) readFailed(ctx context.Context, err error) {
 	s.in.kill()
 }
 
+// phase is how far the dialogue has come, in Postfix's words.
+func (s *session) phase() string {
+	switch {
+	case s.tx != nil && len(s.tx.ForwardPaths) > 0:
+		return "RCPT"
+	case s.tx != nil:
+		return "MAIL"
+	case s.messages > 0:
+		return "END-OF-MESSAGE"
+	case s.greeted:
+		return "EHLO"
+	}
+	return "CONNECT"
+}
+
 // dispatch executes one command line.
 func (s *session) dispatch(ctx context.Context, line []byte) {
+	if foreign(line) {
+		// A browser or another protocol that was led here (attacks S-62):
+		// nothing that follows may run.
+		s.srv.log.ClientWarn(&s.s, "not SMTP; connection closed")
+		s.out.reply(mail.Permanent(521, "5.0", "This is an SMTP server"))
+		s.close()
+		return
+	}
 	for _, c := range line {
 		if c == 0 || c == '\r' || (c < ' ' && c != '\t') || c == 0x7f {
 			s.fail(mail.Permanent(500, "5.2", "Syntax error: control character in the command"))
@@ -179,14 +189,6 @@ func (s *session) dispatch(ctx context.Context, line []byte) {
 		return
 	}
 	s.counts.Unknown.Total++
-	if foreign(line) {
-		// A browser or another protocol that was led here (attacks S-62):
-		// nothing that follows may run.
-		s.srv.log.Warn("smtpd", "not SMTP; connection closed", s.clientAttr())
-		s.out.reply(mail.Permanent(521, "5.0", "This is an SMTP server"))
-		s.close()
-		return
-	}
 	s.fail(mail.Permanent(500, "5.2", "Error: command not recognized"))
 }
 
@@ -267,7 +269,7 @@ func (s *session) fail(r mail.Reply) {
 	}
 	if s.errors >= s.set.Limits.HardErrors {
 		s.out.reply(mail.Temporary(421, "7.0", "Error: too many errors"))
-		s.srv.log.Warn("smtpd", "too many errors; connection closed", s.clientAttr())
+		s.srv.log.TooManyErrors(&s.s, s.phase())
 		s.close()
 		return
 	}
@@ -303,13 +305,9 @@ func (s *session) inStep() bool {
 		return true
 	}
 	s.out.reply(mail.Permanent(554, "5.0", "Error: SMTP protocol synchronization"))
-	s.srv.log.Warn("smtpd", errSynchronisation.Error()+"; connection closed", s.clientAttr())
+	s.srv.log.Pipelining(&s.s, s.phase())
 	s.close()
 	return false
-}
-
-func (s *session) clientAttr() slog.Attr {
-	return slog.String("client", s.s.HostOrUnknown()+"["+s.s.Client.Addr().String()+"]")
 }
 
 // Replies that are said in more than one place.

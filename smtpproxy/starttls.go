@@ -32,7 +32,7 @@ func (s *session) starttls(ctx context.Context, arg string) {
 	}
 	s.dropTransaction(ctx, "STARTTLS")
 	if n := s.in.discard(); n > 0 {
-		s.srv.log.Warn("smtpd", "dropped octets that were injected before TLS", s.clientAttr(), slog.Int("octets", n))
+		s.srv.log.ClientWarn(&s.s, "dropped octets that were injected before TLS", slog.Int("octets", n))
 	}
 	s.out.reply(mail.OK(220, "0.0", "Ready to start TLS"))
 	if s.out.flush() != nil {
@@ -45,7 +45,7 @@ func (s *session) starttls(ctx context.Context, arg string) {
 	cancel()
 	if err != nil {
 		s.srv.stats.tlsFailed.Add(1)
-		s.srv.log.Warn("smtpd", "TLS handshake failed; connection closed", s.clientAttr(), slog.String("error", err.Error()))
+		s.srv.log.ClientWarn(&s.s, "TLS handshake failed; connection closed", slog.String("error", err.Error()))
 		s.out.err = errReadFailed // a plain reply would be taken for a TLS record
 		s.close()
 		return

@@ -2,6 +2,7 @@ package smtpproxy
 
 import (
 	"cmp"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -24,6 +25,11 @@ func (s *session) looped(m *message.Message) *mail.Reply {
 	if h.TooLarge() {
 		// Its end is unknown: no check could look at all of it (S-154).
 		r := mail.Permanent(554, "6.0", "Error: message header too large")
+		return &r
+	}
+	if err := h.Err(); err != nil {
+		s.srv.log.Warn("smtpd", "message could not be read back", slog.String("id", s.tx.ID), slog.String("error", err.Error()))
+		r := replyInternal
 		return &r
 	}
 	hops := h.CountFold("Received")
@@ -58,7 +64,7 @@ func receivedBy(value, host string) bool {
 func (s *session) edits(more []message.Edit) []message.Edit {
 	t := s.tx
 	out := make([]message.Edit, 0, 1+len(more))
-	out = append(out, message.Edit{Insert: s.received(nil)})
+	out = append(out, t.Message.Header().Prepend(s.received(nil)))
 	for _, f := range t.Message.Header().Fields() {
 		if ours(f, s.set.Hostname) {
 			out = append(out, message.Edit{At: f.Start, Delete: f.End - f.Start})
