@@ -173,7 +173,7 @@ func (d *Document) wrong(path string, n *node, want, suggestion string) {
 	if n.kind == kindTable || n.kind == kindTables {
 		at = n.key
 	}
-	d.put(at.src.problem(at, path, n.describe()+", not "+want, suggestion))
+	d.report(at, path, n.describe()+", not "+want, suggestion)
 }
 
 func (d *Document) setList(path string, n *node, v reflect.Value, f *field) bool {
@@ -217,7 +217,7 @@ func (d *Document) setMap(path string, n *node, v reflect.Value, f *field) bool 
 			continue
 		}
 		if bad := badText(name, false); bad != "" || name == "" || len(name) > 255 {
-			d.put(child.key.src.problem(child.key, p, "is not a usable name", "use letters, digits and hyphens"))
+			d.report(child.key, p, "is not a usable name", "use letters, digits and hyphens")
 			ok = false
 			continue
 		}
@@ -284,6 +284,9 @@ func applyEntry(given any, path string, entry reflect.Value) {
 // unknown reports a key that its table does not have, with the name that was
 // probably meant or the table that it belongs to.
 func (d *Document) unknown(path, name string, n *node, fields []*field) {
+	if !d.room() {
+		return
+	}
 	word := "key"
 	if n.kind == kindTable || n.kind == kindTables {
 		word = "table"
@@ -308,7 +311,7 @@ func (d *Document) unknown(path, name string, n *node, fields []*field) {
 			n.val.src.secret = append(n.val.src.secret, n.val)
 		}
 	}
-	d.put(n.key.src.problem(n.key, join(path, name), "unknown "+word, suggestion))
+	d.report(n.key, join(path, name), "unknown "+word, suggestion)
 }
 
 // elsewhere says where in the tree a key of that name exists.

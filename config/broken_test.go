@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,8 +85,14 @@ func TestManyProblems(t *testing.T) {
 	for i := range 5000 {
 		b.WriteString("k" + strings.Repeat("x", i%7) + string(rune('a'+i%26)) + "_" + strings.Repeat("y", i/200) + " = 1\n")
 	}
+	var unknown strings.Builder
+	for i := range 60_000 {
+		fmt.Fprintf(&unknown, "hostnme%d = 1\n", i)
+	}
 	for name, text := range map[string]string{"keys": b.String(), "syntax": strings.Repeat("a = = 1\n", 5000), "bytes": strings.Repeat("\x01\n", 5000),
 		"nesting": "a = " + strings.Repeat("[", 500_000), "braces": "a = " + strings.Repeat("{a=", 200_000), "dots": strings.Repeat("a.", 400_000) + "b = 1\n",
+		"list": "peers = [" + strings.Repeat("1,", 400_000) + "]\n", "lists": "peers = [\n" + strings.Repeat("[\n", 5000),
+		"inline": "x = {" + strings.Repeat("a=1,", 200_000) + "}\n", "unknown": unknown.String(),
 		"headers": "[" + strings.Repeat("a.", 400_000) + "b]\n"} {
 		_, problems := Decode("config.toml", []byte(text), defaults(), options())
 		if len(problems) == 0 || len(problems) > maxProblems+1 {
@@ -98,6 +105,20 @@ func TestManyProblems(t *testing.T) {
 	_, problems := Decode("config.toml", []byte(b.String()), defaults(), options())
 	if last := problems[len(problems)-1]; !strings.HasSuffix(last.Text, "more problems") {
 		t.Errorf("the last one is %v", last)
+	}
+}
+
+// TestSecretNames: a secret whose name does not look like one is hidden too,
+// where its line cannot even be parsed.
+func TestSecretNames(t *testing.T) {
+	for _, text := range []string{"pepper = \"hunter2\n", "pepper = hunter2\n", "pepper = \"hunter1\"\npepper = \"hunter2\"\n", "peper = \"hunter2\"\n", "pepper = \"hunter2\" x = 5\n"} {
+		into := &struct {
+			Pepper string `toml:"pepper" secret:"true"`
+		}{}
+		_, problems := Decode("c", []byte(text), into, Options{})
+		if len(problems) == 0 || strings.Contains(problems.String(), "hunter") || strings.Contains(string(problems.JSON()), "hunter") {
+			t.Errorf("%q: %s", text, problems)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"regexp"
 	"sort"
 	"strconv"
 )
@@ -36,7 +37,8 @@ type Document struct {
 	defaults reflect.Value            // the prototype as it was handed in
 	value    reflect.Value            // what was read
 	secrets  map[string]bool
-	folder   string // relative paths start here
+	hidden   *regexp.Regexp // finds the names of secrets
+	folder   string         // relative paths start here
 	problems Problems
 	warnings Problems
 	dropped  int
@@ -67,7 +69,25 @@ func (d *Document) IsSet(key string) bool { return d.nodes[key] != nil }
 // shows the key's value, or its table when no file sets the key, or the
 // beginning of the first file.
 func (d *Document) Add(key, text, suggestion string) {
-	d.put(d.at(key, text, suggestion))
+	if d.room() {
+		d.put(d.at(key, text, suggestion))
+	}
+}
+
+// room counts a problem that will not be kept, before work is done for it: a
+// list of a million wrong values makes a million problems.
+func (d *Document) room() bool {
+	if len(d.problems) < maxProblems {
+		return true
+	}
+	d.dropped++
+	return false
+}
+
+func (d *Document) report(at span, key, text, suggestion string) {
+	if d.room() {
+		d.put(at.src.problem(at, key, text, suggestion))
+	}
 }
 
 // Warn is Add for what may stay as it is.
@@ -93,16 +113,20 @@ func (d *Document) at(key, text, suggestion string) Problem {
 	return p
 }
 
+// parent cuts the last part or the last index off a path.
 func parent(path string) string {
-	if n := len(path); n > 0 && path[n-1] == ']' {
-		for i := n - 1; i >= 0; i-- {
-			if path[i] == '[' {
-				return path[:i]
+	cut := 0
+	for i := 0; i < len(path); i++ {
+		switch path[i] {
+		case '"':
+			if q, err := strconv.QuotedPrefix(path[i:]); err == nil {
+				i += len(q) - 1
 			}
+		case '.', '[':
+			cut = i
 		}
 	}
-	parts := splitPath(path)
-	return Path(parts[:len(parts)-1]...)
+	return path[:cut]
 }
 
 func (d *Document) put(ps ...Problem) {
@@ -147,6 +171,7 @@ func sorted(ps Problems) Problems {
 // name in problems. Files of secrets are read from the current folder.
 func Decode(file string, text []byte, into any, opts Options) (*Document, Problems) {
 	d := newDocument(opts, ".")
+	d.hidden = secretNames(rootStruct(into).Type())
 	d.add(file, text, 0)
 	d.assign(into)
 	return d, d.Problems()
@@ -160,7 +185,7 @@ func newDocument(opts Options, folder string) *Document {
 // add parses one file and lays it over the earlier ones.
 func (d *Document) add(file string, text []byte, mode uint32) {
 	src := newSource(file, len(d.sources), text)
-	src.mode = mode
+	src.mode, src.secrets = mode, d.hidden
 	d.sources = append(d.sources, src)
 	d.Files = append(d.Files, file)
 	if len(text) > maxFile {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -18,6 +20,17 @@ func FuzzDecode(f *testing.F) {
 		"limits.factor=1e-3\nnext_hop.main.login={user=\"u\"}\nweights.x=-0.0\n[x-notes]\na=1979-05-27\n",
 		"\ufeffhostname=\"\\u202e\"\r\n[a]\r\n[a]\r\n", "a=[[[[[[1]]]]]]\nb={c={d={}}}", "x=\"\"\"\n", "[a\nb=1\n[c]\nd"} {
 		f.Add([]byte(s))
+	}
+	files, err := filepath.Glob("testdata/broken/*.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if len(text) > 1<<14 {

@@ -19,6 +19,7 @@ import (
 // no problems, neither here nor after the caller's own checks.
 func Load(path string, into any, opts Options) (*Document, Problems) {
 	d := newDocument(opts, filepath.Dir(path))
+	d.hidden = secretNames(rootStruct(into).Type())
 	d.file(path)
 	if !opts.NoDropIns {
 		d.dropIns(filepath.Join(filepath.Dir(path), "conf.d"))
@@ -119,7 +120,7 @@ func (d *Document) secret(path string, n *node, f *field, v reflect.Value) {
 	if plain != nil && file != nil {
 		switch {
 		case plain.key.src == file.key.src:
-			d.put(file.key.src.problem(file.key, path+"_file", "is given together with "+f.name, "remove one"))
+			d.report(file.key, path+"_file", "is given together with "+f.name, "remove one")
 			return
 		case plain.key.src.order > file.key.src.order:
 			file = nil

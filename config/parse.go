@@ -39,7 +39,9 @@ func parse(src *source) (*node, Problems) {
 }
 
 func (ps *parser) report(at span, key, text, suggestion string) {
-	ps.problems = append(ps.problems, ps.src.problem(at, key, text, suggestion))
+	if len(ps.problems) < maxProblems {
+		ps.problems = append(ps.problems, ps.src.problem(at, key, text, suggestion))
+	}
 }
 
 // scrub reports bytes that no TOML file may hold and gives a copy in which
@@ -157,7 +159,7 @@ func (ps *parser) syntax(text []byte, start int, at span, message string) int {
 	several := ps.src.line(at.start) > ps.src.line(start)
 	leak, word := false, ""
 	token := tokenAt(text, at.start)
-	if i := secretAt(text[start:max(start, min(len(text), at.end))]); i >= 0 {
+	if i := ps.src.secretAt(text[start:max(start, min(len(text), at.end))]); i >= 0 {
 		// Somewhere in a value that spans lines: none of them may be shown.
 		ps.src.secret = append(ps.src.secret, span{ps.src, start + i, at.end})
 		leak = several

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"reflect"
 	"regexp"
 	"sort"
 	"strings"
@@ -16,6 +17,11 @@ type source struct {
 	lines  []int // offsets of line starts
 	secret []span
 	mode   uint32 // permission bits, 0 when unknown
+
+	// searched remembers secretAt of a line: a line of a megabyte may have a
+	// hundred problems.
+	searched map[int]int
+	secrets  *regexp.Regexp // names of the prototype's secrets; nil for none
 }
 
 // span is a range of bytes of a source.
@@ -25,7 +31,7 @@ type span struct {
 }
 
 func newSource(name string, order int, text []byte) *source {
-	s := &source{name: clean(name), order: order, text: text, lines: []int{0}}
+	s := &source{name: clean(name), order: order, text: text, lines: []int{0}, searched: map[int]int{}}
 	for i, c := range text {
 		if c == '\n' {
 			s.lines = append(s.lines, i+1)
@@ -57,15 +63,36 @@ const byteOrderMark = "\ufeff"
 // separates it from its value; a misspelt key must not show its value either.
 var secretName = regexp.MustCompile(`(?i)([\w-]*(?:pass|pwd|secret|token|credential|private_?key|api_?key)[\w-]*)["']?\s*[=:]`)
 
+// secretNames finds the names of a prototype's own secrets in the same way.
+func secretNames(t reflect.Type) *regexp.Regexp {
+	var names []string
+	walkKeys(t, nil, func(_ []string, f *field) {
+		if f.secret {
+			names = append(names, regexp.QuoteMeta(f.name))
+		}
+	})
+	if len(names) == 0 {
+		return nil
+	}
+	return regexp.MustCompile(`\b(` + strings.Join(names, "|") + `)["']?\s*[=:]`)
+}
+
 // secretAt gives the offset where the value of such a key begins, -1 for none.
 // What names a file is no secret.
-func secretAt(text []byte) int {
+func (s *source) secretAt(text []byte) int {
+	at := -1
 	for _, m := range secretName.FindAllSubmatchIndex(text, -1) {
 		if name := bytes.ToLower(text[m[2]:m[3]]); !bytes.HasSuffix(name, []byte("_file")) {
-			return m[1]
+			at = m[1]
+			break
 		}
 	}
-	return -1
+	if s.secrets != nil {
+		if m := s.secrets.FindIndex(text); m != nil && (at < 0 || m[1] < at) {
+			at = m[1]
+		}
+	}
+	return at
 }
 
 // problem describes a place of the source.
@@ -88,7 +115,12 @@ func (s *source) problem(at span, key, text, suggestion string) Problem {
 			cut = min(cut, max(sec.start, start))
 		}
 	}
-	if i := secretAt(s.text[start:end]); i >= 0 {
+	i, ok := s.searched[start]
+	if !ok {
+		i = s.secretAt(s.text[start:end])
+		s.searched[start] = i
+	}
+	if i >= 0 {
 		cut = min(cut, start+i)
 	}
 	if at.start > cut && cut < end {

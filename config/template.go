@@ -136,6 +136,10 @@ func nodeOf(v reflect.Value, at span) (*node, error) {
 type template struct {
 	b   strings.Builder
 	doc *Document // what is set
+
+	// terse leaves the comments out: from the second entry of a map on they
+	// would only repeat those of the first.
+	terse bool
 }
 
 // table writes plain keys, then the tables below. In an example everything,
@@ -155,7 +159,9 @@ func (t *template) table(path string, v reflect.Value, example bool) {
 }
 
 func (t *template) leaf(path string, f *field, v reflect.Value, example bool) {
-	t.b.WriteString("\n")
+	if !t.terse {
+		t.b.WriteString("\n")
+	}
 	doc := f.doc
 	if f.secret && f.class() == classString {
 		doc = strings.TrimSpace(doc + " " + f.name + "_file = \"FILE\" reads it from a file instead.")
@@ -163,6 +169,7 @@ func (t *template) leaf(path string, f *field, v reflect.Value, example bool) {
 	t.comment(doc)
 	text := format(v, f)
 	switch {
+	case text == "" && t.terse:
 	case text == "": // a nil pointer: no value is the default
 		t.comment(keyPart(f.name) + " is not set: " + f.typeText())
 	case !example && t.doc.nodes[path+"_file"] != nil && f.secret:
@@ -234,12 +241,16 @@ func (t *template) mapSection(path string, f *field, v reflect.Value, example bo
 		return
 	}
 	for i, name := range names(v) {
+		p, terse := join(path, name), t.terse
 		if i > 0 {
+			t.terse = terse
 			t.b.WriteString("\n")
+			t.comment("The keys of [" + join(path, names(v)[0]) + "] explain these too.")
+			t.terse = true
 		}
-		p := join(path, name)
 		t.header(p, false, example)
 		t.table(p, inside(mapEntry(v, name)), example)
+		t.terse = terse
 	}
 	if len(names(v)) == 0 {
 		name := f.example
@@ -270,7 +281,7 @@ func hasLeaf(t reflect.Type) bool {
 
 // comment writes a text as comment lines of at most 100 columns.
 func (t *template) comment(text string) {
-	if text == "" {
+	if text == "" || t.terse {
 		return
 	}
 	for _, line := range wrap(text, 98) {
