@@ -22,6 +22,13 @@ type bodyScanner struct {
 	stuffed bool
 	// bol: the next octet follows CR LF or is the first.
 	bol bool
+	// afterCR: that CR LF had another CR before it; tail is the last octet
+	// that was consumed.
+	afterCR bool
+	tail    byte
+	// doubtful: the end came behind CR CR LF. Servers that strip or keep such
+	// a CR disagree on whether it is the end (attacks S-11).
+	doubtful bool
 	// pendingCR: BDAT only, a chunk ended in CR.
 	pendingCR bool
 	// lf, cr and nul count what is not allowed in a message.
@@ -37,6 +44,14 @@ type bodyScanner struct {
 // whether the end of data was met; what follows the end is not touched. At
 // most two octets are left over, when they may be the beginning of the end.
 func (s *bodyScanner) feed(data []byte) (consumed int, eod bool) {
+	consumed, eod = s.take(data)
+	if consumed > 0 {
+		s.tail = data[consumed-1]
+	}
+	return consumed, eod
+}
+
+func (s *bodyScanner) take(data []byte) (consumed int, eod bool) {
 	seg, p := 0, 0
 	if s.pendingCR && len(data) > 0 {
 		p = s.settleCR(data)
@@ -50,6 +65,7 @@ func (s *bodyScanner) feed(data []byte) (consumed int, eod bool) {
 				return p, false
 			case rest[0] == '\r' && rest[1] == '\n':
 				s.store(data[seg:p])
+				s.doubtful = s.afterCR
 				return p + 3, true
 			case rest[0] == '\r', rest[0] == '\n':
 				// Not an end and not a stuffed dot either: it stays, so that
@@ -66,7 +82,10 @@ func (s *bodyScanner) feed(data []byte) (consumed int, eod bool) {
 		}
 		i += p
 		if i > p && data[i-1] == '\r' {
-			s.bol = true
+			s.bol, s.afterCR = true, s.tail == '\r'
+			if i > 1 {
+				s.afterCR = data[i-2] == '\r'
+			}
 		} else {
 			s.lf++
 			s.store(data[seg:i])

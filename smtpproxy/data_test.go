@@ -99,10 +99,17 @@ func TestTrueEndInEverySplit(t *testing.T) {
 			}
 		}
 	}
-	// S-11: CR CR LF . CR LF holds the true end, and a bare CR before it.
-	s, got, _, eod := scanParts(t, true, []byte("A\r\r\n.\r\n"))
-	if !eod || s.cr != 1 || string(got) != "A \r\n" {
-		t.Fatalf("S-11: %v %d %q", eod, s.cr, got)
+	// S-11: CR CR LF . CR LF is an end of which others may think otherwise.
+	in = []byte("A\r\r\n.\r\n")
+	for i := 0; i <= len(in); i++ {
+		for j := i; j <= len(in); j++ {
+			if s, got, _, eod := scanParts(t, true, in[:i], in[i:j], in[j:]); !eod || !s.doubtful || string(got) != "A \r\n" {
+				t.Fatalf("S-11 %d,%d: %v %v %q", i, j, eod, s.doubtful, got)
+			}
+		}
+	}
+	if s, _, _, _ := scanParts(t, true, []byte("A\r\r\nb\r\n.\r\n")); s.doubtful {
+		t.Fatal("a bare CR earlier makes the end doubtful")
 	}
 	if _, got, _, eod := scanParts(t, true, []byte(".\r\n")); !eod || len(got) != 0 {
 		t.Fatalf("empty message: %v %q", eod, got)
@@ -212,6 +219,22 @@ func TestEndOfDataOnTheWire(t *testing.T) {
 			}
 			c.do("221", "QUIT")
 			c.closed()
+		}
+	}
+}
+
+// S-11: refused whatever the policy, and nothing behind it is executed.
+func TestDoubtfulEndEndsTheSession(t *testing.T) {
+	for _, role := range []string{"inbound", "outbound"} {
+		k := newKit(t, role, func(_ *Settings, l *Listener) { l.BareCR = "normalise" })
+		c := k.hello()
+		c.envelope()
+		c.do("354", "DATA")
+		c.send("Subject: x\r\n\r\nA\r\r\n.\r\n" + smuggled + "\r\n.\r\n")
+		c.want("550 5.5.2")
+		c.closed()
+		if n := len(k.hop.messages()); n != 0 {
+			t.Fatalf("%s: %d messages", role, n)
 		}
 	}
 }

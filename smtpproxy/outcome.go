@@ -56,6 +56,11 @@ func (s *session) arrived() *mail.Reply {
 	case b.err != nil:
 		s.srv.log.Warn("smtpd", "message could not be kept", slog.String("id", s.tx.ID), slog.String("error", b.err.Error()))
 		r = mail.Temporary(452, "3.1", "Insufficient system storage")
+	case b.doubtful:
+		// Nothing behind an end that others may not take for one is executed.
+		s.srv.log.ClientWarn(&s.s, "message refused: its end mark stands behind CR CR LF; connection closed", slog.String("id", s.tx.ID))
+		s.close()
+		r = mail.Permanent(550, "5.2", "Error: bare carriage return before the end of the message")
 	default:
 		what := b.offence(s.ln.body)
 		if what == "" {
