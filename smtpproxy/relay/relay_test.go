@@ -97,6 +97,15 @@ func (b text) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
+// fixed is a Body that hands over the slice it has.
+type fixed []byte
+
+func (b fixed) Size() int64 { return int64(len(b)) }
+func (b fixed) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(b)
+	return int64(n), err
+}
+
 const sample = "Subject: x\r\n\r\nline\r\n.dot\r\n..two\r\n.\r\nend\r\n"
 
 // send delivers the sample to the recipients and gives each answer and the outcome.

@@ -45,7 +45,7 @@ type Action struct {
 	// and the connection closed, with the rest of the body unread.
 	EarlyAfter int
 	Early      string
-	// Garbage, for STARTTLS: sent in clear text in the place of a handshake.
+	// Garbage, for STARTTLS: sent in clear text in answer to the ClientHello.
 	Garbage string
 }
 
@@ -147,6 +147,18 @@ func (s *Server) CloseConns() {
 	for c := range s.open {
 		c.Close()
 	}
+}
+
+// Inject sends octets that nobody asked for on every open clear connection.
+func (s *Server) Inject(octets string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		if _, err := io.WriteString(c, octets); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Accepted are the messages that were taken, in order.

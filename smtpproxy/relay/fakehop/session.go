@@ -146,6 +146,9 @@ func (ss *session) startTLS(a Action) bool {
 		return true
 	}
 	if a.Garbage != "" {
+		// After the peer's first octets, so that it comes in the place of
+		// the handshake and not as an injection before it.
+		ss.rd.ReadByte()
 		io.WriteString(ss.nc, a.Garbage)
 		return false
 	}

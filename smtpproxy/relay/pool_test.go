@@ -1,0 +1,599 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"garita/mail"
+	"garita/smtpproxy/relay/fakehop"
+)
+
+func outbound(tx *mail.Transaction) { tx.Role = mail.Outbound }
+
+// TestWaitBudget: with every connection taken, a message waits and then is
+// told 451 4.3.2; one that is given back is taken at once.
+func TestWaitBudget(t *testing.T) {
+	s := start(t, fakehop.Config{})
+	c := testConfig(s.URL())
+	c.MaxConnections, c.WaitBudget = 1, 20*time.Millisecond
+	h, _ := hop(t, c)
+	first := h.Begin(transaction())
+	first.Rcpt(t.Context(), rcpt("a"))
+	second := h.Begin(transaction())
+	r, err := second.Rcpt(t.Context(), rcpt("a"))
+	if r.Code != 451 || r.Enhanced != "4.3.2" || err == nil {
+		t.Errorf("%v %v", r, err)
+	}
+	second.Abort()
+	if o := first.Data(t.Context(), text(sample)); o.Kind != mail.Relayed {
+		t.Errorf("%+v", o)
+	}
+	if _, o := send(t, h, transaction(), "a"); o.Kind != mail.Relayed {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestReserve: a flood from outside never takes the last fifth.
+func TestReserve(t *testing.T) {
+	s := start(t, fakehop.Config{})
+	c := testConfig(s.URL())
+	c.MaxConnections, c.WaitBudget = 5, 20*time.Millisecond
+	h, _ := hop(t, c)
+	for i := range 4 {
+		if r, _ := h.Begin(transaction()).Rcpt(t.Context(), rcpt("a")); r.Code != 250 {
+			t.Fatalf("inbound %d: %v", i, r)
+		}
+	}
+	if r, _ := h.Begin(transaction()).Rcpt(t.Context(), rcpt("a")); r.Code != 451 {
+		t.Errorf("inbound took a reserved slot: %v", r)
+	}
+	for _, role := range []mail.Role{mail.Outbound, mail.ContentFilter} {
+		d := h.Begin(transaction(func(tx *mail.Transaction) { tx.Role = role }))
+		if r, _ := d.Rcpt(t.Context(), rcpt("a")); r.Code != 250 {
+			t.Errorf("%v: %v", role, r)
+		}
+		d.Abort()
+		eventually(t, "slot is back", func() bool { return h.Stats().Busy == 4 })
+	}
+}
+
+// TestFairQueue: first come, first served, and nobody overtakes.
+func TestFairQueue(t *testing.T) {
+	var p pool
+	p.init(1, time.Hour, func(*conn) {})
+	if _, err := p.acquire(t.Context(), true, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	order := make(chan int, 10)
+	for i := range 10 {
+		go func() {
+			if _, err := p.acquire(context.Background(), true, time.Minute); err != nil {
+				t.Error(err)
+			}
+			order <- i
+		}()
+		eventually(t, "queued", func() bool { _, _, w := p.stats(); return w == i+1 })
+	}
+	for i := range 10 {
+		p.put(nil, true)
+		if got := <-order; got != i {
+			t.Fatalf("%d came as number %d", got, i)
+		}
+	}
+}
+
+// TestPriorityPassesWaitingInbound: inbound that waits for its own share does
+// not hold up those the reserve is for.
+func TestPriorityPassesWaitingInbound(t *testing.T) {
+	var p pool
+	p.init(5, time.Hour, func(*conn) {})
+	for range 4 {
+		p.acquire(t.Context(), false, time.Second)
+	}
+	got := make(chan error)
+	go func() { _, err := p.acquire(context.Background(), false, time.Minute); got <- err }()
+	eventually(t, "queued", func() bool { _, _, w := p.stats(); return w == 1 })
+	if _, err := p.acquire(t.Context(), true, 0); err != nil {
+		t.Error(err)
+	}
+	p.put(nil, false)
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	p.close()
+	if _, err := p.acquire(t.Context(), true, time.Second); err != errClosed {
+		t.Errorf("after close: %v", err)
+	}
+}
+
+// TestConnectionLimit: never more sockets than configured, under load, with
+// connections that are dropped, refused and reset.
+func TestConnectionLimit(t *testing.T) {
+	s := start(t, fakehop.Config{Script: script{"RCPT": {{}, {Reply: "550 5.7.1 no\r\n"}, {}, {Reply: "421 4.3.2 bye\r\n"}}, ".": {{}, {Reply: "451 4.3.0 x\r\n"}, {Silent: true, Drop: true}}}})
+	c := testConfig(s.URL())
+	c.MaxConnections, c.MaxUses = 5, 7
+	own := NewOwnSockets()
+	var mu sync.Mutex
+	open, most := 0, 0
+	h, _ := hop(t, c, func(o *Options) {
+		o.Own = own
+		o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			nc, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			open++
+			most = max(most, open)
+			return &tracked{Conn: nc, closed: func() { mu.Lock(); open--; mu.Unlock() }}, nil
+		}
+	})
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			for range 10 {
+				d := h.Begin(transaction())
+				d.Rcpt(t.Context(), rcpt(fmt.Sprint("r", i)))
+				if i%5 == 0 {
+					d.Park()
+				}
+				if i%7 == 0 {
+					d.Abort()
+				} else {
+					d.Data(t.Context(), text(sample))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	h.Close()
+	mu.Lock()
+	defer mu.Unlock()
+	if most > 5 || open != 0 {
+		t.Errorf("%d at once, %d left open", most, open)
+	}
+	if st := h.Stats(); st.Busy != 0 || st.Idle != 0 || st.Waiting != 0 || h.pool.total != 0 || h.pool.inbound != 0 {
+		t.Errorf("%+v, total %d, inbound %d", st, h.pool.total, h.pool.inbound)
+	}
+	if len(own.set) != 0 {
+		t.Errorf("own sockets left: %v", own.set)
+	}
+}
+
+type tracked struct {
+	net.Conn
+	once   sync.Once
+	closed func()
+}
+
+func (c *tracked) Close() error { c.once.Do(c.closed); return c.Conn.Close() }
+
+// TestIsolation is B-20: nothing of one transaction reaches the next.
+func TestIsolation(t *testing.T) {
+	s := start(t, fakehop.Config{})
+	c := testConfig(s.URL())
+	c.MaxConnections = 1
+	h, _ := hop(t, c)
+	d := h.Begin(transaction())
+	d.Rcpt(t.Context(), rcpt("secret"))
+	d.Abort() // with a recipient accepted
+	if _, o := send(t, h, transaction(), "a"); o.Kind != mail.Relayed {
+		t.Fatalf("%+v", o)
+	}
+	if got := strings.Join(s.Accepted()[0].To, " "); got != "a@our.example" {
+		t.Errorf("delivered to %s", got)
+	}
+	cmds := strings.Join(s.Conns()[0].Commands(), "|")
+	if len(s.Conns()) != 1 || !strings.Contains(cmds, "RCPT TO:<secret@our.example>|RSET|MAIL") {
+		t.Errorf("%d connections, %s", len(s.Conns()), cmds)
+	}
+}
+
+// TestResetRefused: a connection whose RSET fails is not used again.
+func TestResetRefused(t *testing.T) {
+	for _, a := range []fakehop.Action{{Reply: "502 5.5.1 what\r\n"}, {Reply: "250 a\r\n250 b\r\n"}, {Silent: true, Drop: true}} {
+		s := start(t, fakehop.Config{Script: script{"RSET": {a}}})
+		h, _ := hop(t, testConfig(s.URL()))
+		d := h.Begin(transaction())
+		d.Rcpt(t.Context(), rcpt("secret"))
+		d.Abort()
+		eventually(t, "closed", func() bool { return h.Stats().Busy == 0 })
+		send(t, h, transaction(), "a")
+		if len(s.Conns()) != 2 {
+			t.Errorf("%+v: %d connections", a, len(s.Conns()))
+		}
+	}
+}
+
+// TestUnaskedOctets: a connection that says more than it was asked is out of
+// step and goes, though the message was taken.
+func TestUnaskedOctets(t *testing.T) {
+	s := start(t, fakehop.Config{Script: script{".": {{Reply: "250 2.0.0 Ok\r\n250 2.0.0 again\r\n"}}}})
+	h, _ := hop(t, testConfig(s.URL()))
+	for range 2 {
+		if _, o := send(t, h, transaction(), "a"); o.Kind != mail.Relayed {
+			t.Fatalf("%+v", o)
+		}
+	}
+	if len(s.Conns()) != 2 {
+		t.Errorf("%d connections", len(s.Conns()))
+	}
+}
+
+// TestStaleReply: octets that come while the connection is idle are read as
+// MAIL's answer; the shift is caught at DATA, since only 354 opens it.
+func TestStaleReply(t *testing.T) {
+	s := start(t, fakehop.Config{Script: script{".": {{Reply: "250 2.0.0 Ok\r\n"}}}})
+	h, _ := hop(t, testConfig(s.URL()))
+	send(t, h, transaction(), "a")
+	late(t, s, "250 2.0.0 late\r\n")
+	_, o := send(t, h, transaction(), "b")
+	if o.Kind != mail.Refused || o.Replies[0].Code != 451 || len(s.Accepted()) != 1 {
+		t.Errorf("%+v, %d accepted", o, len(s.Accepted()))
+	}
+}
+
+// late sends octets on the only open connection of the server.
+func late(t *testing.T, s *fakehop.Server, octets string) {
+	t.Helper()
+	if err := s.Inject(octets); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDeadIdle is B-19: closed, 421, or half-open; retried once, on a fresh
+// connection, unseen by the client.
+func TestDeadIdle(t *testing.T) {
+	t.Run("closed", func(t *testing.T) {
+		s := start(t, fakehop.Config{})
+		h, l := hop(t, testConfig(s.URL()))
+		send(t, h, transaction(), "a")
+		s.CloseConns()
+		eventually(t, "closed", s.Conns()[0].Ended)
+		if _, o := send(t, h, transaction(), "b"); o.Kind != mail.Relayed || len(s.Conns()) != 2 || len(s.Accepted()) != 2 {
+			t.Errorf("%+v", o)
+		}
+		if len(l.lines) > 0 {
+			t.Error(l.lines)
+		}
+	})
+	t.Run("421", func(t *testing.T) {
+		s := start(t, fakehop.Config{Script: script{"MAIL": {{}, {Reply: "421 4.4.2 timeout\r\n", Drop: true}}}})
+		h, _ := hop(t, testConfig(s.URL()))
+		send(t, h, transaction(), "a")
+		if _, o := send(t, h, transaction(), "b"); o.Kind != mail.Relayed || len(s.Conns()) != 2 {
+			t.Errorf("%+v", o)
+		}
+	})
+	t.Run("silent", func(t *testing.T) {
+		s := start(t, fakehop.Config{Script: script{"MAIL": {{}, {Silent: true, Hang: true}}}})
+		h, _ := hop(t, impatient(s.URL()))
+		send(t, h, transaction(), "a")
+		if _, o := send(t, h, transaction(), "b"); o.Kind != mail.Relayed || len(s.Conns()) != 2 {
+			t.Errorf("%+v", o)
+		}
+	})
+	t.Run("once only", func(t *testing.T) {
+		bye := fakehop.Action{Reply: "421 4.4.2 timeout\r\n", Drop: true}
+		s := start(t, fakehop.Config{Script: script{"MAIL": {{}, bye, bye}}})
+		h, _ := hop(t, testConfig(s.URL()))
+		send(t, h, transaction(), "a")
+		if answers, _ := send(t, h, transaction(), "b"); answers[0].Code != 451 || len(s.Conns()) != 2 {
+			t.Errorf("%v, %d connections", answers, len(s.Conns()))
+		}
+	})
+	t.Run("not after an accepted recipient", func(t *testing.T) {
+		s := start(t, fakehop.Config{Script: script{"RCPT": {{}, {}, {Silent: true, Drop: true}}}})
+		h, _ := hop(t, testConfig(s.URL()))
+		send(t, h, transaction(), "a")
+		answers, o := send(t, h, transaction(), "b", "c")
+		if answers[0].Code != 250 || answers[1].Code != 451 || o.Kind != mail.Refused || len(s.Conns()) != 1 {
+			t.Errorf("%v %+v", answers, o)
+		}
+	})
+	t.Run("not a first connection", func(t *testing.T) {
+		s := start(t, fakehop.Config{Script: script{"MAIL": {{Silent: true, Drop: true}}}})
+		h, _ := hop(t, testConfig(s.URL()))
+		if answers, _ := send(t, h, transaction(), "a"); answers[0].Code != 451 || len(s.Conns()) != 1 {
+			t.Errorf("%v", answers)
+		}
+	})
+}
+
+func TestIdleTimeoutAndMaxUses(t *testing.T) {
+	s := start(t, fakehop.Config{})
+	c := testConfig(s.URL())
+	c.IdleTimeout = 20 * time.Millisecond
+	h, _ := hop(t, c)
+	send(t, h, transaction(), "a")
+	eventually(t, "QUIT after the idle time", func() bool { return s.Count("QUIT") == 1 && h.Stats().Idle == 0 })
+
+	c = testConfig(s.URL())
+	c.MaxUses = 2
+	h, _ = hop(t, c)
+	for range 4 {
+		send(t, h, transaction(), "a")
+	}
+	eventually(t, "QUIT after two uses", func() bool { return s.Count("QUIT") == 3 })
+	if n := len(s.Conns()); n != 3 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// TestCloseTurnsAway: what waits is answered, what runs may end.
+func TestCloseTurnsAway(t *testing.T) {
+	s := start(t, fakehop.Config{})
+	c := testConfig(s.URL())
+	c.MaxConnections = 1
+	h, _ := hop(t, c)
+	d := h.Begin(transaction())
+	d.Rcpt(t.Context(), rcpt("a"))
+	got := make(chan mail.Reply)
+	go func() {
+		r, _ := h.Begin(transaction(outbound)).Rcpt(context.Background(), rcpt("b"))
+		got <- r
+	}()
+	eventually(t, "one waits", func() bool { return h.Stats().Waiting == 1 })
+	h.Close()
+	if r := <-got; r.Code != 451 {
+		t.Errorf("%v", r)
+	}
+	if o := d.Data(t.Context(), text(sample)); o.Kind != mail.Relayed {
+		t.Errorf("%+v", o)
+	}
+	eventually(t, "its connection is closed with QUIT", func() bool { return s.Count("QUIT") == 1 })
+	if _, o := send(t, h, transaction(), "a"); o.Replies[0].Code != 451 {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestUnknownRecipients: 550 5.1.1 alone is remembered, for ten minutes.
+func TestUnknownRecipients(t *testing.T) {
+	for reply, asked := range map[string]int{
+		"550 5.1.1 unknown\r\n": 1, "550 5.7.1 policy\r\n": 2, "550 no code\r\n": 2, "551 5.1.1 x\r\n": 2, "450 4.1.1 later\r\n": 2, "554 5.1.1 x\r\n": 2,
+	} {
+		s := start(t, fakehop.Config{Always: map[string]fakehop.Action{"RCPT": {Reply: reply}}})
+		h, _ := hop(t, testConfig(s.URL()))
+		first, _ := send(t, h, transaction(), "a")
+		second, _ := send(t, h, transaction(), "a")
+		if s.Count("RCPT") != asked || first[0] != second[0] {
+			t.Errorf("%q: asked %d times, %v %v", reply, s.Count("RCPT"), first, second)
+		}
+		if asked > 1 {
+			continue
+		}
+		send(t, h, transaction(), "other")
+		if s.Count("RCPT") != 2 {
+			t.Error("another recipient was not asked for")
+		}
+		h.unknown.now = func() time.Time { return time.Now().Add(unknownFor) }
+		send(t, h, transaction(), "a")
+		if s.Count("RCPT") != 3 {
+			t.Error("not asked again after its time")
+		}
+	}
+}
+
+func TestUnknownRecipientsBound(t *testing.T) {
+	var u unknownRecipients
+	u.init()
+	no := mail.Permanent(550, "1.1", "x")
+	for i := range maxUnknown + 100 {
+		u.add(rcpt(fmt.Sprint(i)).Path, no)
+	}
+	if len(u.set) != maxUnknown || len(u.ring) != maxUnknown {
+		t.Errorf("%d, %d", len(u.set), len(u.ring))
+	}
+	if _, ok := u.get(rcpt("99").Path); ok {
+		t.Error("the oldest stayed")
+	}
+	if _, ok := u.get(rcpt("100").Path); !ok {
+		t.Error("too much was dropped")
+	}
+	if _, ok := u.get(mail.Path{Local: "100", Domain: "OUR.example"}); !ok {
+		t.Error("the domain's case counts")
+	}
+}
+
+// TestPark: the connection is free during the upload; the envelope is played
+// again, and only the same answers let the message go.
+func TestPark(t *testing.T) {
+	for _, ext := range [][]string{{"PIPELINING", "XFORWARD ADDR", "SIZE"}, {"XFORWARD ADDR", "SIZE"}} {
+		s := start(t, fakehop.Config{Extensions: ext, Always: map[string]fakehop.Action{"RCPT:no@our.example": {Reply: "550 5.7.1 no\r\n"}}})
+		c := testConfig(s.URL())
+		c.MaxConnections = 1
+		h, _ := hop(t, c)
+		d := h.Begin(transaction())
+		to := []string{}
+		for i := range 120 {
+			to = append(to, fmt.Sprintf("r%d@our.example", i))
+			d.Rcpt(t.Context(), rcpt(fmt.Sprintf("r%d", i)))
+		}
+		d.Rcpt(t.Context(), rcpt("no"))
+		d.Park()
+		if _, o := send(t, h, transaction(), "between"); o.Kind != mail.Relayed {
+			t.Fatalf("the connection is not free: %+v", o)
+		}
+		if o := d.Data(t.Context(), text(sample)); o.Kind != mail.Relayed {
+			t.Fatalf("%+v", o)
+		}
+		m := s.Accepted()[1]
+		if strings.Join(m.To, " ") != strings.Join(to, " ") || string(m.Data) != sample || m.FromParams != fmt.Sprintf("SIZE=%d", len(sample)) || len(m.XForward) != 1 {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
+func TestParkChangedAnswers(t *testing.T) {
+	for name, sc := range map[string]script{
+		"MAIL refused":    {"MAIL": {{}, {Reply: "550 5.7.1 now no\r\n"}}},
+		"RCPT refused":    {"RCPT:b@our.example": {{}, {Reply: "550 5.7.1 now no\r\n"}}},
+		"RCPT later":      {"RCPT:a@our.example": {{}, {Reply: "450 4.7.1 later\r\n"}}},
+		"421":             {"RCPT:b@our.example": {{}, {Reply: "421 4.7.1 bye\r\n", Drop: true}}},
+		"XFORWARD":        {"XFORWARD": {{}, {Reply: "550 5.7.1 no\r\n"}}},
+		"gone":            {"MAIL": {{}, {Silent: true, Drop: true}}},
+		"SMTPUTF8 is out": {"EHLO": {{}, {Reply: "250 fake.example\r\n"}}, "RSET": {{Drop: true, Silent: true}}},
+	} {
+		for _, pipelining := range []string{"PIPELINING", "HELP"} {
+			t.Run(name+" "+pipelining, func(t *testing.T) {
+				s := start(t, fakehop.Config{Extensions: []string{pipelining, "XFORWARD ADDR", "8BITMIME", "SMTPUTF8"}, Script: sc})
+				h, l := hop(t, testConfig(s.URL()))
+				d := h.Begin(transaction(func(tx *mail.Transaction) { tx.Params.SMTPUTF8 = true }))
+				d.Rcpt(t.Context(), rcpt("a"))
+				d.Rcpt(t.Context(), rcpt("b"))
+				d.Park()
+				eventually(t, "parked", func() bool { return h.Stats().Busy == 0 })
+				o := d.Data(t.Context(), text(sample))
+				if o.Kind != mail.Refused || o.Replies[0].Code != 451 || s.Count("DATA") > 0 {
+					t.Errorf("%+v", o)
+				}
+				if len(l.lines) == 0 {
+					t.Error("no alert")
+				}
+				eventually(t, "slot is free", func() bool { return h.Stats().Busy == 0 })
+			})
+		}
+	}
+}
+
+// TestOwnListener: a next hop that is ourselves is refused, at start and at run.
+func TestOwnListener(t *testing.T) {
+	s := start(t, fakehop.Config{})
+	port := s.AddrPort().Port()
+	for _, listen := range []string{fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("0.0.0.0:%d", port), fmt.Sprintf("[::]:%d", port), fmt.Sprintf("[::ffff:127.0.0.1]:%d", port)} {
+		own := func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort(listen)} }
+		_, err := New(Options{Name: "loop", Config: testConfig(s.URL()), Hostname: "gw.example", ListenAddrs: own})
+		if err == nil || !strings.Contains(err.Error(), "our own listener") {
+			t.Errorf("%s: %v", listen, err)
+		}
+		// By a name only the connection tells.
+		c := testConfig(fmt.Sprintf("smtp://loop.example:%d", port))
+		h, l := hop(t, c, func(o *Options) {
+			o.ListenAddrs = own
+			o.Lookup = func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1")}, nil
+			}
+		})
+		if err := h.Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "our own listener") {
+			t.Errorf("%s: probe: %v", listen, err)
+		}
+		if answers, _ := send(t, h, transaction(), "a"); answers[0].Code != 451 || !l.has("our own listener") {
+			t.Errorf("%s: %v", listen, answers)
+		}
+	}
+	if len(s.Conns()) != 0 {
+		t.Error("connected to ourselves")
+	}
+	free := func() []netip.AddrPort {
+		return []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort(fmt.Sprintf("192.0.2.1:%d", port))}
+	}
+	if _, err := New(Options{Name: "ok", Config: testConfig(s.URL()), Hostname: "gw.example", ListenAddrs: free}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEveryAddressIsTried: the first address is dead, the second answers.
+func TestEveryAddressIsTried(t *testing.T) {
+	s := start(t, fakehop.Config{})
+	c := testConfig(fmt.Sprintf("smtp://two.example:%d", s.AddrPort().Port()))
+	h, _ := hop(t, c, func(o *Options) {
+		o.Lookup = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.77"), netip.MustParseAddr("127.0.0.1")}, nil
+		}
+	})
+	if _, o := send(t, h, transaction(), "a"); o.Kind != mail.Relayed || !strings.HasPrefix(o.NextHop, "two.example[127.0.0.1]:") {
+		t.Errorf("%+v", o)
+	}
+	h, _ = hop(t, c, func(o *Options) {
+		o.Lookup = func(context.Context, string) ([]netip.Addr, error) { return nil, fmt.Errorf("no such host") }
+	})
+	if answers, _ := send(t, h, transaction(), "a"); answers[0].Code != 451 {
+		t.Errorf("%v", answers)
+	}
+}
+
+// TestOwnSockets: a relay's socket is known from dial to close.
+func TestOwnSockets(t *testing.T) {
+	s := start(t, fakehop.Config{})
+	own := NewOwnSockets()
+	h, _ := hop(t, testConfig(s.URL()), func(o *Options) { o.Own = own })
+	send(t, h, transaction(), "a")
+	local := h.pool.idle[0].local
+	mapped := netip.AddrPortFrom(netip.AddrFrom16(local.Addr().As16()), local.Port())
+	if !own.Contains(local) || !own.Contains(mapped) || own.Contains(netip.MustParseAddrPort("127.0.0.1:1")) {
+		t.Error("Contains")
+	}
+	h.Close()
+	if own.Contains(local) {
+		t.Error("still there after close")
+	}
+	var none *OwnSockets
+	none.Add(local)
+	none.Remove(local)
+	if none.Contains(local) {
+		t.Error("nil contains")
+	}
+}
+
+// TestShowRepliesOff hides text and queue id from the client, not from the log.
+func TestShowRepliesOff(t *testing.T) {
+	s := start(t, fakehop.Config{Script: script{
+		"RCPT": {{}, {Reply: "550 5.1.1 no user on host7.internal\r\n"}}, ".": {{}, {Reply: "554 5.7.1 seen by host7.internal\r\n"}}}})
+	c := testConfig(s.URL())
+	c.ShowReplies = false
+	h, _ := hop(t, c)
+	answers, o := send(t, h, transaction(), "a", "no", "no")
+	if o.Kind != mail.Relayed || o.Replies[0].String() != "250 2.0.0 Ok" || o.QueueID != "FAKE1" {
+		t.Errorf("%+v", o)
+	}
+	for _, r := range answers[1:] {
+		if r.Code != 550 || r.Enhanced != "5.1.1" || strings.Contains(r.Text, "host7") {
+			t.Errorf("%v", r)
+		}
+	}
+	_, o = send(t, h, transaction(), "b")
+	if o.Replies[0].Code != 554 || strings.Contains(o.Replies[0].Text, "host7") || !strings.Contains(o.NextHopReply, "host7") {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestAlertsAreBounded: a dead next hop under load does not flood the log.
+func TestAlertsAreBounded(t *testing.T) {
+	s := start(t, fakehop.Config{Always: map[string]fakehop.Action{"CONNECT": {Reply: "554 5.7.1 no\r\n"}}})
+	h, l := hop(t, testConfig(s.URL()))
+	for range 50 {
+		send(t, h, transaction(), "a")
+	}
+	if len(l.lines) != 1 || !strings.Contains(l.lines[0], "554 5.7.1 no") {
+		t.Errorf("%d alerts: %q", len(l.lines), l.lines)
+	}
+}
+
+// TestEndedDelivery: misuse is answered, not obeyed.
+func TestEndedDelivery(t *testing.T) {
+	s := start(t, fakehop.Config{})
+	h, _ := hop(t, testConfig(s.URL()))
+	d := h.Begin(transaction())
+	d.Abort()
+	d.Park()
+	if r, err := d.Rcpt(t.Context(), rcpt("a")); r.Code != 451 || err == nil {
+		t.Errorf("%v", r)
+	}
+	d = h.Begin(transaction())
+	d.Rcpt(t.Context(), rcpt("a"))
+	d.Data(t.Context(), text(sample))
+	if o := d.Data(t.Context(), text(sample)); o.Kind != mail.Refused || o.Replies[0].Code != 451 {
+		t.Errorf("%+v", o)
+	}
+	d.Abort()
+	if len(s.Accepted()) != 1 || h.Stats().Idle != 1 {
+		t.Errorf("%d accepted, %+v", len(s.Accepted()), h.Stats())
+	}
+}
