@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // What a zero in Limits means.
@@ -30,6 +31,8 @@ type Limits struct {
 	FreeDisk int64
 	// Grant is the message's share of the Budget; nil = not counted.
 	Grant *Grant
+	// Wait bounds each wait for room in the budget; 0 waits until ctx ends.
+	Wait time.Duration
 }
 
 // Builder takes in the octets of one message. It is for one goroutine. End it
@@ -109,7 +112,7 @@ func (b *Builder) Advance(n int) error {
 	}
 	if b.size > b.granted && b.lim.Grant != nil {
 		var err error
-		if b.granted, err = b.lim.Grant.grow(b.ctx, b.size, b.lim.Max); err != nil {
+		if b.granted, err = b.room(); err != nil {
 			return b.fail(err)
 		}
 	}
@@ -119,6 +122,17 @@ func (b *Builder) Advance(n int) error {
 		}
 	}
 	return nil
+}
+
+// room asks for what the message has grown to.
+func (b *Builder) room() (int64, error) {
+	ctx := b.ctx
+	if b.lim.Wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.lim.Wait)
+		defer cancel()
+	}
+	return b.lim.Grant.grow(ctx, b.size, b.lim.Max)
 }
 
 // fail keeps the error and lets go of everything stored: while the rest is

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
-	"syscall"
 	"time"
+
+	"garita/message"
 )
 
 // slots counts the sessions, in all and by client, and keeps one fifth of
@@ -83,10 +84,7 @@ func (s *Server) spoolRoom(reserve int64) error {
 	defer d.mu.Unlock()
 	if now := time.Now(); now.Sub(d.at) >= time.Second {
 		d.at = now
-		var st syscall.Statfs_t
-		if d.err = syscall.Statfs(d.dir, &st); d.err == nil {
-			d.free = int64(st.Bavail) * st.Bsize
-		}
+		d.free, d.err = message.FreeDisk(d.dir)
 	}
 	if d.err != nil {
 		return fmt.Errorf("spool folder: %w", d.err)

@@ -29,11 +29,8 @@ type incoming struct {
 	bodyScanner
 	builder *message.Builder
 	grant   *message.Grant
-	cancel  context.CancelFunc
 	pace    pace
 	parked  bool
-	chunks  int // BDAT commands
-	failed  bool
 }
 
 // parkAfter is how long an upload may hold the next hop's connection.
@@ -110,12 +107,9 @@ func (s *session) admit(ctx context.Context, stuffed bool) bool {
 	}
 	now := time.Now()
 	in := &incoming{grant: grant, pace: pace{start: now, quiet: s.set.Limits.DataTimeout, rate: s.set.Limits.MinDataRate}}
-	// The builder may wait for room; not for ever.
-	var bctx context.Context
-	bctx, in.cancel = context.WithTimeout(ctx, s.set.Limits.DataTimeout)
-	in.builder = message.NewBuilder(bctx, message.Limits{
-		Max: t.limit, Memory: s.set.Limits.MessageMemory,
-		Dir: s.srv.spoolDir, FreeDisk: s.set.Limits.FreeDisk, Grant: grant})
+	in.builder = message.NewBuilder(ctx, message.Limits{
+		Max: t.limit, Memory: s.set.Limits.MessageMemory, Dir: s.srv.spoolDir,
+		FreeDisk: s.set.Limits.FreeDisk, Grant: grant, Wait: s.set.Limits.DataTimeout})
 	in.bodyScanner = bodyScanner{to: in.builder, stuffed: stuffed, bol: true}
 	t.body = in
 	return true
@@ -126,7 +120,6 @@ func (in *incoming) drop() {
 	if in == nil {
 		return
 	}
-	in.cancel()
 	if in.builder != nil {
 		in.builder.Discard()
 		in.builder = nil
@@ -261,7 +254,6 @@ func (s *session) bdat(ctx context.Context, arg string) {
 		s.complete(ctx)
 		return
 	}
-	t.body.chunks++
 	if size < 1024 {
 		// Very small chunks cost us more than their sender (attacks S-67).
 		s.chatter(mail.OK(250, "0.0", strconv.FormatInt(size, 10)+" bytes received"))
