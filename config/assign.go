@@ -68,7 +68,7 @@ func (d *Document) table(path string, n *node, v reflect.Value) {
 		} else if f.class() == classTable {
 			d.missing(p, target, f)
 		}
-		if f.required && !d.unread && n.sub[f.name] == nil && d.nodes[p] == nil && target.IsZero() {
+		if f.required && !d.unread && n.sub[f.name] == nil && d.nodes[p] == nil && target.IsZero() && !misspelt(n, f, fields) {
 			d.Add(p, "is missing", d.needed(f))
 		}
 	}
@@ -79,6 +79,21 @@ func (d *Document) table(path string, n *node, v reflect.Value) {
 		}
 		d.unknown(path, name, child, fields)
 	}
+}
+
+// misspelt says whether an unknown key of the table was probably meant to be
+// this one: the report of that key is enough.
+func misspelt(n *node, f *field, fields []*field) bool {
+	var names []string
+	for _, k := range fields {
+		names = append(names, k.name)
+	}
+	for _, name := range n.names[:min(len(n.names), maxProblems)] {
+		if !oneOf(name, names) && nearest(name, names) == f.name {
+			return true
+		}
+	}
+	return false
 }
 
 // missing looks for required keys in a table that no file has.
