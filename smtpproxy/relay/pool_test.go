@@ -597,3 +597,22 @@ func TestEndedDelivery(t *testing.T) {
 		t.Errorf("%d accepted, %+v", len(s.Accepted()), h.Stats())
 	}
 }
+
+// TestThreeWrites: a small message over a pooled connection costs three
+// writes: MAIL with RCPT, DATA, the body with its dot.
+func TestThreeWrites(t *testing.T) {
+	s := start(t, fakehop.Config{Extensions: []string{"PIPELINING", "XFORWARD NAME ADDR PROTO HELO"}})
+	var n *counting
+	h, _ := hop(t, testConfig(s.URL()), func(o *Options) {
+		o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			nc, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			n = &counting{Conn: nc}
+			return n, err
+		}
+	})
+	send(t, h, transaction(), "a")
+	n.writes = 0
+	if _, o := send(t, h, transaction(), "a"); o.Kind != mail.Relayed || n.writes != 3 {
+		t.Errorf("%d writes, %+v", n.writes, o)
+	}
+}
