@@ -269,6 +269,7 @@ func (s *session) ask(ctx context.Context, r mail.Recipient) {
 	if t.delivery == nil {
 		t.hop, t.delivery = hop, hop.Begin(&t.Transaction)
 	}
+	t.parked = false // asking takes a connection again
 	reply, err := t.delivery.Rcpt(ctx, r)
 	if err != nil {
 		s.srv.log.Warn("smtp", "next hop did not take the recipient", slog.String("id", t.ID),

@@ -22,6 +22,7 @@ type transaction struct {
 	tried    int   // RCPT commands
 	started  time.Time
 	body     *incoming
+	parked   bool // the next hop's connection was given back meanwhile
 }
 
 // incoming is the message while it arrives.
@@ -30,11 +31,31 @@ type incoming struct {
 	builder *message.Builder
 	grant   *message.Grant
 	pace    pace
-	parked  bool
 }
 
-// parkAfter is how long an upload may hold the next hop's connection.
+// parkAfter is how long a client that sends nothing, or a message that is on
+// its way, may hold the next hop's connection: those are few, and a handful of
+// idle clients would stop the mail of all others.
 const parkAfter = 10 * time.Second
+
+// parkAt is when a wait that lasts until end is to be broken for parking.
+func (t *transaction) parkAt(end time.Time) time.Time {
+	if t == nil || t.delivery == nil || t.parked {
+		return end
+	}
+	if at := time.Now().Add(parkAfter); at.Before(end) {
+		return at
+	}
+	return end
+}
+
+// park gives the next hop's connection back until it is needed again.
+func (t *transaction) park() {
+	if t != nil && t.delivery != nil && !t.parked {
+		t.parked = true
+		t.delivery.Park()
+	}
+}
 
 // estimate is what a message is taken for whose size was not declared; its
 // grant grows as the octets come.
@@ -170,10 +191,8 @@ func (s *session) fillData() error {
 		now := time.Now()
 		end := t.body.pace.deadline(now, t.body.n)
 		wake := end
-		if !t.body.parked {
-			if park := t.body.pace.start.Add(parkAfter); park.Before(end) {
-				wake = park
-			}
+		if park := t.body.pace.start.Add(parkAfter); !t.parked && park.Before(end) {
+			wake = park
 		}
 		s.conn.SetReadDeadline(wake)
 		err := s.in.fill()
@@ -184,11 +203,8 @@ func (s *session) fillData() error {
 		if !now.Before(end) {
 			return err
 		}
-		if !t.body.parked && !now.Before(wake) {
-			t.body.parked = true
-			if t.delivery != nil {
-				t.delivery.Park()
-			}
+		if !now.Before(wake) {
+			t.park()
 		}
 	}
 }

@@ -295,14 +295,12 @@ func TestMinimumDataRate(t *testing.T) {
 }
 
 func TestSlowUploadParksTheNextHop(t *testing.T) {
+	t.Parallel()
 	k := newKit(t, "inbound", nil)
 	c := k.hello()
 	c.envelope()
 	c.do("354", "DATA")
 	c.send("Subject: x\r\n\r\n")
-	if testing.Short() {
-		t.Skip("waits ten seconds")
-	}
 	eventually(t, "parked", func() bool {
 		time.Sleep(10 * time.Millisecond)
 		k.hop.mu.Lock()
@@ -312,6 +310,26 @@ func TestSlowUploadParksTheNextHop(t *testing.T) {
 	c.do("250", "late\r\n.")
 	if got := k.hop.messages(); len(got) != 1 || below(t, got[0].data) != "Subject: x\r\n\r\nlate\r\n" {
 		t.Fatalf("%q", got)
+	}
+}
+
+// A client that is silent between two commands holds no connection either.
+func TestSilentClientParksTheNextHop(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, "inbound", nil)
+	c := k.hello()
+	c.envelope()
+	eventually(t, "parked", func() bool {
+		time.Sleep(10 * time.Millisecond)
+		k.hop.mu.Lock()
+		defer k.hop.mu.Unlock()
+		return k.hop.parks == 1
+	})
+	c.do("250", "RCPT TO:<c@our.example>")
+	c.do("354", "DATA")
+	c.do("250", "Subject: x\r\n\r\n.")
+	if got := k.hop.messages(); len(got) != 1 || len(got[0].to) != 2 {
+		t.Fatalf("%v", got)
 	}
 }
 

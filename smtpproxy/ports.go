@@ -63,8 +63,9 @@ type Delivery interface {
 	// Relayed allows a 250. ctx bounds the whole of it, and its end closes
 	// the socket without the final dot.
 	Data(ctx context.Context, m Body) mail.Outcome
-	// Park gives the connection back while a slow client is uploading
-	// (design: 10 s after 354); Data will replay the envelope.
+	// Park gives the connection back while a slow client is silent or
+	// uploading; the next Rcpt or Data replays the envelope, and an answer
+	// that has changed since ends the delivery with 451.
 	Park()
 	// Abort ends the delivery: nothing was delivered. Safe to call always.
 	Abort()

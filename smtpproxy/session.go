@@ -111,19 +111,28 @@ func (s *session) readCommand() ([]byte, error) {
 			return nil, err
 		}
 	}
-	s.conn.SetReadDeadline(time.Now().Add(s.set.Limits.CommandTimeout))
 	s.state.Store(waiting)
 	defer s.state.Store(busy)
-	// After the deadline was set: Shutdown sets its flag first and the
-	// deadline after, so one of us always sees the other.
-	if s.srv.draining.Load() {
-		return nil, errDraining
+	end := time.Now().Add(s.set.Limits.CommandTimeout)
+	for {
+		wake := s.tx.parkAt(end)
+		s.conn.SetReadDeadline(wake)
+		// After the deadline was set: Shutdown sets its flag first and the
+		// deadline after, so one of us always sees the other.
+		if s.srv.draining.Load() {
+			return nil, errDraining
+		}
+		line, err := s.in.readLine(s.set.Limits.CommandLength)
+		switch {
+		case err == nil || !isTimeout(err):
+			return line, err
+		case s.srv.draining.Load():
+			return nil, errDraining
+		case wake.Equal(end):
+			return nil, err
+		}
+		s.tx.park()
 	}
-	line, err := s.in.readLine(s.set.Limits.CommandLength)
-	if err != nil && isTimeout(err) && s.srv.draining.Load() {
-		return nil, errDraining
-	}
-	return line, err
 }
 
 // readFailed says why the session ends, where there is somebody to say it to.

@@ -120,6 +120,7 @@ func TestRequireTLS(t *testing.T) {
 // A message that is uploaded slowly under TLS: the deadline that parks the
 // next hop must not break the TLS connection.
 func TestParkUnderTLS(t *testing.T) {
+	t.Parallel()
 	k := newTLSKit(t)
 	c := k.hello()
 	c.do("220", "STARTTLS")
