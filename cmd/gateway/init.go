@@ -132,7 +132,7 @@ func (c *initCommand) understandOutbound(a *answers, no func(string, ...any)) {
 	var err error
 	if a.outbound, err = listenAddress(c.Outbound); err != nil {
 		no("--outbound %s", err)
-	} else if a.outbound == a.inbound {
+	} else if a.outbound == a.inbound && a.inbound.Port() != 0 {
 		no("--outbound: %s is the address of --inbound too", a.outbound)
 	}
 	if a.smartHost, err = serverAddress(c.SmartHost); err != nil {
