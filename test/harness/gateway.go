@@ -193,12 +193,12 @@ func (g *Gateway) Run(args ...string) (string, int) {
 func (g *Gateway) PID() int { return g.process.PID() }
 
 // Ended tells whether the process has ended.
-func (g *Gateway) Ended() bool { return g.process.Ended() }
+func (g *Gateway) Ended() bool { return g.process == nil || g.process.Ended() }
 
 // Kill is kill -9.
 func (g *Gateway) Kill() {
 	g.process.Kill()
-	g.logs = append(g.logs, g.process.Output())
+	g.keepOutput()
 }
 
 // Signal sends a signal.
@@ -209,8 +209,14 @@ func (g *Gateway) Stop() int {
 	g.t.Helper()
 	g.process.Signal(syscall.SIGTERM)
 	code := g.process.Wait(g.t, 60*time.Second)
-	g.logs = append(g.logs, g.process.Output())
+	g.keepOutput()
 	return code
+}
+
+// keepOutput puts what an ended process printed to the logs of earlier ones.
+func (g *Gateway) keepOutput() {
+	g.logs = append(g.logs, g.process.Output())
+	g.process = nil
 }
 
 // Log is everything the gateway wrote: standard output and error of all its
@@ -220,7 +226,7 @@ func (g *Gateway) Log() string {
 	for _, l := range g.logs {
 		b.WriteString(l)
 	}
-	if g.process != nil && !g.process.Ended() {
+	if g.process != nil {
 		b.WriteString(g.process.Output())
 	}
 	filepath.WalkDir(g.Dir, func(path string, d os.DirEntry, err error) error {

@@ -84,8 +84,11 @@ func (c *Client) Raw(s string) *Client {
 }
 
 // Reply reads one whole reply.
-func (c *Client) Reply() Reply {
-	c.SetReadDeadline(time.Now().Add(2 * Patience))
+func (c *Client) Reply() Reply { return c.ReplyWithin(2 * Patience) }
+
+// ReplyWithin is Reply for answers that may take long.
+func (c *Client) ReplyWithin(limit time.Duration) Reply {
+	c.SetReadDeadline(time.Now().Add(limit))
 	var r Reply
 	for {
 		line, err := c.r.ReadString('\n')

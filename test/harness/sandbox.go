@@ -25,15 +25,19 @@ type Sandbox struct {
 	Refuse func(rcpt string) error
 	mu     sync.Mutex
 	stored []Stored
+	count  int
 }
 
 // SandboxOptions are what a sandbox can differ in.
 type SandboxOptions struct {
-	Addr     string      // empty: a free port
-	TLS      *tls.Config // nil: no STARTTLS
-	Max      int64       // SIZE; 0: 64 MB
-	Refuse   func(rcpt string) error
-	Discard  bool // keep the envelope, drop the data
+	Addr   string      // empty: a free port
+	TLS    *tls.Config // nil: no STARTTLS
+	Max    int64       // SIZE; 0: 64 MB
+	Refuse func(rcpt string) error
+	// Discard reads the data without keeping it; Forget counts the messages
+	// and keeps none of them.
+	Discard, Forget bool
+	// OnStored sees each message before it is answered; an error refuses it.
 	OnStored func(Stored) error
 }
 
@@ -84,7 +88,7 @@ func (b *Sandbox) Stored() []Stored {
 func (b *Sandbox) Count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.stored)
+	return b.count
 }
 
 type sandboxSession struct {
@@ -133,6 +137,9 @@ func (s *sandboxSession) Data(r io.Reader) error {
 	}
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
-	s.b.stored = append(s.b.stored, s.now)
+	s.b.count++
+	if !s.o.Forget {
+		s.b.stored = append(s.b.stored, s.now)
+	}
 	return nil
 }

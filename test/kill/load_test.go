@@ -1,0 +1,236 @@
+// Package kill ends the gateway, and what stands behind it, at random
+// instants under load, and does the sums: what was sent is delivered or was
+// refused, whole, and twice only where an answer was lost. It also fills the
+// disk, takes the descriptors away, and (GARITA_SOAK) sends a thousand large
+// messages at once.
+//
+// GARITA_KILL_ROUNDS sets the number of rounds, 25 without it.
+package kill
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"garita/test/harness"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	harness.CleanUp()
+	os.Exit(code)
+}
+
+// rounds is how often something is killed.
+func rounds(otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv("GARITA_KILL_ROUNDS")); err == nil && n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// letter is one message with a known id. Every try of it has the same octets.
+type letter struct {
+	id   int
+	sum  [32]byte
+	oks  int  // answers of 250
+	lost int  // tries whose final answer was lost, or was "perhaps"
+	done bool // told 250
+}
+
+// body makes the octets of a letter: mostly small, some above the bound where
+// a spool file begins, with dots at line starts.
+func body(id int) []byte {
+	rnd := rand.New(rand.NewPCG(uint64(id), 7))
+	size := 500 + rnd.IntN(20000)
+	if id%20 == 0 {
+		size = 300_000
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "From: a@x.example\r\nTo: b@our.example\r\nX-Letter: %d\r\nSubject: letter\r\n\r\n", id)
+	for b.Len() < size {
+		fmt.Fprintf(&b, "%s line %d of letter %d\r\n", strings.Repeat(".", rnd.IntN(3)), b.Len(), id)
+	}
+	b.WriteString("end\r\n")
+	return b.Bytes()
+}
+
+// load sends letters until it is told to stop, and each until it is taken, as
+// a mail server would: a letter whose answer was lost is sent again.
+type load struct {
+	t       *testing.T
+	addr    string
+	trace   bool // print each fate
+	next    atomic.Int64
+	stop    chan struct{}
+	wg      sync.WaitGroup
+	mu      sync.Mutex
+	letters map[int]*letter
+	tries   int
+	told    map[string]int // answers by what they were
+}
+
+func startLoad(t *testing.T, addr string, workers int) *load {
+	l := &load{t: t, addr: addr, stop: make(chan struct{}), letters: map[int]*letter{}, told: map[string]int{}}
+	for range workers {
+		l.wg.Add(1)
+		go l.work()
+	}
+	return l
+}
+
+// end lets every letter that was begun come to its end.
+func (l *load) end() {
+	close(l.stop)
+	l.wg.Wait()
+}
+
+func (l *load) work() {
+	defer l.wg.Done()
+	for {
+		select {
+		case <-l.stop:
+			return
+		default:
+		}
+		id := int(l.next.Add(1))
+		data := body(id)
+		now := &letter{id: id, sum: sha256.Sum256(data)}
+		l.mu.Lock()
+		l.letters[id] = now
+		l.mu.Unlock()
+		stuffed := harness.Stuff(string(data))
+		until := time.Now().Add(2 * time.Minute)
+		for !now.done {
+			if time.Now().After(until) {
+				l.t.Errorf("letter %d was not taken in two minutes", id)
+				return
+			}
+			l.try(now, stuffed)
+		}
+	}
+}
+
+// try sends a letter once and notes what the sender learns.
+func (l *load) try(now *letter, stuffed string) {
+	note := func(what string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.tries++
+		l.told[what]++
+		switch what {
+		case "250":
+			now.oks++
+			now.done = true
+		case "answer lost", "451 after the dot":
+			now.lost++
+		}
+	}
+	again := func(what string) {
+		note(what)
+		time.Sleep(time.Duration(5+rand.IntN(20)) * time.Millisecond)
+	}
+	c, err := harness.Connect(l.t, l.addr)
+	if err != nil {
+		again("no connection")
+		return
+	}
+	defer c.Close()
+	if r := c.Reply(); r.Code != 220 {
+		again("no greeting")
+		return
+	}
+	for _, line := range []string{"EHLO client.example", "MAIL FROM:<a@x.example>", "RCPT TO:<b@our.example>", "DATA"} {
+		r := c.Say(line).Reply()
+		if r.Class() != 2 && r.Code != 354 {
+			if r.Code == 0 {
+				again("lost before the message")
+			} else {
+				again(fmt.Sprintf("%s before the message", r))
+			}
+			return
+		}
+	}
+	if rand.IntN(2) == 0 {
+		c.Raw(stuffed)
+	} else {
+		// In two parts, so that a kill finds messages that are half there.
+		n := rand.IntN(len(stuffed))
+		c.Raw(stuffed[:n])
+		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
+		c.Raw(stuffed[n:])
+	}
+	switch r := c.Reply(); {
+	case r.Code == 250:
+		note("250")
+		c.Say("QUIT").Reply()
+	case r.Code == 0:
+		// The dot went out, or part of it did: nobody can know.
+		again("answer lost")
+	default:
+		// 451 may stand for a next hop whose answer was lost.
+		again(fmt.Sprintf("%d after the dot", r.Code))
+	}
+}
+
+// sums are the figures of a run.
+type sums struct{ letters, tries, copies, twice int }
+
+// reconcile compares what was sent with what arrived, given as id to the
+// digests of its copies.
+func (l *load) reconcile(t *testing.T, arrived map[int][][32]byte) sums {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := sums{letters: len(l.letters), tries: l.tries}
+	for id, now := range l.letters {
+		copies := arrived[id]
+		s.copies += len(copies)
+		for _, sum := range copies {
+			if sum != now.sum {
+				t.Errorf("letter %d arrived with other octets: cut or changed", id)
+			}
+		}
+		if now.done && len(copies) == 0 {
+			t.Errorf("letter %d was answered 250 and is not there", id)
+		}
+		if len(copies) > 1 {
+			s.twice++
+		}
+		if len(copies) > now.oks+now.lost {
+			t.Errorf("letter %d is there %d times, with %d answers of 250 and %d lost", id, len(copies), now.oks, now.lost)
+		}
+	}
+	for id := range arrived {
+		if l.letters[id] == nil {
+			t.Errorf("letter %d arrived and was never sent", id)
+		}
+	}
+	if s.letters == 0 {
+		t.Error("no letters were sent")
+	}
+	return s
+}
+
+// identify gives a delivered message's id and the digest of its own octets,
+// without the trace on top of it.
+func identify(data string) (int, [32]byte, bool) {
+	rest, _ := harness.WithoutTrace(data)
+	_, after, ok := strings.Cut(rest, "X-Letter: ")
+	if !ok {
+		return 0, [32]byte{}, false
+	}
+	number, _, _ := strings.Cut(after, "\n")
+	id, err := strconv.Atoi(strings.TrimSpace(number))
+	return id, sha256.Sum256([]byte(rest)), err == nil
+}
