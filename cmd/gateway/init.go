@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"garita/config"
 	"garita/mail"
+	"garita/smtpproxy/relay"
 )
 
 type initCommand struct {
@@ -180,17 +180,14 @@ func serverAddress(s string) (string, error) {
 		return "", errors.New("is missing: a server as HOST:PORT")
 	}
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(s, "smtp://"))
-	if err == nil && portOK(port) {
-		if _, err := netip.ParseAddr(host); err == nil || mail.ValidDomain(host, false) && !strings.HasPrefix(host, "[") {
+	if err == nil {
+		c := relay.DefaultConfig()
+		c.URL = "smtp://" + net.JoinHostPort(host, port)
+		if len(c.Validate()) == 0 {
 			return net.JoinHostPort(host, port), nil
 		}
 	}
 	return "", fmt.Errorf("cannot be %q; write HOST:PORT, as mail.example.org:25 or [2001:db8::1]:25", s)
-}
-
-func portOK(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && n > 0
 }
 
 // listenAddress reads an address to listen on; ":25" is every IPv4 address.

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"garita/smtpproxy"
+	"garita/smtpproxy/relay"
+)
+
+func TestEscape(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain ñ 漢":    "plain ñ 漢",
+		"\x1b[2J":      `\x1b[2J`,
+		"a\r\nb":       `a\r\nb`,
+		"\xff\x00":     `\xff\x00`,
+		"\u202egpj.x":  `\u202egpj.x`,
+		"\u009b2J":     `\u009b2J`,
+		"\U000e0041":   `\U000e0041`,
+		"tab\tno":      `tab\tno`,
+		"\u2028line":   `\u2028line`,
+		"replacement�": "replacement�",
+	} {
+		if got := oneLine(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	if got := printable("a\nb\r\n\x07"); got != "a\nb\\r\n\\a" {
+		t.Errorf("printable: %q", got)
+	}
+	if got := escapeJSON("{\n \"\u202e\U000e0041\x7f\"}"); got != "{\n \"\\u202e\\udb40\\udc41\\u007f\"}" {
+		t.Errorf("escapeJSON: %q", got)
+	}
+}
+
+func FuzzEscape(f *testing.F) {
+	f.Add("a\x1b[0m\xff\u202e")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, r := range oneLine(s) {
+			if r != unicode.ReplacementChar && !unicode.IsPrint(r) {
+				t.Errorf("%q leaves %q", s, r)
+			}
+		}
+		if strings.ContainsFunc(printable(s), func(r rune) bool { return r != '\n' && unicode.IsControl(r) }) {
+			t.Errorf("%q leaves a control character", s)
+		}
+	})
+}
+
+// TestStatusTable: hostile text of a next hop does not reach the terminal, and
+// without a terminal there is no colour.
+func TestStatusTable(t *testing.T) {
+	s := status{
+		Version: "v1", State: "running", Mode: "observe", PID: 7, Uptime: 93784, Config: "/etc/garita/config.toml",
+		LastReload: "line one\x1b[2J",
+		Listeners:  []listenerStatus{{Name: "in", Role: "inbound", Addresses: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:25")}, NextHop: "a"}},
+		NextHops: []nextHopStatus{
+			{Name: "a", URL: "smtp://a:25", Can: smtpproxy.Capabilities{Known: true, Size: 25 << 20, DSN: true}},
+			{Name: "b", URL: "smtp://b:25", LastError: "554 \x1b]0;owned\x07 \u202ego away"},
+			{Name: "c", URL: "smtp://c:25"},
+		},
+		Traffic: smtpproxy.Stats{Outcomes: map[string]int64{"relayed": 3}},
+		TLS:     []certStatus{{Name: "mx", NotAfter: time.Now().Add(time.Hour), SelfMade: true}},
+		Log:     logStatus{Dropped: 2, LastError: "no space\x00"},
+	}
+	var b strings.Builder
+	writeStatus(&b, &terminal{out: io.Discard}, &s)
+	got := b.String()
+	for _, want := range []string{"up 1d2h", "mode observe", "0.0.0.0:25", "SIZE=25MB,DSN", "down", "unknown", `554 \x1b]0;owned\a \u202ego away`,
+		"3 relayed", "self-signed", `2 records lost; no space\x00`, `line one\x1b[2J`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the table has no %q:\n%s", want, got)
+		}
+	}
+	if strings.ContainsAny(got, "\x1b\x00\x07\u202e") {
+		t.Errorf("hostile text reached the terminal: %q", got)
+	}
+}
+
+func TestForPeople(t *testing.T) {
+	for n, want := range map[int64]string{0: "0B", 1023: "1023B", 1024: "1KB", 1536: "1.5KB", 25 << 20: "25MB", 2 << 30: "2GB"} {
+		if got := size(n); got != want {
+			t.Errorf("size(%d) = %s, want %s", n, got, want)
+		}
+	}
+	for n, want := range map[float64]string{0: "0s", 61: "1m1s", 3661: "1h1m", 90061: "1d1h"} {
+		if got := duration(n); got != want {
+			t.Errorf("duration(%g) = %s, want %s", n, got, want)
+		}
+	}
+}
+
+// TestInitAsks: at most six questions, answers filled in before, an empty line
+// takes them.
+func TestInitAsks(t *testing.T) {
+	c := initCommand{Dir: "/x", Hostname: "mx.example.org", Inbound: "0.0.0.0:25", Mode: "observe"}
+	var said bytes.Buffer
+	term := &terminal{in: strings.NewReader("\nexample.org, example.net\nmail.example.org:25\n10.0.0.5\n\nenforce\n"), err: &said}
+	if err := c.ask(term); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(said.String(), "]: "); n > 6 {
+		t.Errorf("%d questions", n)
+	}
+	a, err := c.understand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := a.text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ps := a.check("config.toml", text); len(ps) > 0 {
+		t.Fatal(ps)
+	}
+	for _, want := range []string{`hostname = "mx.example.org"`, `relay_domains = ["example.org", "example.net"]`, `url = "smtp://mail.example.org:25"`,
+		`trusted_networks = ["10.0.0.5/32"]`, `listen = ["0.0.0.0:26"]`, `mode = "enforce"`} {
+		if !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("the file has no %s", want)
+		}
+	}
+
+	// Without outbound mail there are five, and the end of the answers writes
+	// nothing.
+	c = initCommand{Dir: "/x", Hostname: "mx.example.org", Inbound: "0.0.0.0:25", Mode: "observe"}
+	term.in = strings.NewReader("\nexample.org\nmail.example.org:25\nnone\n\n")
+	if err := c.ask(term); err != nil || c.Outbound != "" {
+		t.Errorf("without outbound mail: %v, outbound %q", err, c.Outbound)
+	}
+	term.in = strings.NewReader("\nexample.org\n")
+	if err := c.ask(term); err == nil {
+		t.Error("answers that end in the middle were taken")
+	}
+}
+
+// FuzzAddresses: what init takes, run takes.
+func FuzzAddresses(f *testing.F) {
+	for _, s := range []string{"mail.example.org:25", "[2001:db8::1]:25", ":25", "h:0", "smtp://a:1", "a:b:c", "127.0.0.1:99999", "\"x\":1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if hop, err := serverAddress(s); err == nil {
+			c := relay.DefaultConfig()
+			c.URL = "smtp://" + hop
+			if errs := c.Validate(); len(errs) > 0 {
+				t.Errorf("--next-hop %q gives %q, which the relay refuses: %v", s, hop, errs)
+			}
+		}
+		if a, err := listenAddress(s); err == nil {
+			c := smtpproxy.ListenerConfig{Listen: []string{a.String()}}
+			if _, err := c.ListenAddresses(); err != nil {
+				t.Errorf("--inbound %q gives %s, which the listener refuses: %v", s, a, err)
+			}
+		}
+	})
+}
+
+func TestReaches(t *testing.T) {
+	for _, c := range []struct {
+		to, bound string
+		want      bool
+	}{
+		{"127.0.0.1:25", "0.0.0.0:25", true},
+		{"127.0.0.1:25", "[::]:25", true}, // may take IPv4 too
+		{"[::1]:25", "[::]:25", true},
+		{"[::1]:25", "0.0.0.0:25", false},
+		{"127.0.0.1:26", "0.0.0.0:25", false},
+		{"192.0.2.7:25", "0.0.0.0:25", false}, // not ours
+		{"192.0.2.7:25", "192.0.2.7:25", true},
+		{"127.0.0.2:25", "127.0.0.1:25", false},
+		{"127.0.0.1:0", "127.0.0.1:0", false},
+	} {
+		if got := reaches(netip.MustParseAddrPort(c.to), netip.MustParseAddrPort(c.bound)); got != c.want {
+			t.Errorf("%s reaches %s: %v", c.to, c.bound, got)
+		}
+	}
+	// A name counts by what it means.
+	f := &faults{s: &Settings{}, lookup: func(string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("::ffff:127.0.0.1")}, nil
+	}}
+	f.notOurselves("k", "smtp://mail.example.org:25", []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:25")})
+	if len(f.list) != 1 {
+		t.Errorf("a name that means ourselves: %v", f.list)
+	}
+	f.lookup = func(string) ([]netip.Addr, error) { return nil, errors.New("no resolver") }
+	f.list = nil
+	f.notOurselves("k", "smtp://mail.example.org:25", []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:25")})
+	if len(f.list) != 0 {
+		t.Errorf("a name that cannot be looked up is no mistake: %v", f.list)
+	}
+}
+
+func TestMemoryLimits(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		p := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	self := filepath.Join(root, "self")
+	if got := cgroupLimit(root, self); got != 0 {
+		t.Errorf("no control group: %d", got)
+	}
+	write("self", "0::/system.slice/garita.service\n")
+	write("system.slice/garita.service/memory.max", "max\n")
+	if got := cgroupLimit(root, self); got != 0 {
+		t.Errorf("no limit: %d", got)
+	}
+	write("system.slice/memory.max", "1000000000\n")
+	write("system.slice/garita.service/memory.max", "536870912\n")
+	if got := cgroupLimit(root, self); got != 512<<20 {
+		t.Errorf("version 2: %d", got)
+	}
+	write("memory/memory.limit_in_bytes", "9223372036854771712\n")
+	if got := cgroupLimit(root, self); got != 512<<20 {
+		t.Errorf("version 1 without a limit: %d", got)
+	}
+	write("memory/memory.limit_in_bytes", "1048576\n")
+	if got := cgroupLimit(root, self); got != 1<<20 {
+		t.Errorf("version 1: %d", got)
+	}
+	write("self", "0::/../escape\n")
+	if got := cgroupLimit(root, self); got != 1<<20 {
+		t.Errorf("a path with ..: %d", got)
+	}
+	if got := memoryLimit(128<<20, 1000, 0); got < 128<<20+1000*64<<10 {
+		t.Errorf("limit %d is less than what may be used", got)
+	}
+	if got := memoryLimit(128<<20, 1000, 512<<20); got >= 512<<20 || got < 400<<20 {
+		t.Errorf("in a group of 512 MB: %d", got)
+	}
+}
+
+// TestCRLF: LF files become CR LF ones, whatever the sizes of the reads.
+func TestCRLF(t *testing.T) {
+	long := strings.Repeat("x", 100000)
+	in := "a\n\nb" + long + "\n.\n" + long
+	want := strings.ReplaceAll(in, "\n", "\r\n")
+	for _, n := range []int{1, 2, 7, 4096, 1 << 20} {
+		r := &crlfReader{in: bufio.NewReaderSize(strings.NewReader(in), 16)}
+		var got []byte
+		b := make([]byte, n)
+		for {
+			k, err := r.Read(b)
+			got = append(got, b[:k]...)
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if string(got) != want {
+			t.Errorf("reads of %d: %d octets, want %d", n, len(got), len(want))
+		}
+	}
+}
+
+// TestUnit: the systemd unit fits what the program does.
+func TestUnit(t *testing.T) {
+	raw, err := os.ReadFile("../../packaging/systemd/garita.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := map[string]string{}
+	for line := range strings.Lines(string(raw)) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(k, "#") {
+			unit[k] = v
+		}
+	}
+	for k, want := range map[string]string{"Type": "notify", "RestartPreventExitStatus": "78", "StateDirectory": "garita", "RuntimeDirectory": "garita",
+		"ProtectSystem": "strict", "NoNewPrivileges": "yes", "User": "garita"} {
+		if unit[k] != want {
+			t.Errorf("%s=%s, want %s", k, unit[k], want)
+		}
+	}
+	s := defaults()
+	if filepath.Dir(s.Admin.Socket) != "/run/"+unit["RuntimeDirectory"] || s.StateDir != "/var/lib/"+unit["StateDirectory"] {
+		t.Errorf("the defaults %s and %s are outside of the unit's folders", s.Admin.Socket, s.StateDir)
+	}
+	stop, err := time.ParseDuration(unit["TimeoutStopSec"])
+	if err != nil || stop <= 60*time.Second {
+		t.Errorf("TimeoutStopSec=%s is not longer than the drain", unit["TimeoutStopSec"])
+	}
+	for _, k := range []string{"ExecStart", "ExecReload"} {
+		m := regexp.MustCompile(`^/usr/bin/garita (run|reload) --config (\S+)$`).FindStringSubmatch(unit[k])
+		if m == nil || m[2] != defaultConfig {
+			t.Errorf("%s=%s", k, unit[k])
+		}
+	}
+}
