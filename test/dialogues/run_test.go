@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -70,13 +71,12 @@ func TestDifferencesAreReviewed(t *testing.T) {
 	all := servers(t)
 	var b strings.Builder
 	b.WriteString(preface)
-	for _, d := range load(t, "differ") {
+	list := load(t, "differ")
+	answers := playAll(t, all, list)
+	for i, d := range list {
+		t.Run(d.name, func(t *testing.T) { verify(t, d, answers[i][0]) })
 		cells := []string{"`" + d.name + "` " + cell(d.title)}
-		for i, s := range all {
-			rows := play(t, s, d)
-			if i == 0 {
-				t.Run(d.name, func(t *testing.T) { verify(t, d, rows) })
-			}
+		for _, rows := range answers[i] {
 			cells = append(cells, summary(rows))
 		}
 		fmt.Fprintf(&b, "| %s | %s |\n", strings.Join(cells, " | "), cell(d.note))
@@ -103,6 +103,29 @@ func TestDifferencesAreReviewed(t *testing.T) {
 			t.Errorf("is:  %s", l)
 		}
 	}
+}
+
+// playAll plays every dialogue to every server, several at once: some
+// servers are silent, and each silence is waited for. The answers are by
+// dialogue and server.
+func playAll(t *testing.T, all []server, list []dialogue) [][][][]string {
+	answers := make([][][][]string, len(list))
+	slots := make(chan struct{}, 8)
+	var wg sync.WaitGroup
+	for i, d := range list {
+		answers[i] = make([][][]string, len(all))
+		for j, s := range all {
+			wg.Add(1)
+			slots <- struct{}{}
+			go func() {
+				defer wg.Done()
+				answers[i][j] = play(t, s, d)
+				<-slots
+			}()
+		}
+	}
+	wg.Wait()
+	return answers
 }
 
 // summary is the answers of one server as a cell of the table.

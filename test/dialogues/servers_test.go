@@ -75,8 +75,8 @@ func servers(t *testing.T) []server {
 	})
 	return []server{
 		{"Garita", g.Inbound, 30 * time.Second},
-		{"go-smtp", library.Addr, 1500 * time.Millisecond},
-		{"Postfix", postfix.Addr, 1500 * time.Millisecond},
+		{"go-smtp", library.Addr, 5 * time.Second},
+		{"Postfix", postfix.Addr, 5 * time.Second},
 	}
 }
 
@@ -117,7 +117,8 @@ func play(t *testing.T, s server, d dialogue) [][]string {
 	t.Helper()
 	raw, err := net.DialTimeout("tcp", s.addr, 30*time.Second)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err) // not Fatal: this may run beside the test's goroutine
+		return make([][]string, len(d.steps)+1)
 	}
 	defer raw.Close()
 	c := &conn{Conn: raw, r: bufio.NewReader(raw), patience: s.patience}
