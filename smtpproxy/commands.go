@@ -46,7 +46,7 @@ func (s *session) hello(ctx context.Context, arg string, esmtp bool) {
 		s.fail(mail.Permanent(501, "5.4", "Syntax: EHLO hostname"))
 		return
 	}
-	if s.srv.isOwnSocket(s.s.Peer) {
+	if s.srv.isOwnSocket(s.s.Peer, addrPort(s.raw.LocalAddr())) {
 		s.srv.log.ClientWarn(&s.s, "our own relay connected to us: a next hop leads back here",
 			slog.String("listener", s.ln.Name))
 		s.out.reply(mail.Temporary(421, "4.6", "Mail would loop back to myself"))

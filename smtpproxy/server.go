@@ -26,7 +26,7 @@ type ServerConfig struct {
 	SpoolDir string
 	// IsOwnSocket tells a connection that our own relay has opened: a next
 	// hop that leads back to us. May be nil.
-	IsOwnSocket func(netip.AddrPort) bool
+	IsOwnSocket func(client, local netip.AddrPort) bool
 }
 
 // Settings are what a reload changes. A session keeps those it began with.
@@ -55,7 +55,7 @@ type Server struct {
 	log         *maillog.Logger
 	budget      *message.Budget
 	spoolDir    string
-	isOwnSocket func(netip.AddrPort) bool
+	isOwnSocket func(client, local netip.AddrPort) bool
 	sleep       func(time.Duration)
 	ids         mail.IDs
 
@@ -79,7 +79,7 @@ func NewServer(c ServerConfig) *Server {
 	s := &Server{log: c.Log, budget: c.Budget, spoolDir: c.SpoolDir, isOwnSocket: c.IsOwnSocket, sleep: time.Sleep,
 		listeners: map[net.Listener]string{}, sessions: map[*session]struct{}{}}
 	if s.isOwnSocket == nil {
-		s.isOwnSocket = func(netip.AddrPort) bool { return false }
+		s.isOwnSocket = func(_, _ netip.AddrPort) bool { return false }
 	}
 	s.disk.dir = c.SpoolDir
 	s.base, s.stop = context.WithCancel(context.Background())
@@ -155,7 +155,7 @@ func (s *Server) Serve(name string, l net.Listener) error {
 func (s *Server) accept(name string, conn net.Conn) {
 	set := s.settings.Load()
 	ln := set.Listeners[name]
-	peer := peerOf(conn)
+	peer := addrPort(conn.RemoteAddr())
 	if ln == nil || s.draining.Load() {
 		s.turnAway(conn, replyShutdown)
 		return
@@ -195,11 +195,12 @@ func (s *Server) turnAway(conn net.Conn, r mail.Reply) {
 	conn.Close()
 }
 
-func peerOf(conn net.Conn) netip.AddrPort {
-	ap, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	if err != nil {
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
 		return netip.AddrPort{}
 	}
+	ap := t.AddrPort()
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 

@@ -61,20 +61,20 @@ func (e extensions) capabilities() smtpproxy.Capabilities {
 
 // conn is one connection to the next hop. One goroutine uses it at a time.
 type conn struct {
-	hop   *NextHop
-	nc    net.Conn     // what commands and body go through: TCP or TLS over it
-	tcp   *net.TCPConn // nc when it takes writev, else nil
-	raw   net.Conn     // the socket
-	ext   extensions
-	rd    replyReader
-	batch batch
-	iov   [][]byte    // reused by the body writer
-	vec   net.Buffers // likewise
-	uses  int         // transactions that it has completed
-	idle  time.Time   // since when it is idle
-	name  string      // "host[address]:port"
-	tls   string      // description, empty in clear text
-	local netip.AddrPort
+	hop       *NextHop
+	nc        net.Conn     // what commands and body go through: TCP or TLS over it
+	tcp       *net.TCPConn // nc when it takes writev, else nil
+	raw       net.Conn     // the socket
+	ext       extensions
+	rd        replyReader
+	batch     batch
+	iov       [][]byte    // reused by the body writer
+	vec       net.Buffers // likewise
+	uses      int         // transactions that it has completed
+	idle      time.Time   // since when it is idle
+	name      string      // "host[address]:port"
+	tls       string      // description, empty in clear text
+	near, far netip.AddrPort
 	// tainted: a cancelled context may still move its deadline; never reuse.
 	tainted bool
 }
@@ -82,7 +82,7 @@ type conn struct {
 // close drops the socket at once: no QUIT, and above all no dot.
 func (c *conn) close() {
 	c.raw.Close()
-	c.hop.own.Remove(c.local)
+	c.hop.own.Remove(c.near, c.far)
 }
 
 // quitWait bounds the politeness of QUIT.

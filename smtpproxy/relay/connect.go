@@ -43,10 +43,9 @@ func (h *NextHop) open(ctx context.Context, wantTLS bool) (*conn, *fault) {
 	c := &conn{hop: h, nc: nc, raw: nc}
 	c.tcp, _ = nc.(*net.TCPConn)
 	c.rd.src = nc
-	c.local = addrPort(nc.LocalAddr())
-	h.own.Add(c.local)
-	remote := addrPort(nc.RemoteAddr())
-	c.name = h.host + "[" + remote.Addr().Unmap().String() + "]:" + strconv.Itoa(int(h.port))
+	c.near, c.far = addrPort(nc.LocalAddr()), addrPort(nc.RemoteAddr())
+	h.own.Add(c.near, c.far)
+	c.name = h.host + "[" + c.far.Addr().Unmap().String() + "]:" + strconv.Itoa(int(h.port))
 	stop := c.watch(ctx)
 	f = c.prepare(ctx, wantTLS)
 	stop()
@@ -63,7 +62,7 @@ func (h *NextHop) open(ctx context.Context, wantTLS bool) (*conn, *fault) {
 // prepare reads the greeting, greets, and starts TLS by the policy.
 func (c *conn) prepare(ctx context.Context, wantTLS bool) *fault {
 	h := c.hop
-	if c.local == addrPort(c.raw.RemoteAddr()) && c.local.IsValid() {
+	if c.near == addrPort(c.raw.RemoteAddr()) && c.near.IsValid() {
 		// TCP can connect a socket to itself on an ephemeral port.
 		return misconfigured(fmt.Errorf("%s: the connection came back to itself", c.name))
 	}

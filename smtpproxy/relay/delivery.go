@@ -36,7 +36,7 @@ func (d *delivery) Rcpt(ctx context.Context, r mail.Recipient) (mail.Reply, erro
 	switch {
 	case d.broken != nil:
 		return d.broken.reply, d.broken.err
-	case d.ended || d.parked:
+	case d.ended:
 		f := internal(fmt.Errorf("RCPT: %w", errEnded))
 		return f.reply, f.err
 	case !d.mailReply.IsZero():
@@ -48,6 +48,15 @@ func (d *delivery) Rcpt(ctx context.Context, r mail.Recipient) (mail.Reply, erro
 	}
 	if rep, ok := d.hop.unknown.get(r.Path); ok {
 		return d.show(rep), nil
+	}
+	if d.parked {
+		d.parked = false
+		if len(d.rcpts) > 0 {
+			if f := d.replay(ctx, d.tx.Params.Size); f != nil {
+				d.drop()
+				return d.fail(f)
+			}
+		}
 	}
 	rep, f := d.ask(ctx, path, &r)
 	if f != nil {
@@ -277,7 +286,8 @@ func ourFault(code int) bool {
 	return false
 }
 
-// Park gives the connection back while the client uploads; Data replays.
+// Park gives the connection back while the client is silent or uploads; the
+// next Rcpt or Data replays the envelope.
 func (d *delivery) Park() {
 	if d.c == nil || d.ended {
 		return

@@ -431,6 +431,48 @@ func TestPark(t *testing.T) {
 	}
 }
 
+// TestRcptAfterPark: a client that was silent and then names one recipient
+// more finds its transaction as it was.
+func TestRcptAfterPark(t *testing.T) {
+	for _, first := range []string{"a", "no"} {
+		s := start(t, fakehop.Config{Extensions: []string{"PIPELINING"}, Always: map[string]fakehop.Action{"RCPT:no@our.example": {Reply: "550 5.7.1 no\r\n"}}})
+		c := testConfig(s.URL())
+		c.MaxConnections = 1
+		h, _ := hop(t, c)
+		d := h.Begin(transaction())
+		d.Rcpt(t.Context(), rcpt(first))
+		d.Park()
+		if _, o := send(t, h, transaction(), "between"); o.Kind != mail.Relayed {
+			t.Fatalf("the connection is not free: %+v", o)
+		}
+		if r, err := d.Rcpt(t.Context(), rcpt("b")); err != nil || r.Code != 250 {
+			t.Fatalf("%v %v", r, err)
+		}
+		if o := d.Data(t.Context(), text(sample)); o.Kind != mail.Relayed {
+			t.Fatalf("%+v", o)
+		}
+		want := "a@our.example b@our.example"
+		if first == "no" {
+			want = "b@our.example"
+		}
+		if got := strings.Join(s.Accepted()[1].To, " "); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	s := start(t, fakehop.Config{Script: script{"RCPT:a@our.example": {{}, {Reply: "550 5.7.1 now no\r\n"}}}})
+	h, _ := hop(t, testConfig(s.URL()))
+	d := h.Begin(transaction())
+	d.Rcpt(t.Context(), rcpt("a"))
+	d.Park()
+	if r, err := d.Rcpt(t.Context(), rcpt("b")); err == nil || r.Code != 451 {
+		t.Errorf("a changed answer: %v %v", r, err)
+	}
+	if o := d.Data(t.Context(), text(sample)); o.Kind != mail.Refused || s.Count("DATA") > 0 {
+		t.Errorf("%+v", o)
+	}
+	eventually(t, "slot is free", func() bool { return h.Stats().Busy == 0 })
+}
+
 func TestParkChangedAnswers(t *testing.T) {
 	for name, sc := range map[string]script{
 		"MAIL refused":    {"MAIL": {{}, {Reply: "550 5.7.1 now no\r\n"}}},
@@ -525,19 +567,20 @@ func TestOwnSockets(t *testing.T) {
 	own := NewOwnSockets()
 	h, _ := hop(t, testConfig(s.URL()), func(o *Options) { o.Own = own })
 	send(t, h, transaction(), "a")
-	local := h.pool.idle[0].local
-	mapped := netip.AddrPortFrom(netip.AddrFrom16(local.Addr().As16()), local.Port())
-	if !own.Contains(local) || !own.Contains(mapped) || own.Contains(netip.MustParseAddrPort("127.0.0.1:1")) {
+	near, far := h.pool.idle[0].near, h.pool.idle[0].far
+	mapped := netip.AddrPortFrom(netip.AddrFrom16(near.Addr().As16()), near.Port())
+	other := netip.MustParseAddrPort("127.0.0.1:1")
+	if !own.Contains(near, far) || !own.Contains(mapped, far) || own.Contains(near, other) || own.Contains(other, far) {
 		t.Error("Contains")
 	}
 	h.Close()
-	if own.Contains(local) {
+	if own.Contains(near, far) {
 		t.Error("still there after close")
 	}
 	var none *OwnSockets
-	none.Add(local)
-	none.Remove(local)
-	if none.Contains(local) {
+	none.Add(near, far)
+	none.Remove(near, far)
+	if none.Contains(near, far) {
 		t.Error("nil contains")
 	}
 }
