@@ -68,6 +68,7 @@ func table() []row {
 		{"alert", side},
 		{"admin", side},
 		{"config", nil},
+		{"demo", nil},
 		{"test/*", []string{"*", "test/*"}},
 		{"bench", []string{"*", "bench/*"}},
 		{"bench/*", []string{"*", "bench/*"}},

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"garita/demo"
+	"garita/smtpproxy/relay"
+)
+
+type demoCommand struct {
+	Lang    string `enum:"en,es,auto" default:"auto" help:"Language: en, es, or auto (what LANG says)."`
+	Output  string `short:"o" enum:"text,json" default:"text" help:"text or json."`
+	Verbose bool   `short:"v" help:"Show every dialogue."`
+}
+
+// demoTime is for the whole demo; it needs a few seconds.
+const demoTime = 55 * time.Second
+
+// Run is garita demo: it exits 0 only if every message went as it must.
+func (c *demoCommand) Run(t *terminal) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, demoTime)
+	defer cancel()
+	return c.show(ctx, t, nil)
+}
+
+// show plays the cases, nil for the usual ones, and prints what came of them.
+func (c *demoCommand) show(ctx context.Context, t *terminal, cases []demo.Case) error {
+	view := demo.View{Spanish: c.spanish(), Verbose: c.Verbose, Escape: oneLine, Paint: t.paint}
+	dir, err := os.MkdirTemp("", "garita-demo-")
+	if err != nil {
+		return fail(exitFailed, "%s", err)
+	}
+	defer os.RemoveAll(dir)
+	progress, clear := c.progress(t, view)
+	r, err := demo.Run(ctx, demo.Config{
+		Start:    func(s demo.Site) (*demo.Gateway, error) { return startDemo(ctx, dir, s) },
+		Cases:    cases,
+		Progress: progress,
+	})
+	clear()
+	if err != nil {
+		return fail(exitFailed, "demo: %s", err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		r.OK, r.Faults = false, append(r.Faults, err.Error())
+	} else {
+		r.Removed = dir
+	}
+	if c.Output == "json" {
+		err = t.json(r)
+	} else {
+		var b strings.Builder
+		r.Text(&b, view)
+		_, err = io.WriteString(t.out, b.String())
+	}
+	if err == nil && !r.OK {
+		return &exitError{code: exitFailed}
+	}
+	return err
+}
+
+// spanish tells whether to speak Spanish. The variables are asked in the
+// order of POSIX (XBD 8.2).
+func (c *demoCommand) spanish() bool {
+	if c.Lang != "auto" {
+		return c.Lang == "es"
+	}
+	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+		if v := os.Getenv(name); v != "" {
+			return strings.HasPrefix(v, "es")
+		}
+	}
+	return false
+}
+
+// progress shows a person at a terminal which case is under way.
+func (c *demoCommand) progress(t *terminal, v demo.View) (show func(n, of int, one demo.Case), clear func()) {
+	if !isTerminal(t.err) || os.Getenv("TERM") == "dumb" {
+		return nil, func() {}
+	}
+	return func(n, of int, one demo.Case) {
+			fmt.Fprintf(t.err, "\r\x1b[K[%2d/%d] %s", n, of, v.Say(one.What))
+		}, func() {
+			io.WriteString(t.err, "\r\x1b[K")
+		}
+}
+
+// startDemo starts the gateway of garita run with a configuration of defaults,
+// written to a folder. Nothing in it is made for the demo except where names
+// are looked up.
+func startDemo(ctx context.Context, dir string, site demo.Site) (*demo.Gateway, error) {
+	trust := []string{demo.Trusted().String()}
+	anywhere := []string{"127.0.0.1:0"}
+	set := map[string]any{
+		"hostname": demo.Hostname, "state_dir": filepath.Join(dir, "state"),
+		"log.output": filepath.Join(dir, "garita.log"), "admin.socket": filepath.Join(dir, "admin.sock"),
+		"limits.free_disk": "16MB", // a demo must run where /tmp is small
+
+		"listener.inbound.role": "inbound", "listener.inbound.listen": anywhere,
+		"listener.inbound.next_hop": "mail", "listener.inbound.relay_domains": []string{demo.Domain},
+		"listener.outbound.role": "outbound", "listener.outbound.listen": anywhere,
+		"listener.outbound.next_hop": "smarthost", "listener.outbound.trusted_networks": trust,
+		"listener.filter.role": "content-filter", "listener.filter.listen": anywhere,
+		"listener.filter.next_hop": "mta", "listener.filter.trusted_networks": trust,
+
+		"next_hop.mail.url": "smtp://" + site.NextHop, "next_hop.smarthost.url": "smtp://" + site.SmartHost,
+		"next_hop.mta.url": "smtp://" + site.Return,
+	}
+	text, err := template(templateHeader, set)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "config.toml")
+	if err := writeNew(file, text); err != nil {
+		return nil, err
+	}
+	look := func(host string) ([]netip.Addr, error) { return site.Lookup(ctx, host) }
+	s, _, problems := load(file, look)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	d, err := newDaemon(file, s, look, notifier{})
+	if err != nil {
+		return nil, err
+	}
+	d.drain = 10 * time.Second
+	if err := d.serveDemo(ctx, site); err != nil {
+		d.admin.Close()
+		d.parts.close(nil)
+		return nil, err
+	}
+	at := d.sockets.addresses()
+	return &demo.Gateway{
+		Inbound: at["inbound"][0].String(), Outbound: at["outbound"][0].String(), Filter: at["filter"][0].String(),
+		Log: s.Log.Output, Spool: spoolDir(s),
+		Stop: func() error { return d.shutdown(nil, "the demo's end") },
+	}, nil
+}
+
+// serveDemo is serve with next hops that ask the demo's DNS: build takes over
+// what an earlier generation has with the same configuration. The limits of
+// the process stay as they are.
+func (d *daemon) serveDemo(ctx context.Context, site demo.Site) error {
+	go func() {
+		if err := d.admin.Serve(); err != nil {
+			d.die <- err
+		}
+	}()
+	seed := &generation{settings: d.start, hops: map[string]*hop{}}
+	for name, c := range d.start.NextHop {
+		h, err := relay.New(relay.Options{
+			Name: name, Config: c, Hostname: d.start.Hostname, Log: d.parts.log,
+			Own: d.parts.own, ListenAddrs: d.parts.listening, Lookup: site.Lookup,
+		})
+		if err != nil {
+			return err
+		}
+		seed.hops[name] = &hop{NextHop: h, config: c}
+	}
+	g, err := d.parts.build(d.start, seed)
+	if err != nil {
+		return err
+	}
+	if err := d.parts.swap(ctx, g, d.sockets); err != nil {
+		return err
+	}
+	d.use(g)
+	d.state.Store(running)
+	return nil
+}

@@ -1,0 +1,212 @@
+// Package demo lets the gateway show what it does: it makes a small world on
+// loopback (a DNS server and three mail servers that keep what they get),
+// has a real gateway started in it, and sends it good and bad mail over real
+// SMTP connections (RFC 5321, 3030, 3207, 6531). Each case says beforehand
+// which reply the client must get and what must lie where afterwards, down to
+// the last octet below the gateway's own Received field.
+//
+// It sends nothing to any other machine, and it measures no speed. What it
+// does not know is how a gateway is made: that is handed in.
+//
+// It fails by report: every case that went otherwise says why, and a message
+// that lies anywhere without a case that wanted it fails the whole.
+//
+// Limits: every dialogue ends after dialogueTime, the whole with its context.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+)
+
+// The names of the world (RFC 2606: nobody's).
+const (
+	Hostname  = "mx.casa.example"
+	Domain    = "casa.example"
+	mailHost  = "mail.casa.example"      // next hop of mail from outside
+	smartHost = "smarthost.casa.example" // next hop of mail to outside
+	mtaHost   = "mta.casa.example"       // gets mail back from the content filter
+)
+
+// Trusted is the network that may use the outbound and the content-filter
+// listener; strangers come from another loopback address.
+func Trusted() netip.Prefix { return netip.MustParsePrefix("127.0.0.1/32") }
+
+// Site is what a gateway needs to know of the world that it is put into.
+// NextHop, SmartHost and Return are host:port; the hosts are names that Lookup
+// alone knows.
+type Site struct {
+	NextHop, SmartHost, Return string
+	Lookup                     func(ctx context.Context, host string) ([]netip.Addr, error)
+}
+
+// Gateway is the gateway that was started.
+type Gateway struct {
+	Inbound, Outbound, Filter string // addresses of its listeners
+	Log                       string // path of its log, complete after Stop
+	Spool                     string // folder that must be empty after Stop
+	Stop                      func() error
+}
+
+// Config is what Run needs.
+type Config struct {
+	// Start starts a gateway; its Stop is called once.
+	Start func(Site) (*Gateway, error)
+	// Cases are what is sent; nil for Cases().
+	Cases []Case
+	// Progress is told of each case that begins, counted from 1; nil: nobody.
+	Progress func(n, of int, c Case)
+}
+
+// Report is what happened.
+type Report struct {
+	OK      bool     `json:"ok"`
+	Seconds float64  `json:"seconds"`
+	Results []Result `json:"cases"`
+	// Log are the lines of the first message that was delivered.
+	Log []string `json:"log"`
+	// Faults are what went wrong beside the cases.
+	Faults []string `json:"faults"`
+	// Removed is the folder that the demo worked in and that is gone.
+	Removed string `json:"removed"`
+}
+
+// Result is how one case went.
+type Result struct {
+	Name      string   `json:"name"`
+	What      Words    `json:"what"`
+	Reply     string   `json:"reply"` // that decided; empty when there was none
+	Delivered []Parcel `json:"delivered"`
+	OK        bool     `json:"ok"`
+	Why       []string `json:"why,omitempty"`
+	Dialogue  []string `json:"dialogue"`
+}
+
+// Parcel is one message where it lies.
+type Parcel struct {
+	Host string   `json:"host"`
+	From string   `json:"from"`
+	To   []string `json:"to"`
+	Size int      `json:"size"` // octets, with our Received field
+}
+
+// Run plays the demo. An error says that it could not be played at all.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	began := time.Now()
+	if c.Cases == nil {
+		c.Cases = Cases()
+	}
+	w, err := newWorld()
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	g, err := c.Start(w.site())
+	if err != nil {
+		return nil, fmt.Errorf("the gateway does not start: %w", err)
+	}
+	seen := w.play(ctx, g, c)
+	r := &Report{Faults: []string{}, Log: []string{}}
+	if err := g.Stop(); err != nil {
+		r.fault("the gateway does not stop cleanly: %s", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("not finished: %w", err)
+	}
+	log, err := os.ReadFile(g.Log)
+	if err != nil {
+		r.fault("the log: %s", err)
+	}
+	r.OK = true
+	for i, o := range seen {
+		res := judge(c.Cases[i], o, string(log))
+		r.OK = r.OK && res.OK
+		r.Results = append(r.Results, res)
+	}
+	r.audit(w, seen, g.Spool)
+	if len(seen) > 0 {
+		r.Log = linesOf(string(log), seen)
+	}
+	r.OK = r.OK && len(r.Faults) == 0
+	r.Seconds = time.Since(began).Seconds()
+	return r, nil
+}
+
+func (r *Report) fault(format string, args ...any) {
+	r.Faults = append(r.Faults, fmt.Sprintf(format, args...))
+}
+
+// observed is what one case led to.
+type observed struct {
+	reply    Reply
+	dialogue []string
+	err      error // the dialogue could not be held to its end
+	stored   []Stored
+}
+
+// play holds the dialogues, one after the other, so that what arrives between
+// two of them belongs to the first.
+func (w *world) play(ctx context.Context, g *Gateway, c Config) []observed {
+	var seen []observed
+	for i, one := range c.Cases {
+		if ctx.Err() != nil {
+			break
+		}
+		if c.Progress != nil {
+			c.Progress(i+1, len(c.Cases), one)
+		}
+		d := dial(ctx, one.door(g), one.From)
+		if d.err == nil {
+			one.Send(d)
+		}
+		d.close()
+		seen = append(seen, observed{reply: d.decided, dialogue: d.lines, err: d.err, stored: w.collect()})
+	}
+	return seen
+}
+
+// audit looks at what is there after the end: nothing that no case brought.
+func (r *Report) audit(w *world, seen []observed, spool string) {
+	for _, s := range w.collect() {
+		r.fault("a message nobody waited for lies at %s: from <%s> to %s", s.Host, s.From, strings.Join(s.To, ", "))
+	}
+	for _, h := range w.hosts {
+		if n := w.dns.asked(h.name); n == 0 && len(seen) > 0 {
+			r.fault("nobody asked the DNS for %s", h.name)
+		}
+	}
+	left, err := os.ReadDir(spool)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		r.fault("the spool folder: %s", err)
+	case len(left) > 0:
+		r.fault("%d files are left in the spool folder", len(left))
+	}
+}
+
+// linesOf gives the log lines of the first message that was delivered: those
+// with its queue id, which stands in our Received field.
+func linesOf(log string, seen []observed) []string {
+	out := []string{}
+	for _, o := range seen {
+		if len(o.stored) == 0 {
+			continue
+		}
+		id := queueID(o.stored[0].Data)
+		for line := range strings.Lines(log) {
+			if id != "" && strings.Contains(line, " "+id+":") {
+				out = append(out, strings.TrimRight(line, "\n"))
+			}
+		}
+		if len(out) > 0 {
+			break
+		}
+	}
+	return out
+}
