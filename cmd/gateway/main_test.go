@@ -13,6 +13,8 @@ import (
 // The test binary is garita itself when a script, or a test of the daemon,
 // calls it by that name.
 func TestMain(m *testing.M) {
+	// With -race every process would wait a second before its end.
+	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	testscript.Main(m, map[string]func(){"garita": main})
 }
 
@@ -22,6 +24,10 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", os.Getenv("GORACE"))
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// exits CODE garita ARG…: exec does not tell one failure from
 			// another.

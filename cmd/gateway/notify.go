@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"strconv"
 	"syscall"
@@ -14,10 +15,23 @@ import (
 // nothing.
 type notifier struct{ on bool }
 
+// sayTimeout bounds a datagram: a manager that does not read its socket must
+// not stop us from hearing signals, so SdNotify, which waits for ever, is not
+// used.
+const sayTimeout = time.Second
+
 func (n notifier) say(state string) {
-	if n.on {
-		_, _ = systemd.SdNotify(false, state)
+	path := os.Getenv("NOTIFY_SOCKET")
+	if !n.on || path == "" {
+		return
 	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	_ = c.SetWriteDeadline(time.Now().Add(sayTimeout))
+	_, _ = c.Write([]byte(state))
 }
 
 func (n notifier) ready()    { n.say(systemd.SdNotifyReady) }

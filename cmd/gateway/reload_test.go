@@ -279,12 +279,17 @@ func TestBothFamilies(t *testing.T) {
 	}
 	k := newSockets(echo, func(name string, err error) { t.Errorf("%s ended: %v", name, err) })
 	t.Cleanup(k.close)
-	port := free(t).Port()
-	four, six := netip.AddrPortFrom(netip.IPv4Unspecified(), port), netip.AddrPortFrom(netip.IPv6Unspecified(), port)
-	c, err := k.prepare([]bound{{"four", four}, {"six", six}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	// A port that is free on 127.0.0.1 need not be free on every address.
+	var port uint16
+	var six netip.AddrPort
+	var c *change
+	await(t, "a port that is free everywhere", func() bool {
+		port = free(t).Port()
+		six = netip.AddrPortFrom(netip.IPv6Unspecified(), port)
+		var err error
+		c, err = k.prepare([]bound{{"four", netip.AddrPortFrom(netip.IPv4Unspecified(), port)}, {"six", six}})
+		return err == nil
+	})
 	k.commit(c)
 	loop4, loop6 := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port), netip.AddrPortFrom(netip.IPv6Loopback(), port)
 	if ask(t, loop4) != "four" || ask(t, loop6) != "six" {
@@ -293,7 +298,8 @@ func TestBothFamilies(t *testing.T) {
 	k.close()
 	k = newSockets(echo, func(name string, err error) { t.Errorf("%s ended: %v", name, err) })
 	defer k.close()
-	if c, err = k.prepare([]bound{{"both", six}}); err != nil {
+	c, err := k.prepare([]bound{{"both", six}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	k.commit(c)
