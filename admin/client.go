@@ -44,11 +44,14 @@ func Call(ctx context.Context, path, verb string, args, out any) error {
 	if err != nil {
 		return fmt.Errorf("admin: %w", err)
 	}
-	if _, err := c.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("%w on %s: it closed the connection", ErrUnreachable, path)
-	}
+	// A server that is full answers without reading: its answer is there even
+	// when writing fails.
+	_, werr := c.Write(append(line, '\n'))
 	answer, err := readLine(bufio.NewReader(c), maxAnswer)
 	if err != nil {
+		if werr != nil {
+			err = werr
+		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w on %s in time", ErrUnreachable, path)
 		}
