@@ -1,0 +1,17 @@
+// Package docs holds the documentation to its word: every example of a
+// configuration is loaded, every command and option is asked for, every
+// example that says so is run, log lines are compared with what maillog
+// writes, links and names of tests must exist, and a page and its translation
+// must have the same structure.
+//
+// What the fences of a block mean:
+//
+//	```toml           a complete configuration: config check must be content
+//	```toml part      tables that replace those of a small base configuration
+//	```toml wrong     a configuration with mistakes: config check must object
+//	```sh run         run by sh in a temporary folder, with garita in the PATH
+//	```sh             not run; its garita commands and their options must exist
+//	```log            lines that maillog writes for the samples of samples.go
+//
+// It does not judge prose. A block of another kind is not looked at.
+package docs
