@@ -136,7 +136,7 @@ func TestSoakThousandLargeMessages(t *testing.T) {
 		total = 64 << 20
 	}
 	hop := harness.StartSandbox(t, harness.SandboxOptions{Discard: true, Forget: true})
-	g := harness.StartGateway(t, harness.Options{NextHop: hop.Addr, Trust: "192.0.2.0/24", Settings: []harness.Setting{
+	g := harness.StartGateway(t, harness.Options{NextHop: hop.Addr, Trust: "192.0.2.0/24", Plain: true, Settings: []harness.Setting{
 		{Table: "limits", Key: "max_connections", Value: "3000"},
 		{Table: "limits", Key: "max_connections_per_client", Value: "3000"},
 		{Table: "limits", Key: "messages_total", Value: fmt.Sprintf(`"%dB"`, total)},
