@@ -78,7 +78,7 @@ func (c *demoCommand) spanish() bool {
 	}
 	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
 		if v := os.Getenv(name); v != "" {
-			return strings.HasPrefix(v, "es")
+			return v == "es" || strings.HasPrefix(v, "es_") || strings.HasPrefix(v, "es.") || strings.HasPrefix(v, "es@")
 		}
 	}
 	return false
