@@ -386,3 +386,20 @@ func TestAnnouncedIsWhatEveryRouteHas(t *testing.T) {
 	c.do("555", "MAIL FROM:<a@s.example> RET=FULL")
 	c.do("250", "MAIL FROM:<a@s.example> BODY=8BITMIME")
 }
+
+// A next hop that is the client itself: inbound always, outbound on port 25;
+// the reinjection port of a Postfix is what it should be.
+func TestNextHopIsTheClient(t *testing.T) {
+	for _, c := range []struct {
+		role string
+		port uint16
+		want string
+	}{{"inbound", 25, "554 5.4.6"}, {"inbound", 10025, "554 5.4.6"}, {"outbound", 25, "554 5.4.6"},
+		{"outbound", 10025, "250"}, {"content-filter", 25, "250"}, {"content-filter", 10025, "250"}} {
+		k := newKit(t, c.role, nil)
+		k.hop.machine, k.hop.port = netip.MustParseAddr("127.0.0.1"), c.port
+		cl := k.hello()
+		cl.do("250", "MAIL FROM:<a@s.example>")
+		cl.do(c.want, "RCPT TO:<b@our.example>")
+	}
+}

@@ -26,7 +26,10 @@ type fakeHop struct {
 	begun int
 	ended int // deliveries that came to Data or Abort
 	parks int
-	got   []received
+
+	machine netip.Addr // where it is
+	port    uint16
+	got     []received
 }
 
 type received struct {
@@ -41,6 +44,10 @@ func newFakeHop() *fakeHop {
 
 func (h *fakeHop) Name() string               { return h.name }
 func (h *fakeHop) Capabilities() Capabilities { return h.caps }
+
+func (h *fakeHop) LeadsTo(a netip.Addr) (uint16, bool) {
+	return h.port, h.machine.IsValid() && h.machine == a
+}
 
 func (h *fakeHop) Begin(tx *mail.Transaction) Delivery {
 	h.mu.Lock()

@@ -3,6 +3,7 @@ package smtpproxy
 import (
 	"context"
 	"io"
+	"net/netip"
 
 	"garita/mail"
 	"garita/message"
@@ -47,6 +48,8 @@ type NextHop interface {
 	// transaction.
 	Name() string
 	Capabilities() Capabilities
+	// LeadsTo tells, and by which port, that the next hop is that machine.
+	LeadsTo(client netip.Addr) (port uint16, yes bool)
 	// Begin makes a delivery; nothing is sent before its first Rcpt.
 	Begin(tx *mail.Transaction) Delivery
 }

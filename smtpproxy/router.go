@@ -42,7 +42,24 @@ func (r *roleRouter) Route(tx *mail.Transaction, to mail.Recipient) (NextHop, *m
 	default:
 		return nil, &denied
 	}
+	if r.circle(tx.Peer.Addr()) {
+		back := mail.Permanent(554, "4.6", "Mail would loop back to you")
+		return nil, &back
+	}
 	return r.hop, nil
+}
+
+// smtpPort is where a machine takes mail from anybody, and would send it back
+// to us; a reinjection port of the same machine is what a relayhost's or
+// content filter's mail is meant for.
+const smtpPort = 25
+
+// circle tells that the next hop is the very client: mail to our own domains
+// that comes from the server behind us is mail that it does not know for its
+// own, and would hand to us again.
+func (r *roleRouter) circle(client netip.Addr) bool {
+	port, yes := r.hop.LeadsTo(client)
+	return yes && (r.role == mail.Inbound || r.role == mail.Outbound && port == smtpPort)
 }
 
 // roleOf reads a role; 0 for none.

@@ -29,6 +29,9 @@ func (h sinkHop) Capabilities() smtpproxy.Capabilities {
 	return smtpproxy.Capabilities{Known: true, EightBitMIME: true, SMTPUTF8: true, DSN: true}
 }
 
+// LeadsTo is nobody: there is no network here.
+func (sinkHop) LeadsTo(netip.Addr) (uint16, bool) { return 0, false }
+
 func (h sinkHop) Begin(*mail.Transaction) smtpproxy.Delivery { return sinkDelivery(h) }
 
 type sinkDelivery struct{ name string }

@@ -104,6 +104,9 @@ func (h *NextHop) dial(ctx context.Context) (net.Conn, *fault) {
 			return nil, unreachable(fmt.Errorf("%s: name not resolved: %w", h.host, orNone(err)))
 		}
 	}
+	if !h.literal.IsValid() {
+		h.known.Store(&addrs)
+	}
 	if err := h.refuseOwn(addrs); err != nil {
 		return nil, misconfigured(err)
 	}
@@ -119,6 +122,24 @@ func (h *NextHop) dial(ctx context.Context) (net.Conn, *fault) {
 		errs = append(errs, err)
 	}
 	return nil, unreachable(fmt.Errorf("%s:%d: %w", h.host, h.port, errors.Join(errs...)))
+}
+
+// LeadsTo tells the port of this next hop when it is the machine a, as far as
+// its last look-up knows. On loopback every server of the machine has the same
+// address, so nothing can be told.
+func (h *NextHop) LeadsTo(a netip.Addr) (port uint16, yes bool) {
+	a = a.Unmap().WithZone("")
+	if a.IsLoopback() {
+		return 0, false
+	}
+	if known := h.known.Load(); known != nil {
+		for _, k := range *known {
+			if k.Unmap().WithZone("") == a {
+				return h.port, true
+			}
+		}
+	}
+	return 0, false
 }
 
 func orNone(err error) error {

@@ -80,6 +80,7 @@ type NextHop struct {
 	tls                  *tls.Config
 	roots                *x509.CertPool
 
+	known   atomic.Pointer[[]netip.Addr] // addresses at the last look-up
 	pool    pool
 	caps    atomic.Pointer[smtpproxy.Capabilities]
 	unknown unknownRecipients
@@ -120,6 +121,7 @@ func New(o Options) (*NextHop, error) {
 	}
 	if a, err := netip.ParseAddr(host); err == nil {
 		h.literal = a
+		h.known.Store(&[]netip.Addr{a})
 		if err := h.refuseOwn([]netip.Addr{a}); err != nil {
 			return nil, fmt.Errorf("next_hop.%s: %w", o.Name, err)
 		}

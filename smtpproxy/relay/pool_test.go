@@ -659,3 +659,30 @@ func TestThreeWrites(t *testing.T) {
 		t.Errorf("%d writes, %+v", n.writes, o)
 	}
 }
+
+func TestLeadsTo(t *testing.T) {
+	there := netip.MustParseAddr("192.0.2.7")
+	c := testConfig("smtp://192.0.2.7:25")
+	h, _ := hop(t, c)
+	if port, yes := h.LeadsTo(there); !yes || port != 25 {
+		t.Errorf("%d %v", port, yes)
+	}
+	if _, yes := h.LeadsTo(netip.MustParseAddr("192.0.2.8")); yes {
+		t.Error("another machine")
+	}
+	h, _ = hop(t, testConfig("smtp://127.0.0.1:25"))
+	if _, yes := h.LeadsTo(netip.MustParseAddr("127.0.0.1")); yes {
+		t.Error("loopback tells nothing")
+	}
+	h, _ = hop(t, testConfig("smtp://next.example:26"), func(o *Options) {
+		o.Lookup = func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{there}, nil }
+		o.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, fmt.Errorf("refused") }
+	})
+	if _, yes := h.LeadsTo(there); yes {
+		t.Error("before any look-up")
+	}
+	h.Probe(t.Context())
+	if port, yes := h.LeadsTo(there); !yes || port != 26 {
+		t.Errorf("after a look-up: %d %v", port, yes)
+	}
+}
