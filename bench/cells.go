@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"garita/bench/load"
+	"garita/bench/proc"
+)
+
+// sample is one system measured once: one cell in one round.
+type sample struct {
+	System string
+	Round  int
+	Rate   float64 // messages a second
+	CPU    float64 // µs a message, with all child processes
+	P50    float64 // ms, of a whole message
+	P99    float64
+	Max    float64
+	Sent   int64
+	Long   int64 // messages of 35 ms and more
+	Errors string
+}
+
+// cell is one kind of load, and what came of it.
+type cell struct {
+	Name    string
+	Systems []string
+	Rounds  int
+	config  load.Config
+	Samples []sample
+}
+
+// stall is what a wait for a delayed acknowledgement looks like: Linux sends
+// one after 40 ms.
+const stall = 35 * time.Millisecond
+
+// measure runs a cell: A B C, A B C, so that what disturbs the machine for
+// some seconds disturbs all of them.
+func (b *bench) measure(ctx context.Context, c *cell) error {
+	began := time.Now()
+	for round := range c.Rounds {
+		for _, name := range c.Systems {
+			s := b.systems[name]
+			if s == nil {
+				continue // measured without Postfix
+			}
+			if round == 0 { // processes are forked, pools and heaps are filled
+				warm := c.config
+				warm.Addr, warm.For, warm.Messages, warm.Rate = s.addr, b.warm, 0, 0
+				if _, err := load.Run(ctx, warm); err != nil {
+					return fmt.Errorf("%s, %s: %w", c.Name, name, err)
+				}
+			}
+			one, err := b.once(ctx, c, s, round)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", c.Name, name, err)
+			}
+			c.Samples = append(c.Samples, one)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%-40s %5.1f s\n", c.Name, time.Since(began).Seconds())
+	b.Cells = append(b.Cells, c)
+	return nil
+}
+
+// once is one sample. What the server answered 250 must be at the sink.
+func (b *bench) once(ctx context.Context, c *cell, s *server, round int) (sample, error) {
+	conf := c.config
+	conf.Addr = s.addr
+	before, err := b.taken()
+	if err != nil {
+		return sample{}, err
+	}
+	cpu := proc.CPU(s.root)
+	r, err := load.Run(ctx, conf)
+	if err != nil {
+		return sample{}, err
+	}
+	spent := proc.CPU(s.root) - cpu
+	after, err := b.taken()
+	if err != nil {
+		return sample{}, err
+	}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	one := sample{System: s.name, Round: round, Rate: r.Rate(), Sent: r.OK, Errors: r.Failed(), Long: r.Latency.AtLeast(stall),
+		P50: ms(r.Latency.Quantile(.5)), P99: ms(r.Latency.Quantile(.99)), Max: ms(r.Latency.Max())}
+	if r.OK > 0 {
+		one.CPU = float64(spent.Microseconds()) / float64(r.OK)
+	}
+	switch {
+	case r.OK == 0:
+		return one, fmt.Errorf("no message went through: %s", one.Errors)
+	case after-before < r.OK:
+		return one, fmt.Errorf("%d messages were answered 250, %d arrived", r.OK, after-before)
+	case one.Errors != "":
+		fmt.Fprintf(os.Stderr, "%s, %s: %s\n", c.Name, s.name, one.Errors)
+	}
+	return one, nil
+}
+
+// load gives the load of most cells.
+func (b *bench) load(message []byte, reuse int) load.Config {
+	return load.Config{Sessions: 20, For: b.each, Message: message, To: "bob@our.example", Reuse: reuse, Spread: true}
+}
+
+// throughput are the cells of closed loops.
+func (b *bench) throughput(ctx context.Context) error {
+	all := []string{"garita", "raw", "go-smtp", "postfix"}
+	with := append([]string{"sink"}, all...)
+	tlsOne := b.load(b.small, 1)
+	tlsOne.StartTLS = true
+	for _, c := range []*cell{
+		{Name: "4 KB, connections reused", Systems: with, Rounds: b.rounds, config: b.load(b.small, 0)},
+		{Name: "4 KB, one message per connection", Systems: with, Rounds: b.rounds, config: b.load(b.small, 1)},
+		{Name: "100 KB, connections reused", Systems: all, Rounds: min(b.rounds, 3), config: b.load(b.middle, 0)},
+		{Name: "1 MB, connections reused", Systems: all, Rounds: b.rounds, config: b.load(b.large, 0)},
+		{Name: "4 KB, STARTTLS ECDSA, one message per connection", Systems: all, Rounds: min(b.rounds, 3), config: tlsOne},
+	} {
+		if err := b.measure(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alone are the cells of one session that nobody disturbs.
+func (b *bench) alone(ctx context.Context) error {
+	for _, size := range []struct {
+		name    string
+		message []byte
+	}{{"4 KB", b.small}, {"100 KB", b.middle}, {"1 MB", b.large}} {
+		for _, tls := range []bool{false, true} {
+			c := &cell{Name: size.name + ", one session alone", Systems: []string{"garita", "postfix"}, Rounds: 2, config: b.load(size.message, 0)}
+			if tls {
+				c.Name += ", STARTTLS"
+			}
+			c.config.Sessions, c.config.For, c.config.StartTLS = 1, b.each/2, tls
+			if err := b.measure(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// latency is an open loop far below what any of them can do.
+func (b *bench) latency(ctx context.Context) error {
+	c := &cell{Name: "4 KB, 150 messages a second", Systems: []string{"sink", "garita", "raw", "postfix"}, Rounds: b.rounds, config: b.load(b.small, 1)}
+	c.config.Sessions, c.config.Rate = 60, 150
+	return b.measure(ctx, c)
+}
+
+// idle is what one idle session costs a fresh server.
+type idle struct {
+	System   string
+	TLS      bool
+	Sessions int
+	PerKB    float64 // PSS above that of the fresh server
+	Alive    int     // sessions that still answered
+}
+
+func (b *bench) idleSession(ctx context.Context) error {
+	for _, tls := range []bool{false, true} {
+		for _, name := range []string{"garita", "raw", "go-smtp"} {
+			var s *server
+			var err error
+			if name == "garita" {
+				s, err = b.garita(ctx)
+			} else {
+				s, err = b.yardstick(name)
+			}
+			if err != nil {
+				return err
+			}
+			time.Sleep(time.Second) // first probes of next hops are over
+			fresh := proc.PSS(s.root)
+			i := idle{System: name, TLS: tls, Sessions: b.idleSessions}
+			i.Alive, err = load.Idle(s.addr, i.Sessions, tls, func() {
+				time.Sleep(b.hold)
+				i.PerKB = float64(proc.PSS(s.root)-fresh) / 1024 / float64(i.Sessions)
+			})
+			s.stop()
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			b.Idle = append(b.Idle, i)
+			fmt.Fprintf(os.Stderr, "idle, TLS %-5v %-10s %21.1f KB\n", tls, name, i.PerKB)
+		}
+	}
+	return nil
+}
+
+// systemCalls counts the gateway's system calls for a message.
+type systemCalls struct {
+	Messages   int64
+	PerMessage float64
+	How        string
+	Table      string
+}
+
+func (b *bench) calls(ctx context.Context) error {
+	s := b.systems["garita"]
+	for _, tool := range []string{"perf", "strace"} {
+		c := b.load(b.small, 0)
+		c.Addr, c.Messages = s.addr, 20000
+		how := "perf stat -e raw_syscalls:sys_enter, at full speed"
+		if tool == "strace" {
+			c.Messages, how = 2000, "strace -c -f, which slows it down"
+		}
+		// Opening the sessions is not part of a message on a reused one, but
+		// it is counted: 20 connections on thousands of messages.
+		work := func() error {
+			r, err := load.Run(ctx, c)
+			if err == nil && r.OK != c.Messages {
+				err = fmt.Errorf("%d of %d messages: %s", r.OK, c.Messages, r.Failed())
+			}
+			return err
+		}
+		var n int64
+		var table string
+		var err error
+		if tool == "strace" {
+			n, table, err = proc.Strace(ctx, s.root, work)
+		} else {
+			n, err = proc.Perf(ctx, s.root, work)
+		}
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "system calls are not counted by %s: %v\n", tool, err)
+			continue
+		}
+		b.Calls = append(b.Calls, systemCalls{c.Messages, float64(n) / float64(c.Messages), how, table})
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+// Command bench measures Garita against its peers on this machine, as the
+// targets of the project are worded: throughput, CPU and system calls of a
+// message, latency, memory of an idle session.
+//
+//	go run ./bench                 # about seven minutes; `make bench` builds the gateway first
+//	go run ./bench -quick          # a look, not a measurement: one short round
+//
+// The peers are a private Postfix as a before-queue proxy
+// (smtpd_proxy_filter), a pass-through straight on the sockets, and one on
+// emersion/go-smtp. All deliver to the same light sink, which is part of this
+// program; load, server and sink share the machine. Every cell is run A B C,
+// A B C; a ratio is the median of the ratios of each round, because the
+// machine's speed changes from minute to minute and the ratio does not.
+//
+// A message counts when it was answered 250, and the sink must have it. The
+// figures say nothing about real networks, disks or other machines. Postfix
+// needs root. Everything stays on loopback and under a temporary folder; the
+// results go to bench/out.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"garita/bench/load"
+)
+
+// bench is one whole run. What is exported goes to the JSON file.
+type bench struct {
+	Begun time.Time
+	CPUs  int
+	Load  string // load average at the beginning
+	Cells []*cell
+	Idle  []idle
+	Calls []systemCalls
+
+	binary, dir, out     string
+	certFile, keyFile    string
+	rounds, idleSessions int
+	each, warm, hold     time.Duration
+	only                 string
+	noPostfix            bool
+	sink                 *server
+	systems              map[string]*server
+	running              []*server
+	small, middle, large []byte
+	port, made           int
+}
+
+func main() {
+	if len(os.Args) > 3 && os.Args[1] == "serve" {
+		if err := serve(os.Args[2], os.Args[3], os.Args[4:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	b := &bench{Begun: time.Now(), CPUs: runtime.NumCPU(), systems: map[string]*server{}, port: 20000 + os.Getpid()%8000, warm: 300 * time.Millisecond}
+	quick := flag.Bool("quick", false, "one short round of everything")
+	flag.StringVar(&b.binary, "garita", "./garita", "the gateway's program")
+	flag.StringVar(&b.out, "out", "bench/out", "folder for the results")
+	flag.StringVar(&b.only, "only", "", "comma list of: throughput, alone, latency, calls, idle")
+	flag.BoolVar(&b.noPostfix, "no-postfix", false, "measure without Postfix")
+	flag.IntVar(&b.rounds, "rounds", 5, "rounds of a cell")
+	flag.DurationVar(&b.each, "each", 2*time.Second, "time of one sample")
+	flag.IntVar(&b.idleSessions, "idle", 5000, "idle sessions")
+	flag.Parse()
+	b.hold = 3 * time.Second
+	if *quick {
+		b.rounds, b.each, b.hold = 1, 500*time.Millisecond, time.Second
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The kernel ends our children when the thread ends that started them.
+	runtime.LockOSThread()
+	err := b.run(ctx)
+	b.cleanUp()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// wants tells whether a part was asked for.
+func (b *bench) wants(part string) bool {
+	if b.only == "" {
+		return true
+	}
+	for p := range strings.SplitSeq(b.only, ",") {
+		if p == part {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *bench) run(ctx context.Context) error {
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"throughput", b.throughput}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"idle", b.idleSession}} {
+		if !b.wants(part.name) {
+			continue
+		}
+		if err := part.run(ctx); err != nil {
+			return err
+		}
+	}
+	return b.report()
+}
+
+func (b *bench) prepare(ctx context.Context) error {
+	avg, _ := os.ReadFile("/proc/loadavg")
+	b.Load = strings.Join(strings.Fields(string(avg))[:3], " ")
+	b.small = load.Wire(load.Message(1, 4<<10))
+	b.middle = load.Wire(load.Message(2, 100<<10))
+	b.large = load.Wire(load.Message(3, 1<<20))
+	var err error
+	if b.dir, err = os.MkdirTemp("", "garita-bench-"); err != nil {
+		return err
+	}
+	if err := os.Chmod(b.dir, 0o755); err != nil { // Postfix's daemons are not root
+		return err
+	}
+	if err := b.certificate(); err != nil {
+		return err
+	}
+	if b.wants("calls") {
+		installStrace()
+	}
+	if b.sink, err = b.yardstick("sink"); err != nil {
+		return err
+	}
+	b.systems["sink"] = b.sink
+	for _, kind := range []string{"raw", "go-smtp"} {
+		if b.systems[kind], err = b.yardstick(kind); err != nil {
+			return err
+		}
+	}
+	if !b.noPostfix {
+		if b.systems["postfix"], err = b.postfix(); err != nil {
+			return fmt.Errorf("postfix: %w", err)
+		}
+	}
+	b.systems["garita"], err = b.garita(ctx)
+	return err
+}
+
+// installStrace gets the one tool that is not on every machine. Without it
+// system calls are not counted, and the report says so.
+func installStrace() {
+	if _, err := exec.LookPath("strace"); err == nil || os.Geteuid() != 0 {
+		return
+	}
+	cmd := exec.Command("apt-get", "install", "-qq", "-y", "--no-install-recommends", "strace")
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "strace cannot be installed: %v: %s\n", err, text)
+	}
+}
+
+// taken asks the sink how many messages it has.
+func (b *bench) taken() (int64, error) {
+	c, err := net.DialTimeout("tcp", b.sink.addr, 5*time.Second)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Write([]byte("HELP\r\n")); err != nil {
+		return 0, err
+	}
+	var n int64
+	_, err = fmt.Fscanf(c, "220 sink ESMTP\r\n214 %d\r\n", &n)
+	return n, err
+}
+
+func (b *bench) cleanUp() {
+	for _, s := range b.running {
+		s.stop()
+	}
+	if b.dir != "" {
+		os.RemoveAll(b.dir)
+	}
+}
