@@ -11,6 +11,8 @@
 //	```toml wrong     a configuration with mistakes: config check must object
 //	```sh run         run by sh in a temporary folder, with garita in the PATH
 //	```sh             not run; its garita commands and their options must exist
+//	```main.cf        parameters that the real Postfix must know; those of
+//	```master.cf      postfix.md are also used as they stand
 //	```log            lines that maillog writes for the samples of samples.go
 //
 // It does not judge prose. A block of another kind is not looked at.

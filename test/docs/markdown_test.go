@@ -2,6 +2,7 @@ package docs
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -54,10 +55,15 @@ func read(t *testing.T, name string) page {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return parse(t, name, string(data))
+}
+
+func parse(t *testing.T, name, text string) page {
+	t.Helper()
 	p := page{name: name}
 	var open *block
 	n := 0
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(text) {
 		n++
 		line = strings.TrimSuffix(line, "\n")
 		info, fence := strings.CutPrefix(line, "```")
@@ -300,4 +306,47 @@ func internal(text string) bool {
 		return true
 	}
 	return false
+}
+
+// TestImportTable: the table of architecture.md has every package of the
+// program, and none imports what it does not say.
+func TestImportTable(t *testing.T) {
+	text := strings.Join(read(t, "docs/architecture.md").prose, "\n")
+	_, text, _ = strings.Cut(text, "| package | may import of ours |")
+	text, _, _ = strings.Cut(text, "\n\n")
+	code := regexp.MustCompile("`([a-z/]+)`")
+	may := map[string]string{}
+	for line := range strings.Lines(text) {
+		if names := code.FindAllStringSubmatch(line, -1); len(names) > 0 {
+			may[names[0][1]] = line
+		}
+	}
+	cmd := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
+	cmd.Dir = top
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		name := strings.TrimPrefix(words[0], "garita/")
+		if strings.HasPrefix(name, "test/") || strings.HasPrefix(name, "bench") || strings.HasSuffix(name, "test") || strings.HasSuffix(name, "/fakehop") {
+			continue
+		}
+		row, ok := may[name]
+		if !ok {
+			t.Errorf("architecture.md does not have %s", name)
+			continue
+		}
+		found++
+		for _, w := range words[1:] {
+			if dep, ours := strings.CutPrefix(w, "garita/"); ours && !strings.Contains(row, "`"+dep+"`") && !strings.Contains(row, "everything") {
+				t.Errorf("architecture.md does not say that %s imports %s", name, dep)
+			}
+		}
+	}
+	if found != len(may) {
+		t.Errorf("%d packages, %d rows", found, len(may))
+	}
 }

@@ -333,7 +333,7 @@ func TestKeys(t *testing.T) {
 		t.Fatal(list)
 	}
 	var b strings.Builder
-	b.WriteString("# Every key\n\nMade from the program by `go test ./test/docs -run TestKeys -update`. NAME stands for the names that you choose. How a file is built: [configuration.md](configuration.md).\n")
+	b.WriteString("# Every key\n\nMade from the program by `go test ./test/docs -run TestKeys -update`. NAME stands for the names that you choose. How a file is built: [configuration.md](configuration.md). In the content-filter role `starttls` is off, `xforward` on, `reject_as` hold and `reply_timeout` 9 minutes by default.\n\n")
 	for _, key := range strings.Fields(list) {
 		text, code := garita(t, bin, "config", "explain", "--config", none, key)
 		if code != 0 {
@@ -375,11 +375,16 @@ func entry(t *testing.T, key, text string) string {
 		t.Errorf("config explain says nothing of %s:\n%s", key, text)
 	}
 	doc := strings.NewReplacer("<", "&lt;", "|", `\|`).Replace(strings.Join(words, " "))
-	if facts["type"] == "table" {
+	if strings.HasPrefix(facts["type"], "table") {
+		if facts["type"] != "table" {
+			key += ".NAME"
+		}
 		return fmt.Sprintf("\n## `%s`\n\n%s\n\n", key, doc)
 	}
 	out := fmt.Sprintf("- **`%s`** (%s", key, facts["type"])
-	if d, ok := facts["default"]; ok {
+	if d, ok := facts["default"]; ok && strings.HasPrefix(d, "none") {
+		out += "; it must be set"
+	} else if ok {
 		out += fmt.Sprintf(", default `%s`", d)
 	}
 	return out + "): " + doc + "\n"
