@@ -36,7 +36,7 @@ fuzz-short:
 # The tests come last, so that a run ends with go test's own lines. The
 # gateway that the end-to-end tests start looks for data races too.
 test: deps lint build fuzz-short
-	GARITA_RACE=1 $(GO) test -race -count=1 -timeout 15m ./...
+	GARITA_RACE=1 $(GO) test -race -count=1 -parallel 8 -timeout 15m ./...
 
 fuzz:
 	$(GO) run ./test/fuzz -total $(FUZZ_TOTAL)

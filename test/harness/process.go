@@ -46,6 +46,7 @@ func Start(t testing.TB, name string, args ...string) *Process {
 	t.Helper()
 	p := &Process{Name: name, cmd: exec.Command(name, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.Env = environment()
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 	// A grandchild that holds our pipe must not keep Wait from returning.
 	p.cmd.WaitDelay = 2 * time.Second
@@ -82,6 +83,10 @@ func (p *Process) WaitPort(t testing.TB, addr string) {
 		return false
 	})
 }
+
+// environment is ours, without the second that a program with the race
+// detector sleeps at its end.
+func environment() []string { return append(os.Environ(), "GORACE=atexit_sleep_ms=0") }
 
 // PID is the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
@@ -141,7 +146,7 @@ func CommandInput(t testing.TB, input []byte, name string, args ...string) (stri
 	cmd := exec.Command(name, args...)
 	cmd.Stdin = bytes.NewReader(input)
 	cmd.Dir = Root()
-	cmd.Env = os.Environ()
+	cmd.Env = environment()
 	var out lockedBuffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
