@@ -176,6 +176,16 @@ func (g *Grant) hold() {
 	}
 }
 
+// promised is what the grant has before anybody has grown it.
+func (g *Grant) promised() int64 {
+	if g == nil {
+		return 0
+	}
+	g.b.mu.Lock()
+	defer g.b.mu.Unlock()
+	return g.have
+}
+
 // drop ends one use; the last gives everything back.
 func (g *Grant) drop() {
 	if g == nil || g.refs.Add(-1) > 0 {

@@ -64,6 +64,7 @@ func NewBuilder(ctx context.Context, l Limits) *Builder {
 	}
 	b := &Builder{ctx: ctx, lim: l, m: &Message{grant: l.Grant}, open: createSpool, free: FreeDisk}
 	l.Grant.hold()
+	b.granted = l.Grant.promised()
 	return b
 }
 

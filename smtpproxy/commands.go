@@ -153,7 +153,7 @@ func (s *session) mail(ctx context.Context, arg string) {
 		return
 	}
 	if err := s.srv.spoolRoom(s.set.Limits.FreeDisk); err != nil {
-		s.srv.log.Warn("smtpd", "spool file system is short of space; mail is deferred", slog.String("error", err.Error()))
+		s.srv.alarm("spool file system is short of space; mail is deferred", slog.String("error", err.Error()))
 		s.refuse("MAIL", path.String(), mail.Temporary(452, "3.1", "Insufficient system storage"), mail.Decision{})
 		return
 	}
@@ -270,11 +270,9 @@ func (s *session) ask(ctx context.Context, r mail.Recipient) {
 		t.hop, t.delivery = hop, hop.Begin(&t.Transaction)
 	}
 	t.parked = false // asking takes a connection again
-	reply, err := t.delivery.Rcpt(ctx, r)
-	if err != nil {
-		s.srv.log.Warn("smtp", "next hop did not take the recipient", slog.String("id", t.ID),
-			slog.String("next_hop", hop.Name()), slog.String("error", err.Error()))
-	}
+	// A fault of the next hop is told by the relay, once a minute; here the
+	// log has the refusal.
+	reply, _ := t.delivery.Rcpt(ctx, r)
 	if !reply.Positive() {
 		s.refuse("RCPT", r.String(), reply, mail.Decision{})
 		return

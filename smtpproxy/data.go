@@ -121,7 +121,7 @@ func (s *session) admit(ctx context.Context, stuffed bool) bool {
 	grant, ok := s.srv.budget.Admit(need, s.s.Role != mail.Inbound && s.s.Trusted)
 	if !ok {
 		s.srv.stats.noRoom.Add(1)
-		s.srv.log.Warn("smtpd", "messages_total is used up; mail is deferred", slog.String("id", t.ID))
+		s.srv.alarm("messages_total is used up; mail is deferred", slog.String("id", t.ID))
 		s.conclude(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{
 			mail.Temporary(452, "3.1", "Insufficient system resources, try again later")}})
 		return false

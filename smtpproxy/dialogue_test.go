@@ -394,12 +394,31 @@ func TestNextHopIsTheClient(t *testing.T) {
 		role string
 		port uint16
 		want string
-	}{{"inbound", 25, "554 5.4.6"}, {"inbound", 10025, "554 5.4.6"}, {"outbound", 25, "554 5.4.6"},
+	}{{"inbound", 25, "554 5.4.6"}, {"inbound", 10025, "554 5.4.6"}, {"outbound", 25, "451 4.4.6"},
 		{"outbound", 10025, "250"}, {"content-filter", 25, "250"}, {"content-filter", 10025, "250"}} {
 		k := newKit(t, c.role, nil)
 		k.hop.machine, k.hop.port = netip.MustParseAddr("127.0.0.1"), c.port
 		cl := k.hello()
 		cl.do("250", "MAIL FROM:<a@s.example>")
 		cl.do(c.want, "RCPT TO:<b@our.example>")
+	}
+}
+
+func TestAlarmsAreBounded(t *testing.T) {
+	var a alarms
+	now := time.Unix(1000, 0)
+	if _, yes := a.due("x", now); !yes {
+		t.Error("the first is kept back")
+	}
+	for range 300 {
+		if _, yes := a.due("x", now.Add(time.Second)); yes {
+			t.Fatal("a flood")
+		}
+	}
+	if _, yes := a.due("y", now); !yes {
+		t.Error("another kind is kept back")
+	}
+	if kept, yes := a.due("x", now.Add(alarmEvery)); !yes || kept != 300 {
+		t.Errorf("%d %v", kept, yes)
 	}
 }

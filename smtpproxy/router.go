@@ -29,24 +29,31 @@ func (r *roleRouter) NextHops() []NextHop { return r.hops }
 
 // Route tells where a recipient goes, or why nowhere.
 func (r *roleRouter) Route(tx *mail.Transaction, to mail.Recipient) (NextHop, *mail.Reply) {
-	denied := replyRelay
-	switch r.role {
-	case mail.Inbound:
-		if to.Domain == "" || !r.domains[to.DomainKey()] {
-			return nil, &denied
-		}
-	case mail.Outbound, mail.ContentFilter:
-		if !tx.Trusted {
-			return nil, &denied
-		}
-	default:
+	if !r.may(tx, to) {
+		denied := replyRelay
 		return nil, &denied
 	}
 	if r.circle(tx.Peer.Addr()) {
+		// What comes in is refused for good: it would go round for ever. What
+		// goes out waits with its sender until our mistake is mended.
 		back := mail.Permanent(554, "4.6", "Mail would loop back to you")
+		if r.role == mail.Outbound {
+			back = mail.Temporary(451, "4.6", "Mail would loop back to you")
+		}
 		return nil, &back
 	}
 	return r.hop, nil
+}
+
+// may is relay permission.
+func (r *roleRouter) may(tx *mail.Transaction, to mail.Recipient) bool {
+	switch r.role {
+	case mail.Inbound:
+		return to.Domain != "" && r.domains[to.DomainKey()]
+	case mail.Outbound, mail.ContentFilter:
+		return tx.Trusted
+	}
+	return false
 }
 
 // smtpPort is where a machine takes mail from anybody, and would send it back

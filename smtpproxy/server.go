@@ -63,6 +63,8 @@ type Server struct {
 	slots    slots
 	stats    counters
 	disk     diskWatch
+	trim     trimmer
+	alarms   alarms
 	draining atomic.Bool
 
 	base context.Context // ends when sessions must stop at once
@@ -164,7 +166,7 @@ func (s *Server) accept(name string, conn net.Conn) {
 	key := slotKey(peer.Addr())
 	if why := s.slots.take(key, trusted, set.Limits); why != "" {
 		s.stats.turnedAway.Add(1)
-		s.log.Warn("smtpd", why, slog.String("listener", name), slog.String("client", peer.Addr().String()))
+		s.alarm(why, slog.String("listener", name), slog.String("client", peer.Addr().String()))
 		s.turnAway(conn, mail.Temporary(421, "7.0", "Error: too many connections"))
 		return
 	}
@@ -176,6 +178,7 @@ func (s *Server) accept(name string, conn net.Conn) {
 	s.wg.Add(1)
 	s.mu.Unlock()
 	s.stats.connections.Add(1)
+	s.trim.note()
 	go func() {
 		defer s.wg.Done()
 		defer func() {

@@ -261,7 +261,7 @@ func foreign(line []byte) bool {
 		return true
 	}
 	word, _, _ := bytes.Cut(line, []byte{' '})
-	switch string(bytes.ToUpper(word)) {
+	switch upper(word) {
 	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PRI", "REGISTER", "INVITE", "DESCRIBE":
 		return true
 	}

@@ -64,7 +64,7 @@ func receivedBy(value, host string) bool {
 func (s *session) edits(more []message.Edit) []message.Edit {
 	t := s.tx
 	out := make([]message.Edit, 0, 1+len(more))
-	out = append(out, t.Message.Header().Prepend(s.received(nil)))
+	out = append(out, t.Message.Header().Prepend(s.received(make([]byte, 0, 512))))
 	for _, f := range t.Message.Header().Fields() {
 		if ours(f, s.set.Hostname) {
 			out = append(out, message.Edit{At: f.Start, Delete: f.End - f.Start})

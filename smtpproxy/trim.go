@@ -1,0 +1,38 @@
+package smtpproxy
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// A session's stack grows while its greeting, its TLS handshake and its first
+// commands are judged, to 8 KB or 32 KB, and is needed no more while it waits.
+// The collector halves such a stack at each of its turns, but an idle gateway
+// has next to none of those; thousands of idle clients would hold several
+// times what they need.
+const (
+	trimEvery = 10 * time.Second // at most
+	trimAfter = 256              // new sessions
+	trimDelay = 2 * time.Second  // for the greeting to be over
+)
+
+// trimmer asks the collector for its turns after many sessions were opened.
+type trimmer struct {
+	opened atomic.Int64
+	armed  atomic.Bool
+}
+
+// note counts a new session.
+func (t *trimmer) note() {
+	if t.opened.Add(1) < trimAfter || t.armed.Swap(true) {
+		return
+	}
+	time.AfterFunc(trimDelay, func() {
+		t.opened.Store(0)
+		for range 3 {
+			runtime.GC()
+		}
+		time.AfterFunc(trimEvery, func() { t.armed.Store(false) })
+	})
+}
