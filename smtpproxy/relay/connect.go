@@ -23,10 +23,12 @@ func (h *NextHop) connect(ctx context.Context) (*conn, *fault) {
 	}
 	if f != nil {
 		h.connectErrors.Add(1)
+		h.down.Store(&f.err)
 		h.warn("connect", "no usable connection to the next hop", f.err)
 		f.told = true
 		return nil, f
 	}
+	h.answers()
 	caps := c.ext.capabilities()
 	if *h.caps.Load() != caps {
 		h.caps.Store(&caps)

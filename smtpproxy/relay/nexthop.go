@@ -45,6 +45,7 @@ import (
 // Logger is where alerts about the next hop go.
 type Logger interface {
 	Warn(component, text string, attrs ...slog.Attr)
+	Info(component, text string, attrs ...slog.Attr)
 }
 
 // Options are what New needs.
@@ -86,6 +87,8 @@ type NextHop struct {
 	unknown unknownRecipients
 
 	connects, connectErrors, relayed, refused, ambiguous atomic.Uint64
+
+	down atomic.Pointer[error] // why the last connection failed; nil: it did not
 
 	warnMu sync.Mutex
 	warned map[string]warning
@@ -218,6 +221,22 @@ func (h *NextHop) Stats() Stats {
 	s.Connects, s.ConnectErrors = h.connects.Load(), h.connectErrors.Load()
 	s.Relayed, s.Refused, s.Ambiguous = h.relayed.Load(), h.refused.Load(), h.ambiguous.Load()
 	return s
+}
+
+// Fault is why the last connection failed, of a probe or of mail; nil when it
+// succeeded or none was made yet.
+func (h *NextHop) Fault() error {
+	if p := h.down.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// answers notes that a connection came about, and tells when that is news.
+func (h *NextHop) answers() {
+	if h.down.Load() != nil && h.down.Swap(nil) != nil && h.log != nil {
+		h.log.Info("relay", "next hop answers again", slog.String("next_hop", h.name))
+	}
 }
 
 // take gets a connection for a delivery: an idle one, or a new one.

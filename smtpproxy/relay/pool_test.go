@@ -686,3 +686,18 @@ func TestLeadsTo(t *testing.T) {
 		t.Errorf("after a look-up: %d %v", port, yes)
 	}
 }
+
+// TestFault: mail that finds the next hop down is as good a sign as a probe.
+func TestFault(t *testing.T) {
+	s := start(t, fakehop.Config{Script: script{"CONNECT": {{Reply: "421 4.3.2 no\r\n", Drop: true}}}})
+	h, l := hop(t, testConfig(s.URL()))
+	if h.Fault() != nil {
+		t.Error("before the first connection")
+	}
+	if answers, _ := send(t, h, transaction(), "a"); answers[0].Code != 451 || h.Fault() == nil {
+		t.Errorf("%v, fault %v", answers, h.Fault())
+	}
+	if err := h.Probe(t.Context()); err != nil || h.Fault() != nil || len(l.news) != 1 {
+		t.Errorf("%v, fault %v, told %v", err, h.Fault(), l.news)
+	}
+}

@@ -29,6 +29,14 @@ func start(t testing.TB, cfg fakehop.Config) *fakehop.Server {
 type logged struct {
 	mu    sync.Mutex
 	lines []string
+	news  []string
+}
+
+// Info is kept apart: no fault.
+func (l *logged) Info(component, text string, attrs ...slog.Attr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.news = append(l.news, text)
 }
 
 func (l *logged) Warn(component, text string, attrs ...slog.Attr) {
