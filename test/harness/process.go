@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,27 +15,9 @@ import (
 type Process struct {
 	Name string
 	cmd  *exec.Cmd
-	out  lockedBuffer
+	out  string // file with what it prints: a pipe would live as long as its last grandchild
 	done chan struct{}
 	err  error
-}
-
-// lockedBuffer collects what a program prints while the test reads it.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // Start runs a program in a session of its own (Postfix insists on leading
@@ -44,12 +25,16 @@ func (l *lockedBuffer) String() string {
 // test. The kernel ends it too when the test process dies.
 func Start(t testing.TB, name string, args ...string) *Process {
 	t.Helper()
-	p := &Process{Name: name, cmd: exec.Command(name, args...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	out, err := os.CreateTemp("", "garita-out-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	t.Cleanup(func() { os.Remove(out.Name()) })
+	p := &Process{Name: name, cmd: exec.Command(name, args...), out: out.Name(), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.Env = environment()
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
-	// A grandchild that holds our pipe must not keep Wait from returning.
-	p.cmd.WaitDelay = 2 * time.Second
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("harness: %s: %v", name, err)
 	}
@@ -92,7 +77,10 @@ func environment() []string { return append(os.Environ(), "GORACE=atexit_sleep_m
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Output is what the program has printed so far.
-func (p *Process) Output() string { return p.out.String() }
+func (p *Process) Output() string {
+	data, _ := os.ReadFile(p.out)
+	return string(data)
+}
 
 // Signal sends a signal to the program alone.
 func (p *Process) Signal(s syscall.Signal) {
@@ -147,7 +135,7 @@ func CommandInput(t testing.TB, input []byte, name string, args ...string) (stri
 	cmd.Stdin = bytes.NewReader(input)
 	cmd.Dir = Root()
 	cmd.Env = environment()
-	var out lockedBuffer
+	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 2 * time.Second
