@@ -77,7 +77,9 @@ func (d *Document) table(path string, n *node, v reflect.Value) {
 		if known[name] || strings.HasPrefix(name, "x-") && (child.kind == kindTable || child.kind == kindTables) {
 			continue
 		}
-		d.unknown(path, name, child, fields)
+		if meant := d.unknown(path, name, child, fields); meant != "" && n.sub[meant] == nil {
+			d.meant[join(path, meant)] = true
+		}
 	}
 }
 
@@ -297,10 +299,10 @@ func applyEntry(given any, path string, entry reflect.Value) {
 }
 
 // unknown reports a key that its table does not have, with the name that was
-// probably meant or the table that it belongs to.
-func (d *Document) unknown(path, name string, n *node, fields []*field) {
+// probably meant, which it gives, or the table that it belongs to.
+func (d *Document) unknown(path, name string, n *node, fields []*field) (meant string) {
 	if !d.room() {
-		return
+		return ""
 	}
 	word := "key"
 	if n.kind == kindTable || n.kind == kindTables {
@@ -313,20 +315,18 @@ func (d *Document) unknown(path, name string, n *node, fields []*field) {
 			names = append(names, f.name+"_file")
 		}
 	}
-	suggestion := ""
-	if elsewhere := d.elsewhere(name, word == "table"); elsewhere != "" && nearest(name, names) == "" {
-		suggestion = elsewhere
-	} else if meant := nearest(name, names); meant != "" {
+	meant = nearest(name, names)
+	suggestion := d.elsewhere(name, word == "table")
+	if meant != "" {
 		suggestion = "did you mean " + quote(meant) + "?"
-	} else if elsewhere != "" {
-		suggestion = elsewhere
 	}
 	for _, f := range fields {
-		if f.secret && suggestion == "did you mean "+quote(f.name)+"?" {
+		if f.secret && f.name == meant {
 			n.val.src.secret = append(n.val.src.secret, n.val)
 		}
 	}
 	d.report(n.key, join(path, name), "unknown "+word, suggestion)
+	return meant
 }
 
 // elsewhere says where in the tree a key of that name exists.

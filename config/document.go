@@ -37,8 +37,9 @@ type Document struct {
 	defaults reflect.Value            // the prototype as it was handed in
 	value    reflect.Value            // what was read
 	secrets  map[string]bool
-	hidden   *regexp.Regexp // finds the names of secrets
-	folder   string         // relative paths start here
+	meant    map[string]bool // keys that no file sets, with a misspelt one in their place
+	hidden   *regexp.Regexp  // finds the names of secrets
+	folder   string          // relative paths start here
 	problems Problems
 	warnings Problems
 	dropped  int
@@ -64,6 +65,17 @@ func (d *Document) Position(key string) (Position, bool) {
 
 // IsSet says whether a file sets the key.
 func (d *Document) IsSet(key string) bool { return d.nodes[key] != nil }
+
+// Misspelt says whether an unknown key stands where this key, or one of its
+// tables, was probably meant, so that a finding about it would be a consequence.
+func (d *Document) Misspelt(key string) bool {
+	for ; key != ""; key = parent(key) {
+		if d.meant[key] {
+			return true
+		}
+	}
+	return false
+}
 
 // Add reports a problem with a key (`listener.inbound.next_hop`, `list[2]`). It
 // shows the key's value, or its table when no file sets the key, or the
@@ -179,7 +191,7 @@ func Decode(file string, text []byte, into any, opts Options) (*Document, Proble
 
 func newDocument(opts Options, folder string) *Document {
 	return &Document{opts: opts, folder: folder, nodes: map[string]*node{}, secrets: map[string]bool{},
-		entries: map[string]reflect.Value{}}
+		meant: map[string]bool{}, entries: map[string]reflect.Value{}}
 }
 
 // add parses one file and lays it over the earlier ones.

@@ -171,7 +171,7 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 			d.shutdown(signals, "fault")
 			return err
 		case <-probe.C:
-			probeAll(ctx, d.now.Load().hops, d.parts.log)
+			probeAll(ctx, d.now.Load().hops)
 		case <-renew.C:
 			// A self-made certificate is renewed, files are read again.
 			if err := d.now.Load().tls.Reload(); err != nil {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"garita/demo"
-	"garita/smtpproxy/relay"
 )
 
 type demoCommand struct {
@@ -135,7 +134,8 @@ func startDemo(ctx context.Context, dir string, site demo.Site) (*demo.Gateway, 
 		return nil, err
 	}
 	d.drain = 10 * time.Second
-	if err := d.serveDemo(ctx, site); err != nil {
+	d.parts.lookup = site.Lookup
+	if err := d.serve(ctx); err != nil {
 		d.admin.Close()
 		d.parts.close(nil)
 		return nil, err
@@ -146,36 +146,4 @@ func startDemo(ctx context.Context, dir string, site demo.Site) (*demo.Gateway, 
 		Log: s.Log.Output, Spool: spoolDir(s),
 		Stop: func() error { return d.shutdown(nil, "the demo's end") },
 	}, nil
-}
-
-// serveDemo is serve with next hops that ask the demo's DNS: build takes over
-// what an earlier generation has with the same configuration. The limits of
-// the process stay as they are.
-func (d *daemon) serveDemo(ctx context.Context, site demo.Site) error {
-	go func() {
-		if err := d.admin.Serve(); err != nil {
-			d.die <- err
-		}
-	}()
-	seed := &generation{settings: d.start, hops: map[string]*hop{}}
-	for name, c := range d.start.NextHop {
-		h, err := relay.New(relay.Options{
-			Name: name, Config: c, Hostname: d.start.Hostname, Log: d.parts.log,
-			Own: d.parts.own, ListenAddrs: d.parts.listening, Lookup: site.Lookup,
-		})
-		if err != nil {
-			return err
-		}
-		seed.hops[name] = &hop{NextHop: h, config: c}
-	}
-	g, err := d.parts.build(d.start, seed)
-	if err != nil {
-		return err
-	}
-	if err := d.parts.swap(ctx, g, d.sockets); err != nil {
-		return err
-	}
-	d.use(g)
-	d.state.Store(running)
-	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -62,9 +63,11 @@ func (c *initCommand) Run(t *terminal) error {
 	if err != nil {
 		return err
 	}
-	if problems := a.check(file, text); len(problems) > 0 {
+	problems, warnings := a.check(file, text)
+	if len(problems) > 0 {
 		return &exitError{exitConfig, problems.Error() + "\nnothing was written"}
 	}
+	io.WriteString(t.err, warnings.String())
 	if err := os.MkdirAll(a.dir, 0o750); err != nil {
 		return fail(exitFailed, "--dir: %s", err)
 	}
@@ -239,16 +242,14 @@ func (a *answers) text() (string, error) {
 }
 
 // check is what config check will do with it.
-func (a *answers) check(file, text string) config.Problems {
+func (a *answers) check(file, text string) (problems, warnings config.Problems) {
 	s := defaults()
 	doc, problems := config.Decode(file, []byte(text), &s, options())
 	if len(problems) > 0 {
-		return problems
+		return problems, nil
 	}
-	for _, f := range check(&s, nil) {
-		doc.Add(f.key, f.text, f.try)
-	}
-	return doc.Problems()
+	report(doc, problems, check(&s, nil))
+	return doc.Problems(), doc.Warnings()
 }
 
 // writeNew writes a file that must not be there, durably.

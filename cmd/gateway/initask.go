@@ -27,10 +27,9 @@ func (c *initCommand) ask(t *terminal) error {
 		if c.Outbound == "" {
 			c.Outbound = "0.0.0.0:26"
 		}
-		if c.SmartHost == "" {
-			c.SmartHost = c.NextHop
-		}
-		q.text("Where outbound mail goes (HOST:PORT)", &c.SmartHost)
+		// Nothing is proposed: the mail server itself, which is at hand, would
+		// get its own mail back for ever.
+		q.need("A server that delivers outbound mail to the Internet, not the one above (HOST:PORT)", &c.SmartHost)
 	}
 	q.text("Begin with observe (checks only say what they would do) or enforce", &c.Mode)
 	return q.err
@@ -55,6 +54,13 @@ func (q *questions) text(what string, answer *string) {
 	}
 	if s := strings.TrimSpace(string(line)); s != "" {
 		*answer = s
+	}
+}
+
+// need asks until there is an answer.
+func (q *questions) need(what string, answer *string) {
+	for q.text(what, answer); q.err == nil && *answer == ""; {
+		q.text(what, answer)
 	}
 }
 

@@ -32,20 +32,33 @@ func isNextHop(path string) bool {
 func load(file string, look lookup) (*Settings, *config.Document, config.Problems) {
 	s := defaults()
 	doc, problems := config.Load(file, &s, options())
-	for _, f := range check(&s, look) {
-		// What could not be read has its default in place: to complain of
-		// that would hide the one mistake behind its consequences.
-		if len(problems) > 0 && consequence(doc, problems, f.key) {
-			continue
-		}
-		doc.Add(f.key, f.text, f.try)
-	}
+	report(doc, problems, check(&s, look))
 	return &s, doc, doc.Problems()
 }
 
+// report adds faults to what the reading of a document found.
+func report(doc *config.Document, problems config.Problems, list []fault) {
+	for _, f := range list {
+		// What could not be read has its default in place: to complain of
+		// that would hide the one mistake behind its consequences.
+		if len(problems) > 0 && (consequence(doc, problems, f.key) || f.cause != "" && consequence(doc, problems, f.cause)) {
+			continue
+		}
+		if f.warning {
+			doc.Warn(f.key, f.text, f.try)
+		} else {
+			doc.Add(f.key, f.text, f.try)
+		}
+	}
+}
+
 // consequence tells that a finding about a key follows from a problem with the
-// same key, one of its tables, or a file that could not be read at all.
+// same key, one of its tables, or a file that could not be read at all, or from
+// a key that is misspelt.
 func consequence(doc *config.Document, problems config.Problems, key string) bool {
+	if doc.Misspelt(key) {
+		return true
+	}
 	for _, p := range problems {
 		if p.Key == "" || p.Key == key || len(key) > len(p.Key) && key[:len(p.Key)+1] == p.Key+"." {
 			return true

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"garita/maillog"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
 )
@@ -29,10 +27,9 @@ type hop struct {
 	*relay.NextHop
 	config relay.Config
 
-	mu       sync.Mutex
-	probing  bool
-	last     time.Time // of the last probe's end
-	lastFail error     // of the last probe; nil when it succeeded
+	mu      sync.Mutex
+	probing bool
+	last    time.Time // of the last probe's end
 }
 
 // nextHopStatus is one next hop in the answer of status.
@@ -53,18 +50,19 @@ func (h *hop) status() nextHopStatus {
 		t := h.last
 		s.Probed = &t
 	}
-	if h.lastFail != nil {
-		s.LastError = oneLine(h.lastFail.Error())
+	if err := h.Fault(); err != nil {
+		s.LastError = oneLine(err.Error())
 	}
 	return s
 }
 
-// due tells whether it is time for a probe, and claims it.
+// due tells whether it is time for a probe, and claims it. Mail that could not
+// get through makes it time as well as a probe that failed.
 func (h *hop) due(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	wait := probeEvery
-	if h.lastFail != nil {
+	if h.Fault() != nil {
 		wait = probeAgain
 	}
 	if h.probing || !h.last.IsZero() && now.Sub(h.last) < wait {
@@ -74,24 +72,20 @@ func (h *hop) due(now time.Time) bool {
 	return true
 }
 
-// probe asks once; it was claimed by due.
-func (h *hop) probe(ctx context.Context, log *maillog.Logger) {
+// probe asks once; it was claimed by due. What came of it the relay remembers,
+// and tells the operator.
+func (h *hop) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	err := h.Probe(ctx)
+	_ = h.Probe(ctx)
 	h.mu.Lock()
-	before := h.lastFail
-	h.probing, h.last, h.lastFail = false, time.Now(), err
+	h.probing, h.last = false, time.Now()
 	h.mu.Unlock()
-	// relay itself tells of the fault, and bounds how often.
-	if err == nil && before != nil {
-		log.Info("relay", "next hop answers again", slog.String("next_hop", h.Name()))
-	}
 }
 
 // probeAll starts a probe of every next hop that is due and gives a channel
 // that is closed when all of these have ended.
-func probeAll(ctx context.Context, hops map[string]*hop, log *maillog.Logger) <-chan struct{} {
+func probeAll(ctx context.Context, hops map[string]*hop) <-chan struct{} {
 	var wg sync.WaitGroup
 	for _, name := range slices.Sorted(maps.Keys(hops)) {
 		h := hops[name]
@@ -101,7 +95,7 @@ func probeAll(ctx context.Context, hops map[string]*hop, log *maillog.Logger) <-
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			h.probe(ctx, log)
+			h.probe(ctx)
 		}()
 	}
 	done := make(chan struct{})
@@ -110,11 +104,11 @@ func probeAll(ctx context.Context, hops map[string]*hop, log *maillog.Logger) <-
 }
 
 // probeAndWait is probeAll that waits, but not longer than d.
-func probeAndWait(ctx context.Context, hops map[string]*hop, log *maillog.Logger, d time.Duration) {
+func probeAndWait(ctx context.Context, hops map[string]*hop, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-probeAll(ctx, hops, log):
+	case <-probeAll(ctx, hops):
 	case <-t.C:
 	case <-ctx.Done():
 	}

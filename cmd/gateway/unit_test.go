@@ -105,12 +105,17 @@ func TestForPeople(t *testing.T) {
 func TestInitAsks(t *testing.T) {
 	c := initCommand{Dir: "/x", Hostname: "mx.example.org", Inbound: "0.0.0.0:25", Mode: "observe"}
 	var said bytes.Buffer
-	term := &terminal{in: strings.NewReader("\nexample.org, example.net\nmail.example.org:25\n10.0.0.5\n\nenforce\n"), err: &said}
+	term := &terminal{in: strings.NewReader("\nexample.org, example.net\nmail.example.org:25\n10.0.0.5\n\n \nsmart.example.net:25\nenforce\n"), err: &said}
 	if err := c.ask(term); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(said.String(), "]: "); n > 6 {
-		t.Errorf("%d questions", n)
+	if n := strings.Count(said.String(), "]: "); n > 8 {
+		t.Errorf("%d questions, two of them asked again", n)
+	}
+	// The mail server itself is not proposed as the smart host: its mail would
+	// go round.
+	if strings.Count(said.String(), "mail.example.org:25") != 0 || strings.Count(said.String(), "outbound mail to the Internet") != 3 {
+		t.Errorf("asked:\n%s", said.String())
 	}
 	a, err := c.understand()
 	if err != nil {
@@ -120,10 +125,10 @@ func TestInitAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ps := a.check("config.toml", text); len(ps) > 0 {
-		t.Fatal(ps)
+	if ps, warned := a.check("config.toml", text); len(ps)+len(warned) > 0 {
+		t.Fatal(ps, warned)
 	}
-	for _, want := range []string{`hostname = "mx.example.org"`, `relay_domains = ["example.org", "example.net"]`, `url = "smtp://mail.example.org:25"`,
+	for _, want := range []string{`hostname = "mx.example.org"`, `relay_domains = ["example.org", "example.net"]`, `url = "smtp://mail.example.org:25"`, `url = "smtp://smart.example.net:25"`,
 		`trusted_networks = ["10.0.0.5/32"]`, `listen = ["0.0.0.0:26"]`, `mode = "enforce"`} {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("the file has no %s", want)

@@ -23,7 +23,13 @@ import (
 )
 
 // A fault is one mistake in the meaning of a key, which types cannot find.
-type fault struct{ key, text, try string }
+type fault struct {
+	key, text, try string
+	// cause is another key whose own problem would explain this fault.
+	cause string
+	// warning says that the gateway can run with it.
+	warning bool
+}
 
 // lookup finds the addresses of a name; a nil one is not asked.
 type lookup func(host string) ([]netip.Addr, error)
@@ -57,11 +63,14 @@ func check(s *Settings, look lookup) []fault {
 }
 
 func (f *faults) add(key, try, format string, args ...any) {
-	f.list = append(f.list, fault{key, fmt.Sprintf(format, args...), try})
+	f.list = append(f.list, fault{key: key, text: fmt.Sprintf(format, args...), try: try})
 }
 
-// addError takes an error of a part: a smtpproxy.Problem, "key: text" or
-// "key = value: text". Joined errors are taken one by one.
+// last is the fault that was added last.
+func (f *faults) last() *fault { return &f.list[len(f.list)-1] }
+
+// addError takes an error of a part: a smtpproxy.Problem, "key: text",
+// "key = value: text" or "key is missing: text". Joined errors are taken one by one.
 func (f *faults) addError(table string, err error) {
 	if err == nil {
 		return
@@ -80,6 +89,9 @@ func (f *faults) addError(table string, err error) {
 	key, text, ok := strings.Cut(err.Error(), ": ")
 	if k, t, is := strings.Cut(err.Error(), " = "); is && len(k) < len(key) {
 		key, text = k, t
+	}
+	if k, is := strings.CutSuffix(key, " is missing"); is {
+		key, text = k, "is missing: "+text
 	}
 	if !ok || strings.ContainsAny(key, " \"/") {
 		key, text = table, err.Error()
@@ -199,6 +211,7 @@ func (f *faults) listeners() {
 		}
 		if _, ok := s.NextHop[l.NextHop]; !ok && l.NextHop != "" {
 			f.add(key("next_hop"), known(slices.Sorted(maps.Keys(s.NextHop))), "there is no table [%s]", config.Path("next_hop", l.NextHop))
+			f.last().cause = config.Path("next_hop", l.NextHop)
 		}
 		// message.BudgetConfig: below twice the largest message an admitted
 		// message might not find room.
@@ -206,6 +219,7 @@ func (f *faults) listeners() {
 			f.add(key("max_message_size"), "", "is more than half of limits.messages_total, so such a message might find no room")
 		}
 		f.width(key("trusted_networks"), l.TrustedNetworks)
+		f.circle(key("next_hop"), l)
 	}
 }
 
@@ -280,25 +294,62 @@ func listenAddresses(s *Settings) []netip.AddrPort {
 // name that means one: Received counting would end that loop only after fifty
 // turns.
 func (f *faults) notOurselves(key, url string, bound []netip.AddrPort) {
+	for _, to := range f.addresses(url) {
+		if slices.ContainsFunc(bound, func(b netip.AddrPort) bool { return reaches(to, b) }) {
+			f.add(key, "", "%s is one of this gateway's own listeners: mail would go round in circles", to)
+			return
+		}
+	}
+}
+
+// addresses are those that the URL of a next hop leads to, as far as they are
+// known.
+func (f *faults) addresses(url string) []netip.AddrPort {
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(url, "smtp://"))
 	if err != nil {
-		return // relay's Validate has said so
+		return nil // relay's Validate has said so
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return
+		return nil
 	}
-	var addrs []netip.Addr
+	var list []netip.Addr
 	if a, err := netip.ParseAddr(host); err == nil {
-		addrs = []netip.Addr{a}
+		list = []netip.Addr{a}
 	} else if f.lookup != nil {
 		// A name that cannot be looked up now is no mistake of the file.
-		addrs, _ = f.lookup(host)
+		list, _ = f.lookup(host)
 	}
-	for _, a := range addrs {
-		to := plain(netip.AddrPortFrom(a, uint16(n)))
-		if slices.ContainsFunc(bound, func(b netip.AddrPort) bool { return reaches(to, b) }) {
-			f.add(key, "", "%s is one of this gateway's own listeners: mail would go round in circles", to)
+	out := make([]netip.AddrPort, 0, len(list))
+	for _, a := range list {
+		out = append(out, plain(netip.AddrPortFrom(a, uint16(n))))
+	}
+	return out
+}
+
+// smtpPort is where a mail server takes mail for its own queue.
+const smtpPort = 25
+
+// circle looks for the usual mistake of a first configuration: the smart host
+// is the very server that sends here, which would send its mail here again. A
+// network of several hosts may well hold both servers. On loopback all servers
+// of a machine have one address, so nothing can be told.
+func (f *faults) circle(key string, l smtpproxy.ListenerConfig) {
+	if l.Role != mail.Outbound.String() {
+		return
+	}
+	for _, to := range f.addresses(f.s.NextHop[l.NextHop].URL) {
+		if to.Port() != smtpPort || to.Addr().IsLoopback() {
+			continue
+		}
+		for _, p := range l.TrustedNetworks {
+			if p.Addr().Unmap() != to.Addr() || p.Bits() != p.Addr().BitLen() {
+				continue
+			}
+			const try = "name the server that delivers to the Internet, or the port where yours takes back what it sent"
+			if f.add(key, try, "%s is in trusted_networks: its own mail would come back to it, and is answered 451", to); len(l.TrustedNetworks) > 1 {
+				f.last().warning = true
+			}
 			return
 		}
 	}

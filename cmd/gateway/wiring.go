@@ -41,6 +41,8 @@ type parts struct {
 	own    *relay.OwnSockets
 	// listening gives our own addresses.
 	listening func() []netip.AddrPort
+	// lookup finds the addresses of next hops; nil: the system's resolver.
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // newParts makes them from the settings of the start.
@@ -115,7 +117,8 @@ func (p *parts) build(s *Settings, old *generation) (*generation, error) {
 			continue
 		}
 		h, err := relay.New(relay.Options{
-			Name: name, Config: c, Hostname: s.Hostname, Log: p.log, Own: p.own, ListenAddrs: p.listening,
+			Name: name, Config: c, Hostname: s.Hostname, Log: p.log, Own: p.own,
+			ListenAddrs: p.listening, Lookup: p.lookup,
 		})
 		if err != nil {
 			return nil, err
@@ -223,7 +226,7 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 	if err != nil {
 		return err
 	}
-	probeAndWait(ctx, g.hops, p.log, firstProbe)
+	probeAndWait(ctx, g.hops, firstProbe)
 	if err := p.server.Apply(g.wire); err != nil {
 		c.drop()
 		return err
