@@ -258,7 +258,7 @@ func (s *session) ask(ctx context.Context, r mail.Recipient) {
 	}
 	for _, have := range t.ForwardPaths {
 		if have.Path == r.Path {
-			s.out.reply(replyRcptOK) // asked once, delivered once (S-149)
+			s.chatter(replyRcptOK) // asked once, delivered once (S-149)
 			return
 		}
 	}
@@ -268,6 +268,10 @@ func (s *session) ask(ctx context.Context, r mail.Recipient) {
 	}
 	if t.delivery == nil {
 		t.hop, t.delivery = hop, hop.Begin(&t.Transaction)
+	}
+	if t.parks >= maxParks {
+		s.refuse("RCPT", r.String(), mail.Temporary(451, "4.2", "Too slow, try again later"), mail.Decision{})
+		return
 	}
 	t.parked = false // asking takes a connection again
 	// A fault of the next hop is told by the relay, once a minute; here the

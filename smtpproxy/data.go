@@ -22,7 +22,11 @@ type transaction struct {
 	tried    int   // RCPT commands
 	started  time.Time
 	body     *incoming
-	parked   bool // the next hop's connection was given back meanwhile
+	// parked: the next hop's connection was given back meanwhile; parks counts
+	// how often. waited is how long the client has let it wait since.
+	parked bool
+	parks  int
+	waited time.Duration
 }
 
 // incoming is the message while it arrives.
@@ -33,26 +37,56 @@ type incoming struct {
 	pace    pace
 }
 
-// parkAfter is how long a client that sends nothing, or a message that is on
-// its way, may hold the next hop's connection: those are few, and a handful of
-// idle clients would stop the mail of all others.
-const parkAfter = 10 * time.Second
+// A client that says nothing, or whose message is on its way, holds a
+// connection of the next hop; those are few, and a handful of idle clients
+// would stop the mail of all others. So it is given back when the client has
+// let it wait for parkAfter in all, whatever it says in between, and for
+// parkSoon already when somebody else waits for one.
+const (
+	parkAfter = 10 * time.Second
+	parkSoon  = 2 * time.Second
+	// maxParks bounds how often the envelope is played again for one
+	// transaction; after it the client is told to try again.
+	maxParks = 8
+)
 
-// parkAt is when a wait that lasts until end is to be broken for parking.
-func (t *transaction) parkAt(end time.Time) time.Time {
-	if t == nil || t.delivery == nil || t.parked {
+// holds tells that a connection of the next hop waits for this client.
+func (t *transaction) holds() bool { return t != nil && t.delivery != nil && !t.parked }
+
+// wake is when a wait that begins now and lasts until end is to be looked at
+// again.
+func (t *transaction) wake(now, end time.Time) time.Time {
+	if !t.holds() {
 		return end
 	}
-	if at := time.Now().Add(parkAfter); at.Before(end) {
+	left := parkAfter - t.waited
+	if t.waited < parkSoon {
+		left = parkSoon - t.waited
+	} else if left > parkSoon {
+		left = parkSoon
+	}
+	if at := now.Add(max(left, 0)); at.Before(end) {
 		return at
 	}
 	return end
 }
 
+// waitedFor adds to the time that the client took, and parks when it is due.
+func (t *transaction) waitedFor(d time.Duration) {
+	if !t.holds() {
+		return
+	}
+	t.waited += d
+	if t.waited >= parkAfter || t.waited >= parkSoon && t.delivery.Wanted() {
+		t.park()
+	}
+}
+
 // park gives the next hop's connection back until it is needed again.
 func (t *transaction) park() {
-	if t != nil && t.delivery != nil && !t.parked {
-		t.parked = true
+	if t.holds() {
+		t.parked, t.waited = true, 0
+		t.parks++
 		t.delivery.Park()
 	}
 }
@@ -190,21 +224,13 @@ func (s *session) fillData() error {
 	for {
 		now := time.Now()
 		end := t.body.pace.deadline(now, t.body.n)
-		wake := end
-		if park := t.body.pace.start.Add(parkAfter); !t.parked && park.Before(end) {
-			wake = park
-		}
-		s.conn.SetReadDeadline(wake)
+		s.conn.SetReadDeadline(t.wake(now, end))
 		err := s.in.fill()
-		if err == nil || !isTimeout(err) {
-			return err
+		if t.holds() {
+			t.waitedFor(time.Since(now))
 		}
-		now = time.Now()
-		if !now.Before(end) {
+		if err == nil || !isTimeout(err) || !time.Now().Before(end) {
 			return err
-		}
-		if !now.Before(wake) {
-			t.park()
 		}
 	}
 }

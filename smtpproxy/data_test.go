@@ -333,6 +333,78 @@ func TestSilentClientParksTheNextHop(t *testing.T) {
 	}
 }
 
+// A client that says something now and then holds no connection for longer
+// than one that says nothing, and others that wait shorten it.
+func TestChatterDoesNotHoldTheNextHop(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, "inbound", nil)
+	k.hop.wanted = true
+	c := k.hello()
+	c.envelope()
+	for i := 0; ; i++ {
+		time.Sleep(200 * time.Millisecond)
+		c.do("250", []string{"NOOP", "RCPT TO:<b@our.example>"}[i%2])
+		k.hop.mu.Lock()
+		parks := k.hop.parks
+		k.hop.mu.Unlock()
+		if parks > 0 {
+			break
+		}
+		if i > 40 {
+			t.Fatal("still held")
+		}
+	}
+	c.do("354", "DATA")
+	c.do("250", "Subject: x\r\n\r\n.")
+}
+
+func TestTransactionWaits(t *testing.T) {
+	now := time.Unix(1000, 0)
+	end := now.Add(time.Minute)
+	h := newFakeHop()
+	tx := &transaction{}
+	if (*transaction)(nil).holds() || tx.wake(now, end) != end {
+		t.Error("nothing is held")
+	}
+	tx.delivery = h.Begin(&tx.Transaction)
+	for _, s := range []struct{ waited, wake time.Duration }{{0, 2 * time.Second}, {time.Second, time.Second},
+		{2 * time.Second, 2 * time.Second}, {9 * time.Second, time.Second}, {12 * time.Second, 0}} {
+		tx.waited = s.waited
+		if got := tx.wake(now, end).Sub(now); got != s.wake {
+			t.Errorf("after %v: %v, want %v", s.waited, got, s.wake)
+		}
+	}
+	tx.waited = 0
+	tx.waitedFor(9 * time.Second)
+	if tx.parked {
+		t.Error("too soon")
+	}
+	tx.waitedFor(time.Second)
+	if !tx.parked || tx.parks != 1 || tx.waited != 0 {
+		t.Errorf("%+v", tx)
+	}
+}
+
+func TestTooOftenParked(t *testing.T) {
+	k := newKit(t, "inbound", nil)
+	// Eight parks would take long: bring them about in the session itself.
+	k.policy.rcpt = func(*mail.Transaction, mail.Recipient) mail.Decision {
+		for _, s := range k.open() {
+			s.tx.park()
+		}
+		return mail.Decision{}
+	}
+	c := k.hello()
+	c.do("250", "MAIL FROM:<a@s.example>")
+	for i := range maxParks + 2 {
+		want := "250"
+		if i >= maxParks { // the first RCPT has nothing to park
+			want = "451 4.4.2"
+		}
+		c.do(want, fmt.Sprintf("RCPT TO:<r%d@our.example>", i))
+	}
+}
+
 func TestBDAT(t *testing.T) {
 	k := newKit(t, "inbound", nil)
 	c := k.hello()

@@ -18,14 +18,15 @@ import (
 
 // fakeHop is a next hop in memory that records what it was told.
 type fakeHop struct {
-	mu    sync.Mutex
-	name  string
-	caps  Capabilities
-	rcpt  func(mail.Recipient) mail.Reply
-	final func() mail.Outcome // nil: relayed
-	begun int
-	ended int // deliveries that came to Data or Abort
-	parks int
+	mu     sync.Mutex
+	name   string
+	caps   Capabilities
+	rcpt   func(mail.Recipient) mail.Reply
+	final  func() mail.Outcome // nil: relayed
+	begun  int
+	ended  int // deliveries that came to Data or Abort
+	parks  int
+	wanted bool // others wait for its connections
 
 	machine netip.Addr // where it is
 	port    uint16
@@ -114,6 +115,11 @@ func (d *fakeDelivery) Data(_ context.Context, b Body) mail.Outcome {
 }
 
 func (d *fakeDelivery) Park() { d.h.mu.Lock(); d.h.parks++; d.h.mu.Unlock() }
+func (d *fakeDelivery) Wanted() bool {
+	d.h.mu.Lock()
+	defer d.h.mu.Unlock()
+	return d.h.wanted
+}
 func (d *fakeDelivery) Abort() {
 	if !d.done {
 		d.end()
@@ -336,4 +342,14 @@ func below(t testing.TB, data []byte) string {
 			return s[i:]
 		}
 	}
+}
+
+func (k *kit) open() []*session {
+	k.srv.mu.Lock()
+	defer k.srv.mu.Unlock()
+	var out []*session
+	for s := range k.srv.sessions {
+		out = append(out, s)
+	}
+	return out
 }

@@ -70,6 +70,8 @@ type Delivery interface {
 	// uploading; the next Rcpt or Data replays the envelope, and an answer
 	// that has changed since ends the delivery with 451.
 	Park()
+	// Wanted tells that others wait for the connection that this one holds.
+	Wanted() bool
 	// Abort ends the delivery: nothing was delivered. Safe to call always.
 	Abort()
 }

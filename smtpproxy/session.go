@@ -113,25 +113,29 @@ func (s *session) readCommand() ([]byte, error) {
 	}
 	s.state.Store(waiting)
 	defer s.state.Store(busy)
-	end := time.Now().Add(s.set.Limits.CommandTimeout)
+	now := time.Now()
+	end := now.Add(s.set.Limits.CommandTimeout)
 	for {
-		wake := s.tx.parkAt(end)
-		s.conn.SetReadDeadline(wake)
+		s.conn.SetReadDeadline(s.tx.wake(now, end))
 		// After the deadline was set: Shutdown sets its flag first and the
 		// deadline after, so one of us always sees the other.
 		if s.srv.draining.Load() {
 			return nil, errDraining
 		}
 		line, err := s.in.readLine(s.set.Limits.CommandLength)
+		if s.tx.holds() || err != nil {
+			was := now
+			now = time.Now()
+			s.tx.waitedFor(now.Sub(was))
+		}
 		switch {
 		case err == nil || !isTimeout(err):
 			return line, err
 		case s.srv.draining.Load():
 			return nil, errDraining
-		case wake.Equal(end):
+		case !now.Before(end):
 			return nil, err
 		}
-		s.tx.park()
 	}
 }
 
@@ -283,6 +287,7 @@ func (s *session) fail(r mail.Reply) {
 		return
 	}
 	if s.errors > s.set.Limits.SoftErrors {
+		s.tx.waitedFor(time.Second)
 		s.out.flush()
 		s.srv.sleep(time.Second)
 	}

@@ -47,8 +47,11 @@ func (d sinkDelivery) Data(_ context.Context, m smtpproxy.Body) mail.Outcome {
 	return mail.Outcome{Kind: mail.Relayed, NextHop: d.name, Replies: []mail.Reply{mail.OK(250, "0.0", "Ok: would go to "+d.name)}}
 }
 
-func (d sinkDelivery) Park()  {}
-func (d sinkDelivery) Abort() {}
+func (d sinkDelivery) Park() {}
+
+// Wanted is never: nobody waits for this one.
+func (d sinkDelivery) Wanted() bool { return false }
+func (d sinkDelivery) Abort()       {}
 
 // pipeListener hands out the ends of pipes as connections.
 type pipeListener struct {

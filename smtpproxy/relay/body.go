@@ -46,6 +46,7 @@ type bodyWriter struct {
 	buf     []byte   // pending, to go out before anything else
 	iov     [][]byte // pending large slices of the Write under way, after buf
 	queued  int      // octets in iov
+	flushed bool     // something of the body went out before its end
 	count   int64    // octets taken, un-stuffed
 	last    [2]byte  // the last two octets taken
 	err     error    // of the connection; nothing is written after it
@@ -132,6 +133,7 @@ func (w *bodyWriter) add(p []byte) {
 
 // flush writes what is pending, with a deadline of its own.
 func (w *bodyWriter) flush() {
+	w.flushed = true
 	w.err = w.write()
 	w.buf = w.buf[:0]
 	w.iov, w.queued = w.iov[:0], 0

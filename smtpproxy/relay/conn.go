@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"garita/smtpproxy"
@@ -75,6 +76,7 @@ type conn struct {
 	name      string      // "host[address]:port"
 	tls       string      // description, empty in clear text
 	near, far netip.AddrPort
+	peek      syscall.RawConn // of raw, made on first use by quiet
 	// tainted: a cancelled context may still move its deadline; never reuse.
 	tainted bool
 }

@@ -89,6 +89,9 @@ func (d *delivery) data(ctx context.Context, m smtpproxy.Body) (mail.Outcome, fa
 	if r.code != 354 {
 		return d.notStarted(r)
 	}
+	if c.rd.buffered() > 0 {
+		return d.tooSoon(ctx), closeIt
+	}
 	w := newBodyWriter(ctx, c, d.hop.cfg.DataTimeout)
 	defer w.free()
 	if _, err := m.WriteTo(w); err != nil || w.err != nil {
@@ -98,6 +101,9 @@ func (d *delivery) data(ctx context.Context, m smtpproxy.Body) (mail.Outcome, fa
 		// What goes out must be what was checked (B-27).
 		return d.refusedBy(internal(fmt.Errorf("%s: message of %d octets rendered %d: not sent", c.name, m.Size(), w.count))), closeIt
 	}
+	if w.flushed && !c.quiet() {
+		return d.tooSoon(ctx), closeIt
+	}
 	if dotSent, err := w.finish(); err != nil {
 		if !dotSent {
 			return d.cutShort(ctx, w, err), closeIt
@@ -105,6 +111,28 @@ func (d *delivery) data(ctx context.Context, m smtpproxy.Body) (mail.Outcome, fa
 		return d.ambiguous(broken(c.name, "final dot", err)), closeIt
 	}
 	return d.final(ctx)
+}
+
+// tooSoon judges what the next hop said before the dot. The dot is not sent:
+// an early refusal counts (B-11), an early 250 would be a lie.
+func (d *delivery) tooSoon(ctx context.Context) mail.Outcome {
+	c := d.c
+	if err := c.within(ctx, earlyWait); err != nil {
+		return d.refusedBy(broken(c.name, "the message", err))
+	}
+	r, err := c.rd.read()
+	if err != nil {
+		return d.refusedBy(broken(c.name, "the message", err))
+	}
+	return d.early(r)
+}
+
+// early is an answer to a message that was not at its end.
+func (d *delivery) early(r reply) mail.Outcome {
+	if (r.class() == 4 || r.class() == 5) && r.code != 421 && !ourFault(r.code) {
+		return d.refusedAs(r)
+	}
+	return d.refusedBy(unexpected(d.c.name, "the message, before its end", r))
 }
 
 // notStarted judges a reply to DATA that is not 354.
@@ -134,10 +162,7 @@ func (d *delivery) cutShort(ctx context.Context, w *bodyWriter, err error) mail.
 	}
 	if ctx.Err() == nil && c.within(ctx, earlyWait) == nil {
 		if r, rerr := c.rd.read(); rerr == nil {
-			if (r.class() == 4 || r.class() == 5) && r.code != 421 && !ourFault(r.code) {
-				return d.refusedAs(r)
-			}
-			return d.refusedBy(unexpected(c.name, "the message", r))
+			return d.early(r)
 		}
 	}
 	return d.refusedBy(broken(c.name, "message", w.err))

@@ -242,6 +242,12 @@ func (d *delivery) run(ctx context.Context, judge func(kind, reply) *fault) *fau
 			}
 		}
 		start = end
+		// The time is for each reply, not for all of a group.
+		if i > 0 {
+			if err := c.within(ctx, d.hop.cfg.CommandTimeout); err != nil {
+				return broken(c.name, k.String(), err)
+			}
+		}
 		rep, err := c.rd.read()
 		if err != nil {
 			return broken(c.name, k.String(), err)
@@ -250,10 +256,12 @@ func (d *delivery) run(ctx context.Context, judge func(kind, reply) *fault) *fau
 			return f
 		}
 		if !c.ext.pipelining && !d.mailReply.IsZero() {
-			return nil
+			break
 		}
 	}
-	return nil
+	// One reply more than was asked, and every later one would be taken for
+	// the answer to the wrong command.
+	return c.stepDone("MAIL and RCPT")
 }
 
 // sendFailed looks for what a next hop said before it closed: "421 timeout".
@@ -296,6 +304,9 @@ func (d *delivery) Park() {
 	d.c, d.opened, d.parked = nil, false, true
 }
 
+// Wanted tells that somebody waits for a connection.
+func (d *delivery) Wanted() bool { return d.hop.pool.wanted() }
+
 // Abort ends the delivery; nothing was delivered.
 func (d *delivery) Abort() {
 	if d.ended {
@@ -337,7 +348,12 @@ func (d *delivery) replay(ctx context.Context, size int64) *fault {
 		}
 		f := d.run(ctx, func(k kind, rep reply) *fault {
 			if rep.class() != 2 {
-				return changed(c.name, k.String(), rep.line())
+				f := changed(c.name, k.String(), rep.line())
+				if k == kindMail && rep.code == 552 {
+					// The size is known now: too big stays too big.
+					f.reply = d.show(rep.forClient(d.tx.Params.SMTPUTF8))
+				}
+				return f
 			}
 			return nil
 		})

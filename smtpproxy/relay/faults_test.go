@@ -19,7 +19,7 @@ type script = map[string][]fakehop.Action
 // impatient is for the rows in which the next hop does not answer.
 func impatient(url string) Config {
 	c := testConfig(url)
-	c.ConnectTimeout, c.CommandTimeout = 250*time.Millisecond, 250*time.Millisecond
+	c.ConnectTimeout, c.CommandTimeout = 2*time.Second, 400*time.Millisecond
 	c.DataTimeout, c.FinalTimeout = 250*time.Millisecond, 250*time.Millisecond
 	return c
 }

@@ -246,7 +246,10 @@ func (h *NextHop) take(ctx context.Context, priority bool) (*conn, *fault) {
 		return nil, busy(fmt.Errorf("%s: %w", h.name, err))
 	}
 	if c != nil {
-		return c, nil
+		if c.quiet() {
+			return c, nil
+		}
+		c.close() // closed by the next hop meanwhile, or out of step
 	}
 	c, f := h.connect(ctx)
 	if f != nil {

@@ -246,6 +246,13 @@ func (p *pool) close() {
 	p.mu.Unlock()
 }
 
+// wanted tells that somebody waits for a slot.
+func (p *pool) wanted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting.Len() > 0
+}
+
 func (p *pool) stats() (busy, idle, waiting int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -227,16 +227,57 @@ func TestUnaskedOctets(t *testing.T) {
 	}
 }
 
-// TestStaleReply: octets that come while the connection is idle are read as
-// MAIL's answer; the shift is caught at DATA, since only 354 opens it.
+// TestStaleReply: octets that come while the connection is idle would be read
+// as MAIL's answer, and MAIL's as RCPT's: such a connection is not used again.
 func TestStaleReply(t *testing.T) {
 	s := start(t, fakehop.Config{Script: script{".": {{Reply: "250 2.0.0 Ok\r\n"}}}})
 	h, _ := hop(t, testConfig(s.URL()))
 	send(t, h, transaction(), "a")
 	late(t, s, "250 2.0.0 late\r\n")
 	_, o := send(t, h, transaction(), "b")
-	if o.Kind != mail.Refused || o.Replies[0].Code != 451 || len(s.Accepted()) != 1 {
-		t.Errorf("%+v, %d accepted", o, len(s.Accepted()))
+	if o.Kind != mail.Relayed || len(s.Accepted()) != 2 || len(s.Conns()) != 2 {
+		t.Errorf("%+v, %d accepted, %d connections", o, len(s.Accepted()), len(s.Conns()))
+	}
+}
+
+// TestAnswerBeforeTheDot: a reply that stands behind 354, or comes while the
+// body goes out, is never the answer to the dot, which is not sent.
+func TestAnswerBeforeTheDot(t *testing.T) {
+	for said, want := range map[string]string{"250 2.0.0 early": "451", "550 5.7.1 no": "550", "421 4.3.2 bye": "451", "nonsense": "451"} {
+		s := start(t, fakehop.Config{Script: script{"DATA": {{Reply: "354 go\r\n" + said + "\r\n"}}}})
+		h, _ := hop(t, testConfig(s.URL()))
+		_, o := send(t, h, transaction(), "a")
+		if o.Kind != mail.Refused || !strings.HasPrefix(o.Replies[0].String(), want) {
+			t.Errorf("%q: %+v", said, o)
+		}
+		if strings.Contains(s.Conns()[0].Transcript(), "\r\n.\r\n") {
+			t.Errorf("%q: the dot went out", said)
+		}
+		if _, o := send(t, h, transaction(), "b"); o.Kind != mail.Relayed || len(s.Conns()) != 2 {
+			t.Errorf("%q: the next client met it: %+v", said, o)
+		}
+	}
+}
+
+// TestOneReplyTooMany to MAIL and RCPT: nothing is built upon it.
+func TestOneReplyTooMany(t *testing.T) {
+	s := start(t, fakehop.Config{Extensions: []string{"PIPELINING"}, Script: script{"RCPT": {{Reply: "250 2.1.5 ok\r\n250 2.1.5 again\r\n"}}}})
+	h, _ := hop(t, testConfig(s.URL()))
+	if answers, o := send(t, h, transaction(), "a"); answers[0].Code != 451 || o.Kind == mail.Relayed || s.Count("DATA") > 0 {
+		t.Errorf("%v %+v", answers, o)
+	}
+}
+
+// TestReplayTooBig: a size that is known only after the upload and that the
+// next hop refuses is refused, not deferred for days.
+func TestReplayTooBig(t *testing.T) {
+	s := start(t, fakehop.Config{Script: script{"MAIL": {{}, {Reply: "552 5.3.4 too big\r\n"}}}})
+	h, _ := hop(t, testConfig(s.URL()))
+	d := h.Begin(transaction())
+	d.Rcpt(t.Context(), rcpt("a"))
+	d.Park()
+	if o := d.Data(t.Context(), text(sample)); o.Kind != mail.Refused || o.Replies[0].Code != 552 || s.Count("DATA") > 0 {
+		t.Errorf("%+v", o)
 	}
 }
 
