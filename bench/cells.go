@@ -21,6 +21,9 @@ type sample struct {
 	Max    float64
 	Sent   int64
 	Long   int64 // messages of 35 ms and more
+	// Others is the share of the machine that programs took which are no part
+	// of the measurement.
+	Others float64
 	Errors string
 }
 
@@ -31,7 +34,13 @@ type cell struct {
 	Rounds  int
 	config  load.Config
 	Samples []sample
+	// Repeated counts the rounds that were thrown away and run again, because
+	// other programs took the machine. What was measured has no say in it.
+	Repeated int
 }
+
+// disturbed is the share of the machine from which others spoil a round.
+const disturbed = 0.1
 
 // stall is what a wait for a delayed acknowledgement looks like: Linux sends
 // one after 40 ms.
@@ -41,30 +50,57 @@ const stall = 35 * time.Millisecond
 // some seconds disturbs all of them.
 func (b *bench) measure(ctx context.Context, c *cell) error {
 	began := time.Now()
-	for round := range c.Rounds {
-		for _, name := range c.Systems {
-			s := b.systems[name]
-			if s == nil {
-				continue // measured without Postfix
-			}
-			if round == 0 { // processes are forked, pools and heaps are filled
-				warm := c.config
-				warm.Addr, warm.For, warm.Messages, warm.Rate = s.addr, b.warm, 0, 0
-				if _, err := load.Run(ctx, warm); err != nil {
-					return fmt.Errorf("%s, %s: %w", c.Name, name, err)
-				}
-			}
-			one, err := b.once(ctx, c, s, round)
-			if err != nil {
+	for _, name := range c.Systems { // processes are forked, pools and heaps are filled
+		if s := b.systems[name]; s != nil {
+			warm := c.config
+			warm.Addr, warm.For, warm.Messages, warm.Rate = s.addr, b.warm, 0, 0
+			if _, err := load.Run(ctx, warm); err != nil {
 				return fmt.Errorf("%s, %s: %w", c.Name, name, err)
 			}
-			c.Samples = append(c.Samples, one)
 		}
 	}
-	fmt.Fprintf(os.Stderr, "%-40s %5.1f s\n", c.Name, time.Since(began).Seconds())
+	for round := 0; round < c.Rounds; {
+		samples, err := b.round(ctx, c, round)
+		if err != nil {
+			return err
+		}
+		others := 0.0
+		for _, s := range samples {
+			others = max(others, s.Others)
+		}
+		if others > disturbed && b.patience > 0 {
+			b.patience -= time.Duration(len(samples)) * c.config.For
+			c.Repeated++
+			continue
+		}
+		c.Samples = append(c.Samples, samples...)
+		round++
+	}
+	fmt.Fprintf(os.Stderr, "%-50s %5.1f s, %d rounds repeated\n", c.Name, time.Since(began).Seconds(), c.Repeated)
 	b.Cells = append(b.Cells, c)
 	return nil
 }
+
+// round measures each system once.
+func (b *bench) round(ctx context.Context, c *cell, round int) ([]sample, error) {
+	var all []sample
+	for _, name := range c.Systems {
+		s := b.systems[name]
+		if s == nil {
+			continue // measured without Postfix
+		}
+		one, err := b.once(ctx, c, s, round)
+		if err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", c.Name, name, err)
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// ours is the CPU time of everything that belongs to the measurement: this
+// process and its children.
+func (b *bench) ours() time.Duration { return proc.CPU(os.Getpid()) }
 
 // once is one sample. What the server answered 250 must be at the sink.
 func (b *bench) once(ctx context.Context, c *cell, s *server, round int) (sample, error) {
@@ -74,12 +110,14 @@ func (b *bench) once(ctx context.Context, c *cell, s *server, round int) (sample
 	if err != nil {
 		return sample{}, err
 	}
+	began, ours, busy := time.Now(), b.ours(), proc.Busy()
 	cpu := proc.CPU(s.root)
 	r, err := load.Run(ctx, conf)
 	if err != nil {
 		return sample{}, err
 	}
 	spent := proc.CPU(s.root) - cpu
+	others := proc.Busy() - busy - (b.ours() - ours)
 	after, err := b.taken()
 	if err != nil {
 		return sample{}, err
@@ -87,6 +125,7 @@ func (b *bench) once(ctx context.Context, c *cell, s *server, round int) (sample
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	one := sample{System: s.name, Round: round, Rate: r.Rate(), Sent: r.OK, Errors: r.Failed(), Long: r.Latency.AtLeast(stall),
 		P50: ms(r.Latency.Quantile(.5)), P99: ms(r.Latency.Quantile(.99)), Max: ms(r.Latency.Max())}
+	one.Others = max(0, others.Seconds()/time.Since(began).Seconds()/float64(b.CPUs))
 	if r.OK > 0 {
 		one.CPU = float64(spent.Microseconds()) / float64(r.OK)
 	}

@@ -47,6 +47,7 @@ type bench struct {
 	certFile, keyFile    string
 	rounds, idleSessions int
 	each, warm, hold     time.Duration
+	patience             time.Duration // left for rounds that others have spoilt
 	only                 string
 	noPostfix            bool
 	sink                 *server
@@ -72,11 +73,12 @@ func main() {
 	flag.BoolVar(&b.noPostfix, "no-postfix", false, "measure without Postfix")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds of a cell")
 	flag.DurationVar(&b.each, "each", 2*time.Second, "time of one sample")
+	flag.DurationVar(&b.patience, "patience", 90*time.Second, "time to spend on rounds again that other programs have disturbed")
 	flag.IntVar(&b.idleSessions, "idle", 5000, "idle sessions")
 	flag.Parse()
 	b.hold = 3 * time.Second
 	if *quick {
-		b.rounds, b.each, b.hold = 1, 500*time.Millisecond, time.Second
+		b.rounds, b.each, b.hold, b.patience = 1, 500*time.Millisecond, time.Second, 0
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -33,6 +33,8 @@ func cpu(s sample) float64  { return s.CPU }
 func p50(s sample) float64  { return s.P50 }
 func p99(s sample) float64  { return s.P99 }
 
+func others(s sample) float64 { return 100 * s.Others }
+
 // values gives a figure of a system, a value for each round.
 func (c *cell) values(system string, of func(sample) float64) []float64 {
 	var v []float64
@@ -187,14 +189,14 @@ func (b *bench) write(w io.Writer) {
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", r.What, r.Target, r.Measured, r.Compared, verdict)
 	}
 	for _, c := range b.Cells {
-		fmt.Fprintf(w, "\n%s (%d rounds)\n\n| server | messages/s (min–max) | CPU µs | p50 ms | p99 ms | Garita to it |\n|:--|--:|--:|--:|--:|--:|\n", c.Name, c.Rounds)
+		fmt.Fprintf(w, "\n%s (%d rounds, %d disturbed ones repeated)\n\n| server | messages/s (min–max) | CPU µs | p50 ms | p99 ms | Garita to it | others' CPU |\n|:--|--:|--:|--:|--:|--:|--:|\n", c.Name, c.Rounds, c.Repeated)
 		for _, s := range c.Systems {
 			v := c.values(s, rate)
 			if len(v) == 0 {
 				continue
 			}
-			fmt.Fprintf(w, "| %s | %.0f (%.0f–%.0f) | %.0f | %.2f | %.2f | %.2f |\n", s, median(v), slices.Min(v), slices.Max(v),
-				c.median(s, cpu), c.median(s, p50), c.median(s, p99), c.perRound("garita", s, rate, quotient))
+			fmt.Fprintf(w, "| %s | %.0f (%.0f–%.0f) | %.0f | %.2f | %.2f | %.2f | %.0f %% |\n", s, median(v), slices.Min(v), slices.Max(v),
+				c.median(s, cpu), c.median(s, p50), c.median(s, p99), c.perRound("garita", s, rate, quotient), c.median(s, others))
 		}
 	}
 }

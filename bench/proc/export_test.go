@@ -1,0 +1,8 @@
+package proc
+
+// For the tests.
+var (
+	StraceTotal = straceTotal
+	PerfCount   = perfCount
+	ParseBusy   = parseBusy
+)
