@@ -16,6 +16,36 @@ type slots struct {
 	mu       sync.Mutex
 	total    int
 	byClient map[netip.Prefix]int // bounded by total
+	// room is what the messages of one client were promised before DATA.
+	room map[netip.Prefix]int64
+}
+
+// clientShare is the part of messages_total that one client from outside may
+// be promised: a few of them must not reserve all of it with large SIZEs.
+const clientShare = 4
+
+// reserve promises need octets to a client, unless it has too much already.
+// What one message alone needs is always promised.
+func (s *slots) reserve(key netip.Prefix, need, total int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if have := s.room[key]; have > 0 && have+need > total/clientShare {
+		return false
+	}
+	if s.room == nil {
+		s.room = map[netip.Prefix]int64{}
+	}
+	s.room[key] += need
+	return true
+}
+
+// unreserve takes a promise back.
+func (s *slots) unreserve(key netip.Prefix, need int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.room[key] -= need; s.room[key] <= 0 {
+		delete(s.room, key)
+	}
 }
 
 // slotKey is what counts as one client: an IPv4 address, an IPv6 /64.

@@ -34,7 +34,9 @@ type incoming struct {
 	bodyScanner
 	builder *message.Builder
 	grant   *message.Grant
-	pace    pace
+	// giveBack ends the client's promise; nil for a trusted one.
+	giveBack func()
+	pace     pace
 }
 
 // A client that says nothing, or whose message is on its way, holds a
@@ -152,8 +154,22 @@ func (s *session) admit(ctx context.Context, stuffed bool) bool {
 	if need < estimate {
 		need = estimate
 	}
-	grant, ok := s.srv.budget.Admit(need, s.s.Role != mail.Inbound && s.s.Trusted)
+	ok := s.s.Trusted
+	var giveBack func()
 	if !ok {
+		key := slotKey(s.s.Peer.Addr())
+		if ok = s.srv.slots.reserve(key, need, s.set.Limits.MessagesTotal); ok {
+			giveBack = func() { s.srv.slots.unreserve(key, need) }
+		}
+	}
+	var grant *message.Grant
+	if ok {
+		grant, ok = s.srv.budget.Admit(need, s.s.Trusted)
+	}
+	if !ok {
+		if giveBack != nil {
+			giveBack()
+		}
 		s.srv.stats.noRoom.Add(1)
 		s.srv.alarm("messages_total is used up; mail is deferred", slog.String("id", t.ID))
 		s.conclude(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{
@@ -161,7 +177,8 @@ func (s *session) admit(ctx context.Context, stuffed bool) bool {
 		return false
 	}
 	now := time.Now()
-	in := &incoming{grant: grant, pace: pace{start: now, quiet: s.set.Limits.DataTimeout, rate: s.set.Limits.MinDataRate}}
+	in := &incoming{grant: grant, giveBack: giveBack,
+		pace: pace{start: now, quiet: s.set.Limits.DataTimeout, rate: max(s.set.Limits.MinDataRate, need/maxUpload)}}
 	in.builder = message.NewBuilder(ctx, message.Limits{
 		Max: t.limit, Memory: s.set.Limits.MessageMemory, Dir: s.srv.spoolDir,
 		FreeDisk: s.set.Limits.FreeDisk, Grant: grant, Wait: s.set.Limits.DataTimeout})
@@ -180,7 +197,14 @@ func (in *incoming) drop() {
 		in.builder = nil
 	}
 	in.grant.Release()
+	if in.giveBack != nil {
+		in.giveBack()
+	}
 }
+
+// maxUpload is how many seconds a message may take to hold room that its SIZE
+// has reserved: 25 MB have to come with 14 KB a second.
+const maxUpload = 30 * 60
 
 // receive reads the message to its true end. An error means that the end was
 // not reached: nothing of it may be delivered.
@@ -276,6 +300,7 @@ func (s *session) bdat(ctx context.Context, arg string) {
 		bad = &mail.Reply{} // answered
 	}
 	if bad != nil {
+		s.tx.park() // nothing of the next hop's waits for what is dropped
 		if err := s.skip(size); err != nil {
 			s.readFailed(ctx, err)
 			s.closing = true
@@ -368,9 +393,14 @@ func (s *session) receiveChunk(size int64) error {
 	return nil
 }
 
+// maxSkip is how many seconds a chunk that is not wanted may take, behind the
+// first minute.
+const maxSkip = 120
+
 // skip consumes a chunk that is not wanted.
 func (s *session) skip(size int64) error {
-	p := pace{start: time.Now(), quiet: s.set.Limits.DataTimeout, rate: s.set.Limits.MinDataRate}
+	// Where it is not wanted, it must come fast: it is bounded in time too.
+	p := pace{start: time.Now(), quiet: s.set.Limits.DataTimeout, rate: max(s.set.Limits.MinDataRate, size/maxSkip)}
 	var got int64
 	for got < size {
 		if got > s.ln.MaxMessageSize+(16<<20) {

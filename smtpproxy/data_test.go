@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -568,6 +569,47 @@ func TestNoRoomIsSaidBeforeDATA(t *testing.T) {
 	c.do("250", "RCPT TO:<b@our.example>")
 	c.do("354", "DATA")
 	c.do("250", ".")
+}
+
+func TestOneClientCannotReserveAllRoom(t *testing.T) {
+	var s slots
+	a, b := slotKey(netip.MustParseAddr("192.0.2.1")), slotKey(netip.MustParseAddr("192.0.2.2"))
+	const total = 400
+	for i := range 4 {
+		if !s.reserve(a, 25, total) {
+			t.Fatalf("refused at %d", i)
+		}
+	}
+	if s.reserve(a, 1, total) {
+		t.Error("more than its share")
+	}
+	if !s.reserve(b, 300, total) {
+		t.Error("another client, one message")
+	}
+	for range 4 {
+		s.unreserve(a, 25)
+	}
+	s.unreserve(b, 300)
+	if len(s.room) != 0 {
+		t.Errorf("left: %v", s.room)
+	}
+}
+
+// An unwanted chunk, however slow, keeps no connection of the next hop.
+func TestUnwantedChunkHoldsNothing(t *testing.T) {
+	k := newKit(t, "inbound", nil)
+	k.hop.rcpt = func(r mail.Recipient) mail.Reply { return mail.Permanent(550, "1.1", "no") }
+	c := k.hello()
+	c.do("250", "MAIL FROM:<a@s.example>")
+	c.do("550", "RCPT TO:<b@our.example>")
+	c.send("BDAT 100 LAST\r\nhalf")
+	eventually(t, "parked", func() bool {
+		k.hop.mu.Lock()
+		defer k.hop.mu.Unlock()
+		return k.hop.parks == 1
+	})
+	c.send(strings.Repeat("x", 96))
+	c.want("554")
 }
 
 func TestQuarantineWithoutKeeper(t *testing.T) {

@@ -422,3 +422,20 @@ func TestAlarmsAreBounded(t *testing.T) {
 		t.Errorf("%d %v", kept, yes)
 	}
 }
+
+func TestPostmasterOfAnInternationalDomain(t *testing.T) {
+	k := newKit(t, "inbound", func(_ *Settings, l *Listener) { l.RelayDomains = []string{"niñez.example"} })
+	c := k.hello()
+	c.do("250", "MAIL FROM:<a@s.example>")
+	c.do("250", "RCPT TO:<postmaster>")
+	c.do("354", "DATA")
+	c.do("250", "Subject: x\r\n\r\n.")
+	if got := k.hop.messages(); got[0].to[0] != "postmaster@xn--niez-hqa.example" {
+		t.Errorf("%v", got[0].to)
+	}
+	// Every recipient was refused: nothing was aborted.
+	c.do("250", "MAIL FROM:<a@s.example>")
+	c.do("554", "RCPT TO:<b@other.example>")
+	c.do("221", "QUIT")
+	eventually(t, "counted", func() bool { return k.srv.Stats().Outcomes["refused"] == 1 })
+}

@@ -140,7 +140,11 @@ func (s *session) conclude(ctx context.Context, o mail.Outcome) {
 
 // dropTransaction ends a transaction that the client gave up.
 func (s *session) dropTransaction(ctx context.Context, by string) {
-	s.endTransaction(ctx, mail.Outcome{Kind: mail.Aborted, Detail: by})
+	o := mail.Outcome{Kind: mail.Aborted, Detail: by}
+	if t := s.tx; t != nil && t.tried > 0 && len(t.ForwardPaths) == 0 {
+		o.Kind = mail.Refused // every recipient was: there was nothing left to abort
+	}
+	s.endTransaction(ctx, o)
 }
 
 // endTransaction is the one way out of a transaction: every resource is given

@@ -113,7 +113,7 @@ func (c ListenerConfig) postmasterAddress(hostname string) string {
 	case c.Postmaster != "":
 		return c.Postmaster
 	case len(c.RelayDomains) > 0:
-		return "postmaster@" + c.RelayDomains[0]
+		return "postmaster@" + mail.DomainKey(c.RelayDomains[0]) // in ASCII
 	}
 	return "postmaster@" + hostname
 }
