@@ -1,9 +1,12 @@
 # Garita as a static binary in an empty image, without root.
 #
 #   docker build -t garita .
-#   docker run --rm -v garita-config:/etc/garita -v garita-state:/var/lib/garita garita \
-#     init --dir /etc/garita --hostname gw.example --domain our.example --next-hop mail:25 \
-#     --inbound 0.0.0.0:2525 --outbound 0.0.0.0:2526 --smart-host mail:10025 --trust 10.0.0.0/8 --mode observe --yes
+#   docker run --rm -v garita-config:/etc/garita garita \
+#     init --log stderr --hostname mx.example.org --domain example.org --next-hop mail:25 \
+#     --inbound 0.0.0.0:2525 --outbound 0.0.0.0:2526 --smart-host smarthost:25 --trust 172.16.0.0/12 --mode observe --yes
+#   docker run -d --name garita -p 25:2525 -p 26:2526 \
+#     -v garita-config:/etc/garita -v garita-state:/var/lib/garita garita
+#   docker exec garita /usr/bin/garita status
 #
 # Ports below 1024 need a privilege that the image does not have: publish
 # 25:2525 instead. A test runs the RUN lines of the build stage.
@@ -14,7 +17,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o garita ./cmd/gateway
-RUN mkdir -p rootfs/etc/garita rootfs/var/lib/garita rootfs/tmp && chmod 1777 rootfs/tmp
+RUN mkdir -p rootfs/etc/garita rootfs/var/lib/garita rootfs/run/garita rootfs/tmp && chmod 1777 rootfs/tmp
 
 FROM scratch
 # For next hops with tls = "verify" and no ca_file.

@@ -11,13 +11,14 @@ GO         ?= go
 FUZZ_EACH  ?= 10s
 FUZZ_TOTAL ?= 30m
 KILL_SOAK  ?= 200
+REVISION   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 .PHONY: all demo build test deps lint fuzz fuzz-short soak bench clean
 
 all: build
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o garita ./cmd/gateway
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.revision=$(REVISION)" -o garita ./cmd/gateway
 
 demo: build
 	./garita demo

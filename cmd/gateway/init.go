@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 )
 
 type initCommand struct {
-	Dir       string   `type:"path" help:"Folder for config.toml and everything the gateway keeps." placeholder:"DIR"`
+	Dir       string   `type:"path" help:"Folder for config.toml and everything the gateway keeps. Without it: /etc/garita, with state, log and socket where the systemd unit has them." placeholder:"DIR"`
 	Hostname  string   `help:"Full name of this gateway." placeholder:"NAME"`
 	Domain    []string `help:"Domains that mail comes in for." placeholder:"DOMAIN"`
 	NextHop   string   `help:"The mail server behind the gateway." placeholder:"HOST:PORT"`
@@ -28,15 +30,30 @@ type initCommand struct {
 	SmartHost string   `help:"Where outbound mail goes." placeholder:"HOST:PORT"`
 	Trust     []string `help:"Networks of the servers that may use the outbound listener." placeholder:"CIDR"`
 	Mode      string   `help:"enforce, or observe: checks only say what they would have done." default:"observe" placeholder:"MODE"`
+	Log       string   `help:"Where the log goes: a file, stderr, or syslog:/dev/log." placeholder:"OUTPUT"`
 	Yes       bool     `help:"Ask nothing."`
+}
+
+// places are where an installation keeps its things.
+type places struct{ dir, state, log, socket string }
+
+// system are the places of packaging/systemd/garita.service.
+func system() places {
+	s := defaults()
+	return places{filepath.Dir(defaultConfig), s.StateDir, "/var/log/garita/mail.log", s.Admin.Socket}
+}
+
+// under are the places of an installation that has a folder for itself.
+func under(dir string) places {
+	return places{dir, filepath.Join(dir, "state"), filepath.Join(dir, "garita.log"), filepath.Join(dir, "admin.sock")}
 }
 
 // answers are the options after they were understood.
 type answers struct {
-	dir, hostname, nextHop, smartHost, mode string
-	domains                                 []string
-	inbound, outbound                       netip.AddrPort
-	trust                                   []string
+	places
+	hostname, nextHop, smartHost, mode string
+	domains, trust                     []string
+	inbound, outbound                  netip.AddrPort
 }
 
 func (c *initCommand) Run(t *terminal) error {
@@ -69,7 +86,7 @@ func (c *initCommand) Run(t *terminal) error {
 	}
 	io.WriteString(t.err, warnings.String())
 	if err := os.MkdirAll(a.dir, 0o750); err != nil {
-		return fail(exitFailed, "--dir: %s", err)
+		return fail(exitFailed, "%s", err)
 	}
 	if err := writeNew(file, text); err != nil {
 		if errors.Is(err, fs.ErrExist) {
@@ -77,53 +94,96 @@ func (c *initCommand) Run(t *terminal) error {
 		}
 		return fail(exitFailed, "%s", err)
 	}
-	quoted := shellWord(file)
-	fmt.Fprintf(t.out, "%s is written. Next:\n  garita config check --config %s\n  garita run --config %s\n", printable(file), quoted, quoted)
+	c.lastWords(t, a, file)
+	return nil
+}
+
+// serviceGroup is the group of the systemd unit.
+const serviceGroup = "garita"
+
+// lastWords says what comes next. What root writes the service's user cannot
+// read: the files of the usual places are given to its group, for others the
+// command is said.
+func (c *initCommand) lastWords(t *terminal, a *answers, file string) {
+	option, quoted := "", shellWord(file)
+	if file != defaultConfig {
+		option = " --config " + quoted
+	}
+	fmt.Fprintf(t.out, "%s is written. Next:\n", printable(file))
+	if os.Geteuid() == 0 {
+		switch {
+		case c.Dir != "":
+			fmt.Fprintf(t.out, "  chown -R %s: %s   # when it will not run as root\n", serviceGroup, shellWord(a.dir))
+		case giveToGroup(serviceGroup, a.dir, file) != nil:
+			fmt.Fprintf(t.out, "  chown -R root:%s %s\n", serviceGroup, shellWord(a.dir))
+		}
+	}
+	fmt.Fprintf(t.out, "  garita config check%s\n", option)
+	if c.Dir == "" {
+		fmt.Fprintf(t.out, "  systemctl enable --now garita\n")
+	} else {
+		fmt.Fprintf(t.out, "  garita run%s\n", option)
+	}
+}
+
+// giveToGroup lets a group read files.
+func giveToGroup(name string, files ...string) error {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return err
+	}
+	id, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if err := os.Lchown(file, -1, id); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 // understand reads the options and tells everything that is wrong with them.
 func (c *initCommand) understand() (*answers, error) {
 	var bad []string
-	no := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
-	a := &answers{dir: c.Dir, mode: c.Mode, hostname: strings.TrimSuffix(c.Hostname, ".")}
-	if c.Dir == "" {
-		no("--dir is missing: the folder for config.toml and everything the gateway keeps")
-	} else if !filepath.IsAbs(c.Dir) {
-		no("--dir: %q cannot be made absolute", c.Dir)
+	no := func(option string, err error) {
+		if err != nil {
+			bad = append(bad, option+" "+err.Error())
+		}
+	}
+	a := &answers{places: system(), mode: c.Mode, hostname: strings.TrimSuffix(c.Hostname, ".")}
+	if c.Dir != "" {
+		a.places = under(c.Dir)
+	}
+	if !filepath.IsAbs(a.dir) {
+		no("--dir", fmt.Errorf("cannot be made absolute: %q", a.dir))
+	}
+	if c.Log != "" {
+		a.log = c.Log
 	}
 	if a.hostname == "" {
 		a.hostname = ownName()
 	}
-	if a.hostname == "" {
-		no("--hostname is missing, and this machine does not know its full name")
-	} else if why := badHostname(a.hostname); why != "" {
-		no("--hostname: %q %s; write a full name, as mx.example.org", a.hostname, why)
-	}
-	for _, d := range c.Domain {
-		d = strings.TrimSuffix(strings.TrimSpace(d), ".")
-		switch {
-		case !mail.ValidDomain(d, true) || strings.HasPrefix(d, "["):
-			no("--domain: %q is not a domain", d)
-		case !slices.Contains(a.domains, d):
-			a.domains = append(a.domains, d)
-		}
-	}
-	if len(c.Domain) == 0 {
-		no("--domain is missing: the domains that mail comes in for")
-	}
+	no("--hostname", checkHostname(a.hostname))
 	var err error
-	if a.nextHop, err = serverAddress(c.NextHop); err != nil {
-		no("--next-hop %s", err)
-	}
-	if a.inbound, err = listenAddress(c.Inbound); err != nil {
-		no("--inbound %s", err)
-	}
-	if c.Mode != "enforce" && c.Mode != "observe" {
-		no("--mode: %q is not enforce or observe", c.Mode)
-	}
+	a.domains, err = domainList(c.Domain)
+	no("--domain", err)
+	a.nextHop, err = serverAddress(c.NextHop)
+	no("--next-hop", err)
+	a.inbound, err = listenAddress(c.Inbound)
+	no("--inbound", err)
+	no("--mode", checkMode(c.Mode))
 	if c.Outbound != "" {
-		c.understandOutbound(a, no)
+		a.outbound, err = listenAddress(c.Outbound)
+		if err == nil && a.outbound == a.inbound && a.inbound.Port() != 0 {
+			err = fmt.Errorf("cannot be %s: that is the address of --inbound", a.outbound)
+		}
+		no("--outbound", err)
+		a.smartHost, err = serverAddress(c.SmartHost)
+		no("--smart-host", err)
+		a.trust, err = trustList(c.Trust)
+		no("--trust", err)
 	}
 	if len(bad) > 0 {
 		return nil, fail(exitUsage, "%s", strings.Join(bad, "\ngarita: "))
@@ -131,20 +191,48 @@ func (c *initCommand) understand() (*answers, error) {
 	return a, nil
 }
 
-func (c *initCommand) understandOutbound(a *answers, no func(string, ...any)) {
-	var err error
-	if a.outbound, err = listenAddress(c.Outbound); err != nil {
-		no("--outbound %s", err)
-	} else if a.outbound == a.inbound && a.inbound.Port() != 0 {
-		no("--outbound: %s is the address of --inbound too", a.outbound)
+// The readers of answers below give errors that follow the name of an option,
+// or of a question.
+
+func checkHostname(name string) error {
+	if name == "" {
+		return errors.New("is missing, and this machine does not know its full name: write it, as mx.example.org")
 	}
-	if a.smartHost, err = serverAddress(c.SmartHost); err != nil {
-		no("--smart-host %s", err)
+	if why := badHostname(name); why != "" {
+		return fmt.Errorf("%q %s; write a full name, as mx.example.org", name, why)
 	}
-	if len(c.Trust) == 0 {
-		no("--trust is missing: the networks of the servers that may use --outbound")
+	return nil
+}
+
+func checkMode(mode string) error {
+	if mode != "enforce" && mode != "observe" {
+		return fmt.Errorf("%q is not enforce or observe", mode)
 	}
-	for _, text := range c.Trust {
+	return nil
+}
+
+func domainList(list []string) (out []string, err error) {
+	var errs []string
+	for _, d := range list {
+		d = strings.TrimSuffix(strings.TrimSpace(d), ".")
+		switch {
+		case !mail.ValidDomain(d, true) || strings.HasPrefix(d, "["):
+			errs = append(errs, strconv.Quote(d))
+		case !slices.Contains(out, d):
+			out = append(out, d)
+		}
+	}
+	if len(list) == 0 {
+		return nil, errors.New("is missing: the domains that mail comes in for")
+	}
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("has what is not a domain: %s; write example.org", strings.Join(errs, ", "))
+	}
+	return out, nil
+}
+
+func trustList(list []string) (out []string, err error) {
+	for _, text := range list {
 		text = strings.TrimSpace(text)
 		p, err := netip.ParsePrefix(text)
 		if one, oneErr := netip.ParseAddr(text); oneErr == nil {
@@ -152,13 +240,16 @@ func (c *initCommand) understandOutbound(a *answers, no func(string, ...any)) {
 		}
 		switch {
 		case err != nil:
-			no("--trust: %q is not an address or CIDR, as 192.0.2.10 or 192.0.2.0/24", text)
+			return nil, fmt.Errorf("has %q, which is not an address or CIDR, as 192.0.2.10 or 192.0.2.0/24", text)
 		case p.Bits() == 0:
-			no("--trust: %s is everybody: that makes an open relay; name your own networks", text)
-		default:
-			a.trust = append(a.trust, p.Masked().String())
+			return nil, fmt.Errorf("has %s, which is everybody: that makes an open relay; name your own networks", text)
 		}
+		out = append(out, p.Masked().String())
 	}
+	if len(list) == 0 {
+		return nil, errors.New("is missing: the networks of the servers that may use --outbound")
+	}
+	return out, nil
 }
 
 // notes are things said and not used.
@@ -176,8 +267,7 @@ func (c *initCommand) notes() []string {
 	return out
 }
 
-// serverAddress reads HOST:PORT; the error begins with what to say after the
-// option's name.
+// serverAddress reads HOST:PORT.
 func serverAddress(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("is missing: a server as HOST:PORT")
@@ -222,9 +312,9 @@ func (a *answers) text() (string, error) {
 	set := map[string]any{
 		"hostname":                       a.hostname,
 		"mode":                           a.mode,
-		"state_dir":                      filepath.Join(a.dir, "state"),
-		"log.output":                     filepath.Join(a.dir, "garita.log"),
-		"admin.socket":                   filepath.Join(a.dir, "admin.sock"),
+		"state_dir":                      a.state,
+		"log.output":                     a.log,
+		"admin.socket":                   a.socket,
 		"listener.inbound.role":          "inbound",
 		"listener.inbound.listen":        []string{a.inbound.String()},
 		"listener.inbound.next_hop":      "inbound",

@@ -10,28 +10,39 @@ import (
 // maxAnswer bounds one line that a person types.
 const maxAnswer = 4096
 
-// ask asks at most six questions; an empty line takes what stands in brackets.
+// ask asks at most six questions; an empty line takes what stands in brackets,
+// and a question whose answer cannot be is asked again.
 func (c *initCommand) ask(t *terminal) error {
 	if c.Hostname == "" {
 		c.Hostname = ownName()
 	}
-	if c.Dir == "" {
-		return fail(exitUsage, "--dir is missing: the folder for config.toml and everything the gateway keeps")
-	}
 	q := &questions{in: bufio.NewReaderSize(t.in, maxAnswer), out: t.err}
-	q.text("Full name of this gateway", &c.Hostname)
-	q.list("Domains that mail comes in for (comma between them)", &c.Domain)
-	q.text("The mail server behind the gateway (HOST:PORT)", &c.NextHop)
-	q.list("Networks whose servers send mail out through here (CIDR, comma between them; none = no outbound mail)", &c.Trust)
+	q.text("Full name of this gateway", &c.Hostname, func(s string) error { return checkHostname(strings.TrimSuffix(s, ".")) })
+	q.list("Domains that mail comes in for (comma between them)", &c.Domain, func(list []string) error {
+		_, err := domainList(list)
+		return err
+	})
+	server := func(s string) error {
+		_, err := serverAddress(s)
+		return err
+	}
+	q.text("The mail server behind the gateway (HOST:PORT)", &c.NextHop, server)
+	q.list("Networks whose servers send mail out through here (CIDR, comma between them; none = no outbound mail)", &c.Trust, func(list []string) error {
+		if len(list) == 0 {
+			return nil
+		}
+		_, err := trustList(list)
+		return err
+	})
 	if len(c.Trust) > 0 {
 		if c.Outbound == "" {
 			c.Outbound = "0.0.0.0:26"
 		}
 		// Nothing is proposed: the mail server itself, which is at hand, would
 		// get its own mail back for ever.
-		q.need("A server that delivers outbound mail to the Internet, not the one above (HOST:PORT)", &c.SmartHost)
+		q.text("A server that delivers to the Internet: your provider's, not the one above (HOST:PORT)", &c.SmartHost, server)
 	}
-	q.text("Begin with observe (checks only say what they would do) or enforce", &c.Mode)
+	q.text("Begin with observe (checks only say what they would do) or enforce", &c.Mode, checkMode)
 	return q.err
 }
 
@@ -42,38 +53,41 @@ type questions struct {
 	err error
 }
 
-func (q *questions) text(what string, answer *string) {
-	if q.err != nil {
-		return
-	}
-	fmt.Fprintf(q.out, "%s [%s]: ", what, printable(*answer))
-	line, err := q.in.ReadSlice('\n')
-	if err != nil {
-		q.err = fail(exitFailed, "the answers ended; nothing was written")
-		return
-	}
-	if s := strings.TrimSpace(string(line)); s != "" {
-		*answer = s
+// text asks until valid is content.
+func (q *questions) text(what string, answer *string, valid func(string) error) {
+	given := *answer
+	for q.err == nil {
+		*answer = given
+		fmt.Fprintf(q.out, "%s [%s]: ", what, printable(given))
+		line, err := q.in.ReadSlice('\n')
+		if err != nil {
+			q.err = fail(exitFailed, "the answers ended; nothing was written")
+			return
+		}
+		if s := strings.TrimSpace(string(line)); s != "" {
+			*answer = s
+		}
+		wrong := valid(*answer)
+		if wrong == nil {
+			return
+		}
+		fmt.Fprintf(q.out, "  the answer %s\n", printable(wrong.Error()))
 	}
 }
 
-// need asks until there is an answer.
-func (q *questions) need(what string, answer *string) {
-	for q.text(what, answer); q.err == nil && *answer == ""; {
-		q.text(what, answer)
-	}
-}
-
-func (q *questions) list(what string, answer *[]string) {
+func (q *questions) list(what string, answer *[]string, valid func([]string) error) {
 	s := strings.Join(*answer, ",")
-	q.text(what, &s)
-	*answer = nil
-	if s == "none" {
-		return
-	}
+	q.text(what, &s, func(s string) error { return valid(commas(s)) })
+	*answer = commas(s)
+}
+
+// commas takes a list with commas apart; "none" is the empty one.
+func commas(s string) []string {
+	var out []string
 	for part := range strings.SplitSeq(s, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			*answer = append(*answer, part)
+		if part = strings.TrimSpace(part); part != "" && s != "none" {
+			out = append(out, part)
 		}
 	}
+	return out
 }

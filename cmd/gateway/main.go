@@ -39,9 +39,9 @@ type commandLine struct {
 const firstWords = `garita stands in front of a mail server and decides what passes.
 
 To begin:
-  garita init --dir /etc/garita --hostname mx.example.org --domain example.org --next-hop mail.example.org:25
-  garita config check --config /etc/garita/config.toml
-  garita run --config /etc/garita/config.toml
+  garita init
+  garita config check
+  garita run
 
 garita --help shows every command, garita COMMAND --help its options.
 `

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -105,7 +106,7 @@ func TestForPeople(t *testing.T) {
 func TestInitAsks(t *testing.T) {
 	c := initCommand{Dir: "/x", Hostname: "mx.example.org", Inbound: "0.0.0.0:25", Mode: "observe"}
 	var said bytes.Buffer
-	term := &terminal{in: strings.NewReader("\nexample.org, example.net\nmail.example.org:25\n10.0.0.5\n\n \nsmart.example.net:25\nenforce\n"), err: &said}
+	term := &terminal{in: strings.NewReader("\nexample.org, example.net\nmail.example.org:25\n10.0.0.5\n\nsmart\nsmart.example.net:25\nenforce\n"), err: &said}
 	if err := c.ask(term); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestInitAsks(t *testing.T) {
 	}
 	// The mail server itself is not proposed as the smart host: its mail would
 	// go round.
-	if strings.Count(said.String(), "mail.example.org:25") != 0 || strings.Count(said.String(), "outbound mail to the Internet") != 3 {
+	if strings.Contains(said.String(), "[mail.example.org:25]") || strings.Count(said.String(), "delivers to the Internet") != 3 {
 		t.Errorf("asked:\n%s", said.String())
 	}
 	a, err := c.understand()
@@ -132,6 +133,20 @@ func TestInitAsks(t *testing.T) {
 		`trusted_networks = ["10.0.0.5/32"]`, `listen = ["0.0.0.0:26"]`, `mode = "enforce"`} {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("the file has no %s", want)
+		}
+	}
+
+	// No folder named: the places of the unit.
+	c.Dir = ""
+	if a, err = c.understand(); err != nil || a.dir != "/etc/garita" {
+		t.Fatalf("%v, %+v", err, a)
+	}
+	if text, err = a.text(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`state_dir = "/var/lib/garita"`, `output = "/var/log/garita/mail.log"`, `socket = "/run/garita/admin.sock"`} {
+		if !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("the file of a system has no %s", want)
 		}
 	}
 
@@ -276,6 +291,25 @@ func TestCRLF(t *testing.T) {
 	}
 }
 
+func TestVersion(t *testing.T) {
+	vcs := []debug.BuildSetting{{Key: "vcs.revision", Value: "1d6c6cbc0aad4da4aa4c4c48ca151368c911378f"}, {Key: "vcs.modified", Value: "true"}}
+	for _, c := range []struct {
+		info         *debug.BuildInfo
+		linked, want string
+	}{
+		{nil, "", "devel"},
+		{nil, "1d6c6cbc0aad", "devel-1d6c6cbc0aad"},
+		{&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, "", "devel"},
+		{&debug.BuildInfo{Main: debug.Module{Version: "v0.0.0-20261122032912-1d6c6cbc0aad+dirty"}, Settings: vcs}, "other", "devel-1d6c6cbc0aad-modified"},
+		{&debug.BuildInfo{Settings: vcs[:1]}, "", "devel-1d6c6cbc0aad"},
+		{&debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: vcs[:1]}, "other", "v1.2.3"},
+	} {
+		if got := versionOf(c.info, c.linked); got != c.want {
+			t.Errorf("%+v, %q: %s, want %s", c.info, c.linked, got, c.want)
+		}
+	}
+}
+
 // TestUnit: the systemd unit fits what the program does.
 func TestUnit(t *testing.T) {
 	raw, err := os.ReadFile("../../packaging/systemd/garita.service")
@@ -297,6 +331,10 @@ func TestUnit(t *testing.T) {
 	s := defaults()
 	if filepath.Dir(s.Admin.Socket) != "/run/"+unit["RuntimeDirectory"] || s.StateDir != "/var/lib/"+unit["StateDirectory"] {
 		t.Errorf("the defaults %s and %s are outside of the unit's folders", s.Admin.Socket, s.StateDir)
+	}
+	if p := system(); p.dir != "/etc/"+unit["ConfigurationDirectory"] || p.state != s.StateDir || p.socket != s.Admin.Socket ||
+		filepath.Dir(p.log) != "/var/log/"+unit["LogsDirectory"] || unit["Group"] != serviceGroup {
+		t.Errorf("init writes for %+v, which are not the unit's folders", p)
 	}
 	stop, err := time.ParseDuration(unit["TimeoutStopSec"])
 	if err != nil || stop <= 60*time.Second {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
 type versionCommand struct {
@@ -24,22 +25,38 @@ type buildInfo struct {
 	Go      string `json:"go"`
 }
 
-// build reads the version that the Go tools wrote into the binary: a tag, or
-// the revision it was built from.
+// revision is set by the linker (make build): the Go tools write none where
+// they are told to leave version control alone, or cannot read it.
+var revision string
+
 func build() buildInfo {
-	v := buildInfo{Version: "devel", Go: runtime.Version()}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	if m := info.Main.Version; m != "" && m != "(devel)" {
-		v.Version = m
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			v.Version = "devel-" + s.Value[:12]
+	info, _ := debug.ReadBuildInfo()
+	return buildInfo{Version: versionOf(info, revision), Go: runtime.Version()}
+}
+
+// versionOf gives the tag that the program was built from, else
+// "devel-REVISION", with "-modified" when files had changed.
+func versionOf(info *debug.BuildInfo, linked string) string {
+	var rev, modified string
+	if info != nil {
+		// A version that Go makes up has no tag (v0.0.0-DATE-REVISION).
+		if m := info.Main.Version; m != "" && m != "(devel)" && !strings.HasPrefix(m, "v0.0.0-") {
+			return m
+		}
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				rev = s.Value
+			case s.Key == "vcs.modified" && s.Value == "true":
+				modified = "-modified"
+			}
 		}
 	}
-	return v
+	if rev == "" {
+		rev, modified = linked, ""
+	}
+	if rev == "" {
+		return "devel"
+	}
+	return "devel-" + rev[:min(len(rev), 12)] + modified
 }

@@ -285,7 +285,7 @@ func TestWarnings(t *testing.T) {
 			}
 		}
 	}
-	call := regexp.MustCompile(`\.(?:ClientWarn\(&s\.s|Warn\("smtpd"|warn\("\w+"), "((?:[^"\\]|\\.)+)"`)
+	call := regexp.MustCompile(`\.(?:ClientWarn\(&s\.s, |Warn\("smtpd", |alarm\(|warn\("\w+", )"((?:[^"\\]|\\.)+)"`)
 	for _, m := range call.FindAllStringSubmatch(source.String(), -1) {
 		if !told[m[1]] && !internal(m[1]) {
 			t.Errorf("operations.md does not explain the warning %q", m[1])

@@ -58,6 +58,9 @@ func settle(t *testing.T, text string) string {
 	} {
 		text = strings.ReplaceAll(text, old, filepath.Join(dir, now))
 	}
+	// init without --dir means the places of an installation too.
+	text = strings.ReplaceAll(text, "garita init --hostname", "garita init --dir "+dir+"/etc --log "+dir+"/log/mail.log --hostname")
+	text = strings.ReplaceAll(text, "garita config check\n", "garita config check --config "+dir+"/etc/config.toml\n")
 	certs := filepath.Join(dir, "etc", "tls")
 	if strings.Contains(text, certs) {
 		certificate(t, certs)
