@@ -3,6 +3,7 @@ package kill
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -44,10 +45,22 @@ func soak(t *testing.T, g *harness.Gateway, hop *harness.Sandbox, sessions, size
 			for {
 				what, again := large(c, m, size)
 				note(what)
+				c.Close()
 				if !again {
 					return
 				}
-				time.Sleep(500 * time.Millisecond)
+				// Back later and on a new connection, as mail servers do.
+				time.Sleep(time.Duration(300+rand.IntN(400)) * time.Millisecond)
+				var err error
+				if c, err = harness.Connect(t, g.Inbound); err != nil {
+					note(err.Error())
+					return
+				}
+				if r := c.Reply(); r.Code != 220 {
+					note("greeted with " + r.String())
+					return
+				}
+				c.Say("EHLO client.example").Reply()
 			}
 		}()
 	}
@@ -90,7 +103,7 @@ func large(c *harness.Client, m string, size int) (what string, again bool) {
 		case r.Code == 0:
 			return "closed before the message: " + r.Text(), false
 		case r.Class() == 4:
-			c.Say("RSET").Reply()
+			c.Say("QUIT").Reply()
 			return fmt.Sprintf("%d before the message (%s)", r.Code, strings.Fields(command)[0]), true
 		case r.Class() == 5:
 			return r.String(), false
