@@ -205,10 +205,41 @@ func (l *Logger) Reject(s *mail.Session, tx *mail.Transaction, verb string, what
 		b = append(b, ": "...)
 		b = appendReply(b, reply, what)
 		b = appendTail(b, s, tx, to)
+		b = appendBecause(b, s, tx, what)
 		b = append(b, '\n')
 	}
 	*p = b
 	l.put(p)
+}
+
+// maxBecause bounds the symbols of one reject line.
+const maxBecause = 5
+
+// appendBecause names the listener and the checks that refused: an answer of
+// ours to a stranger is general, the operator must find the list behind it.
+func appendBecause(b []byte, s *mail.Session, tx *mail.Transaction, what string) []byte {
+	if s.Listener != "" {
+		b = append(b, " listener="...)
+		b = appendField(b, s.Listener, wordClass())
+	}
+	if tx == nil {
+		return b
+	}
+	n := 0
+	for i := range tx.Findings {
+		f := &tx.Findings[i]
+		if !f.Counted || f.Verdict < mail.Defer && f.Score <= 0 || f.Rcpt != nil && f.Rcpt.Path.String() != what || n == maxBecause {
+			continue
+		}
+		if n == 0 {
+			b = append(b, " symbols="...)
+		} else {
+			b = append(b, ',')
+		}
+		b = appendField(b, f.Symbol, wordClass())
+		n++
+	}
+	return b
 }
 
 // TLS tells that a session went over to TLS; s.TLS is set.

@@ -203,6 +203,9 @@ func (l *Logger) transactionJSON(b []byte, tx *mail.Transaction, o *mail.Outcome
 	}
 	verdict, score := weigh(tx.Findings)
 	b = appendKey(b, "verdict", verdict.String())
+	if w := would(tx.Findings); w != mail.Continue {
+		b = appendKey(b, "would", w.String())
+	}
 	b = appendName(b, "score")
 	b = appendScore(b, score)
 	b = appendFindingsJSON(b, tx.Findings)

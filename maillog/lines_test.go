@@ -64,11 +64,11 @@ func TestRejectLines(t *testing.T) {
 		l.Reject(s, &mail.Transaction{Session: s}, "RCPT", "c@d", mail.Temporary(450, "2.0", "no"))
 	})
 	expect(t, got,
-		at+"/smtpd[812]: NOQUEUE: reject: RCPT from unknown[2001:db8::1]: 554 5.7.1 <c@d>: Relay access denied; from=<a@b> to=<c@d> proto=ESMTP helo=<x>",
-		at+"/smtpd[812]: NOQUEUE: reject: RCPT from unknown[2001:db8::1]: 554 5.7.1 <c@d>: Recipient address rejected: Access denied; from=<a@b> to=<c@d> proto=ESMTP helo=<x>",
-		at+"/smtpd[812]: NOQUEUE: reject: EHLO from unknown[2001:db8::1]: 501 Syntax: EHLO hostname; proto=ESMTP helo=<x>",
-		at+"/smtpd[812]: 4A: reject: DATA from unknown[2001:db8::1]: 451 4.3.0 try later; from=<a@b> to=<ok@d> proto=ESMTP helo=<x>",
-		at+"/smtpd[812]: NOQUEUE: reject: RCPT from unknown[2001:db8::1]: 450 4.2.0 <c@d>: no; from=<> to=<c@d> proto=ESMTP helo=<x>",
+		at+"/smtpd[812]: NOQUEUE: reject: RCPT from unknown[2001:db8::1]: 554 5.7.1 <c@d>: Relay access denied; from=<a@b> to=<c@d> proto=ESMTP helo=<x> listener=mx",
+		at+"/smtpd[812]: NOQUEUE: reject: RCPT from unknown[2001:db8::1]: 554 5.7.1 <c@d>: Recipient address rejected: Access denied; from=<a@b> to=<c@d> proto=ESMTP helo=<x> listener=mx",
+		at+"/smtpd[812]: NOQUEUE: reject: EHLO from unknown[2001:db8::1]: 501 Syntax: EHLO hostname; proto=ESMTP helo=<x> listener=mx",
+		at+"/smtpd[812]: 4A: reject: DATA from unknown[2001:db8::1]: 451 4.3.0 try later; from=<a@b> to=<ok@d> proto=ESMTP helo=<x> listener=mx",
+		at+"/smtpd[812]: NOQUEUE: reject: RCPT from unknown[2001:db8::1]: 450 4.2.0 <c@d>: no; from=<> to=<c@d> proto=ESMTP helo=<x> listener=mx",
 	)
 }
 
@@ -88,7 +88,7 @@ func TestRelayedLines(t *testing.T) {
 		at+"/smtp[812]: 4ABCDEF01: to=<juan@example.com>, relay=zimbra[10.0.0.5]:25, delay=1.4, delays=0.12/0/0/1.3, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4XYZ)",
 		at+"/smtp[812]: 4ABCDEF01: to=<\"a@b\"@example.com>, relay=zimbra[10.0.0.5]:25, delay=1.4, delays=0.12/0/0/1.3, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4XYZ)",
 		at+"/qmgr[812]: 4ABCDEF01: removed",
-		at+"[812]: 4ABCDEF01: relayed verdict=continue score=1.50 symbols=HELO_BARE(1.50),ACCESS_BLOCK(5,observe) listener=mx code=250 next_hop_id=4XYZ receive_ms=120.00 check_ms=1.50 relay_ms=1250.00",
+		at+"[812]: 4ABCDEF01: relayed verdict=continue score=1.50 symbols=HELO_BARE(1.50),ACCESS_BLOCK(5,observe) would=reject listener=mx code=250 next_hop_id=4XYZ receive_ms=120.00 check_ms=1.50 relay_ms=1250.00",
 	)
 }
 
@@ -278,5 +278,26 @@ func TestJSONTransaction(t *testing.T) {
 	}
 	if f := m["findings"].([]any)[0].(map[string]any); f["symbol"] != "A" || f["rule.name"] != "r.toml:3" || f["counted"] != true {
 		t.Errorf("findings = %v", f)
+	}
+}
+
+// A reject line names the checks behind the general answer: those of this
+// recipient, and only those that counted.
+func TestRejectNamesTheCheck(t *testing.T) {
+	tx := testTransaction(t, plainMessage)
+	tx.ForwardPaths = nil
+	other := mail.Recipient{Path: mail.Path{Local: "x", Domain: "y"}}
+	tx.Findings = []mail.Finding{
+		{Symbol: "access.sender", Verdict: mail.Reject, Counted: true},
+		{Symbol: "helo.seen", Score: 1, Counted: true},
+		{Symbol: "observed", Verdict: mail.Reject},
+		{Symbol: "nothing", Counted: true},
+		{Symbol: "theirs", Verdict: mail.Reject, Counted: true, Rcpt: &other},
+	}
+	got := capture(t, nil, func(l *Logger) {
+		l.Reject(tx.Session, tx, "RCPT", "c@d", mail.Permanent(554, "7.1", "no"))
+	})
+	if want := " listener=mx symbols=access.sender,helo.seen\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("%q, want the end %q", got, want)
 	}
 }

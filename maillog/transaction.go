@@ -256,6 +256,10 @@ func (l *Logger) summaryLine(b []byte, tx *mail.Transaction, o *mail.Outcome) []
 	b = appendScore(b, score)
 	b = append(b, " symbols="...)
 	b = appendSymbols(b, tx.Findings)
+	if w := would(tx.Findings); w != mail.Continue {
+		b = append(b, " would="...)
+		b = append(b, w.String()...)
+	}
 	b = append(b, " listener="...)
 	b = appendField(b, tx.Listener, wordClass())
 	if len(o.Replies) > 0 {
@@ -290,6 +294,17 @@ func weigh(fs []mail.Finding) (v mail.Verdict, score float64) {
 		}
 	}
 	return v, score
+}
+
+// would is the gravest verdict that a mode kept from counting: what observe
+// would have done.
+func would(fs []mail.Finding) (v mail.Verdict) {
+	for i := range fs {
+		if !fs[i].Counted && fs[i].Verdict > v {
+			v = fs[i].Verdict
+		}
+	}
+	return v
 }
 
 // appendScore never writes NaN or an infinity: JSON has neither.

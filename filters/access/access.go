@@ -137,6 +137,13 @@ type entry struct {
 	reply   *mail.Reply
 }
 
+// refusalOf says by list what was refused, in Postfix's words, which reports
+// group by.
+var refusalOf = map[string]string{
+	"clients": "Client host rejected", "helo": "Helo command rejected",
+	"senders": "Sender address rejected", "recipients": "Recipient address rejected",
+}
+
 // parseEntry reads "what action [text]".
 func parseEntry(key string, i int, line string) (*entry, error) {
 	fail := func(format string, args ...any) error {
@@ -159,10 +166,10 @@ func parseEntry(key string, i int, line string) (*entry, error) {
 		return e, nil
 	case "reject":
 		e.verdict = mail.Reject
-		r = mail.Permanent(554, "7.1", "Access denied")
+		r = mail.Permanent(554, "7.1", refusalOf[key]+": Access denied")
 	case "defer":
 		e.verdict = mail.Defer
-		r = mail.Temporary(450, "7.1", "Access denied for now, try again later")
+		r = mail.Temporary(450, "7.1", refusalOf[key]+": Access denied for now, try again later")
 	default:
 		return nil, fail("the action must be reject, defer or accept")
 	}
@@ -262,6 +269,11 @@ func (l *addressList) build(key string, lines []string) (errs []error) {
 		e, err := parseEntry(key, i, line)
 		if err != nil {
 			errs = append(errs, err)
+			continue
+		}
+		if plain := strings.TrimLeft(e.what, "*@."); plain != e.what && strings.ContainsAny(e.what[:len(e.what)-len(plain)], "*@") || strings.Contains(e.what, "*") {
+			// It would be taken for an address that nobody has.
+			errs = append(errs, fmt.Errorf("%s[%d]: %q: there are no wildcards (try %q, or %q with all below it)", key, i, line, plain, "."+plain))
 			continue
 		}
 		p, ok := parsePattern(e.what, key == "helo")

@@ -108,3 +108,21 @@ func FuzzEntry(f *testing.F) {
 		}
 	})
 }
+
+// A pattern that looks right and never matches is a block that blocks nobody.
+func TestNoWildcards(t *testing.T) {
+	for _, list := range []func(*Config, string){
+		func(c *Config, s string) { c.Senders = []string{s} },
+		func(c *Config, s string) { c.Recipients = []string{s} },
+		func(c *Config, s string) { c.Helo = []string{s} },
+	} {
+		for _, what := range []string{"*@spam.example", "@spam.example", "*.spam.example"} {
+			c := Default()
+			list(&c, what+" reject")
+			errs := c.Validate()
+			if len(errs) != 1 || !strings.Contains(errs[0].Error(), `try "spam.example", or ".spam.example"`) {
+				t.Errorf("%s: %v", what, errs)
+			}
+		}
+	}
+}
