@@ -40,7 +40,9 @@ func (d *Document) scalar(path string, n *node, v reflect.Value, f *field) bool 
 			case strings.Trim(n.text, "+-0_") == "":
 			default:
 				err = &hint{"has no unit", "try " + strconv.Quote(formatSize(i))}
-				if i == 0 {
+				if i > 0 && i < 1<<10 { // nobody means 25 octets
+					err = &hint{"has no unit", "try " + strconv.Quote(strconv.FormatInt(i, 10)+"MB")}
+				} else if i == 0 {
 					err = &hint{"has no unit", `write a size as "25MB"`}
 				}
 			}

@@ -17,6 +17,7 @@ type configCommands struct {
 
 type configCheck struct {
 	configFlag
+	File    string `arg:"" optional:"" type:"path" help:"The same as --config."`
 	Offline bool   `help:"Look no names up."`
 	Output  string `short:"o" enum:"text,json" default:"text" help:"text or json."`
 }
@@ -33,7 +34,11 @@ func (c *configCheck) Run(t *terminal) error {
 	if c.Offline {
 		look = nil
 	}
-	_, doc, problems := load(c.Config, look)
+	file := c.Config
+	if c.File != "" {
+		file = c.File
+	}
+	_, doc, problems := load(file, look)
 	warnings := doc.Warnings()
 	if c.Output == "json" {
 		if err := t.json(checked{len(problems) == 0, orNone(problems), orNone(warnings)}); err != nil {
@@ -46,10 +51,10 @@ func (c *configCheck) Run(t *terminal) error {
 		if c.Output == "json" {
 			return &exitError{code: exitConfig}
 		}
-		return &exitError{exitConfig, count(len(problems), "problem") + "; nothing was changed"}
+		return &exitError{exitConfig, count(len(problems), "problem")}
 	}
 	if c.Output != "json" {
-		fmt.Fprintf(t.out, "%s: good\n", printable(c.Config))
+		fmt.Fprintf(t.out, "%s: good\n", printable(file))
 	}
 	return nil
 }

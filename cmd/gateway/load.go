@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strings"
 
 	"garita/config"
 	"garita/smtpproxy"
@@ -53,14 +54,14 @@ func report(doc *config.Document, problems config.Problems, list []fault) {
 }
 
 // consequence tells that a finding about a key follows from a problem with the
-// same key, one of its tables, or a file that could not be read at all, or from
+// same key, an element of it, one of its tables, or a file that could not be read at all, or from
 // a key that is misspelt.
 func consequence(doc *config.Document, problems config.Problems, key string) bool {
 	if doc.Misspelt(key) {
 		return true
 	}
 	for _, p := range problems {
-		if p.Key == "" || p.Key == key || len(key) > len(p.Key) && key[:len(p.Key)+1] == p.Key+"." {
+		if p.Key == "" || p.Key == key || strings.HasPrefix(key, p.Key+".") || strings.HasPrefix(p.Key, key+"[") {
 			return true
 		}
 	}

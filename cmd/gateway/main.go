@@ -52,6 +52,7 @@ func execute(args []string, t terminal) (code int) {
 		io.WriteString(t.err, firstWords)
 		return exitUsage
 	}
+	args = usual(args)
 	// kong ends --help by calling its exit function and expects no return.
 	type helped struct{ code int }
 	defer func() {
@@ -77,10 +78,35 @@ func execute(args []string, t terminal) (code int) {
 	}
 	context, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(t.err, "garita: %s\nTry: garita --help\n", printable(err.Error()))
+		fmt.Fprintf(t.err, "garita: %s\nTry: %s --help\n", printable(err.Error()), commandOf(err))
 		return exitUsage
 	}
 	return t.report(context.Run(&t))
+}
+
+// usual takes what other programs take too: help COMMAND, --version.
+func usual(args []string) []string {
+	switch args[0] {
+	case "help":
+		return append(append([]string{}, args[1:]...), "--help")
+	case "--version":
+		return []string{"version"}
+	}
+	return args
+}
+
+// commandOf is the command whose help would have told.
+func commandOf(err error) string {
+	var p *kong.ParseError
+	name := "garita"
+	if errors.As(err, &p) {
+		for _, step := range p.Context.Path {
+			if step.Command != nil {
+				name += " " + step.Command.Name
+			}
+		}
+	}
+	return name
 }
 
 // The exit codes.

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
 )
 
@@ -34,16 +33,38 @@ type hop struct {
 
 // nextHopStatus is one next hop in the answer of status.
 type nextHopStatus struct {
-	Name      string                 `json:"name"`
-	URL       string                 `json:"url"`
-	Can       smtpproxy.Capabilities `json:"capabilities"`
-	Probed    *time.Time             `json:"probed,omitempty"`
-	LastError string                 `json:"last_error,omitempty"`
-	Stats     relay.Stats            `json:"stats"`
+	Name      string       `json:"name"`
+	URL       string       `json:"url"`
+	State     string       `json:"state"` // up, down, unknown
+	Can       capabilities `json:"capabilities"`
+	Probed    *time.Time   `json:"probed,omitempty"`
+	LastError string       `json:"last_error,omitempty"`
+	Stats     hopStats     `json:"stats"`
 }
 
+// The names in JSON are ours to keep, whatever the parts call them.
+type (
+	capabilities struct {
+		Known        bool  `json:"known"`
+		Size         int64 `json:"size"`
+		EightBitMIME bool  `json:"8bitmime"`
+		SMTPUTF8     bool  `json:"smtputf8"`
+		DSN          bool  `json:"dsn"`
+	}
+	hopStats struct {
+		Busy          int    `json:"busy"`
+		Idle          int    `json:"idle"`
+		Waiting       int    `json:"waiting"`
+		Connects      uint64 `json:"connects"`
+		ConnectErrors uint64 `json:"connect_errors"`
+		Relayed       uint64 `json:"relayed"`
+		Refused       uint64 `json:"refused"`
+		Ambiguous     uint64 `json:"ambiguous"`
+	}
+)
+
 func (h *hop) status() nextHopStatus {
-	s := nextHopStatus{Name: h.Name(), URL: h.config.URL, Can: h.Capabilities(), Stats: h.Stats()}
+	s := nextHopStatus{Name: h.Name(), URL: h.config.URL, Can: capabilities(h.Capabilities()), Stats: hopStats(h.Stats()), State: "unknown"}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.last.IsZero() {
@@ -51,7 +72,9 @@ func (h *hop) status() nextHopStatus {
 		s.Probed = &t
 	}
 	if err := h.Fault(); err != nil {
-		s.LastError = oneLine(err.Error())
+		s.State, s.LastError = "down", oneLine(err.Error())
+	} else if s.Can.Known {
+		s.State = "up"
 	}
 	return s
 }

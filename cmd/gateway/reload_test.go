@@ -316,7 +316,7 @@ func TestNeedRestart(t *testing.T) {
 	b.StateDir, b.Log.Format, b.Admin.Socket = "/x", "json", "/y"
 	b.Limits.MessagesTotal, b.Limits.MessagesMemory, b.Limits.MaxHops = 1, 2, 3
 	got := strings.Join(needRestart(&a, &b), " ")
-	if want := "state_dir log admin.socket limits.messages_total limits.messages_memory"; got != want {
+	if want := "state_dir log.format admin.socket limits.messages_total limits.messages_memory"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -46,7 +47,7 @@ func (c *runCommand) run(t *terminal, signals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if err := d.serve(ctx); err != nil {
-		d.parts.log.Warn("master", "not started")
+		d.parts.log.Warn("master", "not started", slog.String("error", err.Error()))
 		d.admin.Close()
 		d.parts.close(nil)
 		return fail(exitFailed, "%s; not started", err)

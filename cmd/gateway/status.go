@@ -124,7 +124,7 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 	}
 	fmt.Fprintln(w, "\nNEXT HOP\tURL\tSTATE\tCAN\tBUSY\tIDLE\tRELAYED\tREFUSED\tAMBIGUOUS")
 	for _, h := range s.NextHops {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", oneLine(h.Name), oneLine(h.URL), h.word(), h.can(),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", oneLine(h.Name), oneLine(h.URL), oneLine(h.State), h.can(),
 			h.Stats.Busy, h.Stats.Idle, h.Stats.Relayed, h.Stats.Refused, h.Stats.Ambiguous)
 	}
 	w.Flush()
@@ -160,16 +160,6 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 	if s.Log.Dropped > 0 || s.Log.LastError != "" {
 		fmt.Fprintf(b, "log        %s\n", t.paint('r', fmt.Sprintf("%d records lost; %s", s.Log.Dropped, oneLine(s.Log.LastError))))
 	}
-}
-
-func (h *nextHopStatus) word() string {
-	switch {
-	case h.LastError != "":
-		return "down"
-	case h.Can.Known:
-		return "up"
-	}
-	return "unknown"
 }
 
 func (h *nextHopStatus) can() string {

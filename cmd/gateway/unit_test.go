@@ -66,9 +66,9 @@ func TestStatusTable(t *testing.T) {
 		LastReload: "line one\x1b[2J",
 		Listeners:  []listenerStatus{{Name: "in", Role: "inbound", Addresses: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:25")}, NextHop: "a"}},
 		NextHops: []nextHopStatus{
-			{Name: "a", URL: "smtp://a:25", Can: smtpproxy.Capabilities{Known: true, Size: 25 << 20, DSN: true}},
-			{Name: "b", URL: "smtp://b:25", LastError: "554 \x1b]0;owned\x07 \u202ego away"},
-			{Name: "c", URL: "smtp://c:25"},
+			{Name: "a", URL: "smtp://a:25", State: "up", Can: capabilities{Known: true, Size: 25 << 20, DSN: true}},
+			{Name: "b", URL: "smtp://b:25", State: "down", LastError: "554 \x1b]0;owned\x07 \u202ego away"},
+			{Name: "c", URL: "smtp://c:25", State: "unknown"},
 		},
 		Traffic: smtpproxy.Stats{Outcomes: map[string]int64{"relayed": 3}},
 		TLS:     []certStatus{{Name: "mx", NotAfter: time.Now().Add(time.Hour), SelfMade: true}},
@@ -215,8 +215,8 @@ func TestReaches(t *testing.T) {
 	f.lookup = func(string) ([]netip.Addr, error) { return nil, errors.New("no resolver") }
 	f.list = nil
 	f.notOurselves("k", "smtp://mail.example.org:25", []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:25")})
-	if len(f.list) != 0 {
-		t.Errorf("a name that cannot be looked up is no mistake: %v", f.list)
+	if len(f.list) != 1 || !f.list[0].warning {
+		t.Errorf("a name that cannot be looked up is no mistake, and worth a warning: %v", f.list)
 	}
 }
 
@@ -335,6 +335,9 @@ func TestUnit(t *testing.T) {
 	if p := system(); p.dir != "/etc/"+unit["ConfigurationDirectory"] || p.state != s.StateDir || p.socket != s.Admin.Socket ||
 		filepath.Dir(p.log) != "/var/log/"+unit["LogsDirectory"] || unit["Group"] != serviceGroup {
 		t.Errorf("init writes for %+v, which are not the unit's folders", p)
+	}
+	if rotate, err := os.ReadFile("../../packaging/logrotate/garita"); err != nil || !strings.Contains(string(rotate), "\n"+system().log+" {\n") {
+		t.Errorf("nothing rotates %s: %v", system().log, err)
 	}
 	stop, err := time.ParseDuration(unit["TimeoutStopSec"])
 	if err != nil || stop <= 60*time.Second {

@@ -47,6 +47,7 @@ func systemLookup(host string) ([]netip.Addr, error) {
 type faults struct {
 	s      *Settings
 	lookup lookup
+	found  map[string][]netip.Addr // by the name that was looked up
 	list   []fault
 }
 
@@ -54,7 +55,7 @@ type faults struct {
 // know the rules of their own tables; here stands what spans tables, and what
 // this machine has to do with them.
 func check(s *Settings, look lookup) []fault {
-	f := &faults{s: s, lookup: look}
+	f := &faults{s: s, lookup: look, found: map[string][]netip.Addr{}}
 	f.root()
 	f.parts()
 	f.listeners()
@@ -172,7 +173,7 @@ func (f *faults) parts() {
 	} else if s.TLS.CertificateFile != "" {
 		// Reads the pair; without files it would make one, which is for run.
 		if _, err := tls.Load(s.TLS, s.Hostname, s.StateDir); err != nil {
-			f.add("tls.certificate_file", "", "%s", strings.TrimPrefix(err.Error(), "tls: "))
+			f.certificate(strings.TrimPrefix(err.Error(), "tls: "))
 		}
 	}
 	before := len(f.list)
@@ -184,6 +185,21 @@ func (f *faults) parts() {
 	}
 	if _, err := (&parts{}).policy(s); err != nil {
 		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
+	}
+}
+
+// certificate puts an error of the pair where it is to be mended.
+func (f *faults) certificate(text string) {
+	c := f.s.TLS
+	switch {
+	case strings.Contains(text, "but did find a private key"):
+		f.add("tls.certificate_file", "exchange it with key_file", "%s holds a key, not a certificate", strconv.Quote(c.CertificateFile))
+	case strings.Contains(text, "private key does not match public key"):
+		f.add("tls.key_file", "", "%s is not the key of this certificate", strconv.Quote(c.KeyFile))
+	case strings.Contains(text, c.KeyFile) && !strings.Contains(text, c.CertificateFile):
+		f.add("tls.key_file", "", "%s", text)
+	default:
+		f.add("tls.certificate_file", "", "%s", text)
 	}
 }
 
@@ -220,6 +236,24 @@ func (f *faults) listeners() {
 		}
 		f.width(key("trusted_networks"), l.TrustedNetworks)
 		f.circle(key("next_hop"), l)
+		f.fits(config.Path("listener", name), name, l)
+	}
+}
+
+// fits asks the session's own side, which run would ask last, unless the
+// listener has other faults that would make it fail.
+func (f *faults) fits(key, name string, l smtpproxy.ListenerConfig) {
+	for _, have := range f.list {
+		if !have.warning && (have.key == key || strings.HasPrefix(have.key, key+".")) {
+			return
+		}
+	}
+	// Nothing is served: Apply only works out what the words mean.
+	err := new(smtpproxy.Server).Apply(&smtpproxy.Settings{Hostname: f.s.Hostname, Listeners: map[string]*smtpproxy.Listener{
+		name: {ListenerConfig: l, Router: smtpproxy.NewRouter(l, sinkHop{l.NextHop})},
+	}})
+	if err != nil && f.s.Hostname != "" {
+		f.add(key, "", "%s", strings.TrimPrefix(err.Error(), "smtpproxy: listener "+strconv.Quote(name)+": "))
 	}
 }
 
@@ -258,6 +292,7 @@ func (f *faults) name(key, name string) {
 func (f *faults) nextHops() {
 	s := f.s
 	bound := listenAddresses(s)
+	used := usedHops(s)
 	for _, name := range slices.Sorted(maps.Keys(s.NextHop)) {
 		h := s.NextHop[name]
 		f.name(config.Path("next_hop", name), name)
@@ -268,6 +303,11 @@ func (f *faults) nextHops() {
 		if len(errs) > 0 {
 			continue
 		}
+		if !used[name] {
+			f.add(config.Path("next_hop", name), "", "no listener names this next hop, so no mail goes there")
+			f.last().cause = "listener"
+			f.last().warning = true
+		}
 		f.notOurselves(config.Path("next_hop", name, "url"), h.URL, bound)
 		if h.CAFile != "" {
 			// New opens no connection; it reads this file.
@@ -276,6 +316,15 @@ func (f *faults) nextHops() {
 			}
 		}
 	}
+}
+
+// usedHops are the next hops that mail goes to.
+func usedHops(s *Settings) map[string]bool {
+	used := map[string]bool{}
+	for _, l := range s.Listener {
+		used[l.NextHop] = true
+	}
+	return used
 }
 
 // listenAddresses are all addresses of all listeners that can be read.
@@ -294,7 +343,7 @@ func listenAddresses(s *Settings) []netip.AddrPort {
 // name that means one: Received counting would end that loop only after fifty
 // turns.
 func (f *faults) notOurselves(key, url string, bound []netip.AddrPort) {
-	for _, to := range f.addresses(url) {
+	for _, to := range f.addresses(key, url) {
 		if slices.ContainsFunc(bound, func(b netip.AddrPort) bool { return reaches(to, b) }) {
 			f.add(key, "", "%s is one of this gateway's own listeners: mail would go round in circles", to)
 			return
@@ -303,8 +352,8 @@ func (f *faults) notOurselves(key, url string, bound []netip.AddrPort) {
 }
 
 // addresses are those that the URL of a next hop leads to, as far as they are
-// known.
-func (f *faults) addresses(url string) []netip.AddrPort {
+// known; key is where it stands.
+func (f *faults) addresses(key, url string) []netip.AddrPort {
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(url, "smtp://"))
 	if err != nil {
 		return nil // relay's Validate has said so
@@ -317,14 +366,38 @@ func (f *faults) addresses(url string) []netip.AddrPort {
 	if a, err := netip.ParseAddr(host); err == nil {
 		list = []netip.Addr{a}
 	} else if f.lookup != nil {
-		// A name that cannot be looked up now is no mistake of the file.
-		list, _ = f.lookup(host)
+		have, known := f.found[host]
+		if !known {
+			have = f.look(key, host)
+		}
+		list = have
 	}
 	out := make([]netip.AddrPort, 0, len(list))
 	for _, a := range list {
 		out = append(out, plain(netip.AddrPortFrom(a, uint16(n))))
 	}
 	return out
+}
+
+// look asks once for a name. One that cannot be looked up now is no mistake of
+// the file, and worth a word: a misspelt one looks the same.
+func (f *faults) look(key, host string) []netip.Addr {
+	list, err := f.lookup(host)
+	if f.found != nil {
+		f.found[host] = list
+	}
+	if err != nil || len(list) == 0 {
+		why := "no address"
+		if err != nil {
+			why = err.Error()
+			if e := (*net.DNSError)(nil); errors.As(err, &e) {
+				why = e.Err
+			}
+		}
+		f.add(key, "", "%s cannot be looked up now: %s", strconv.Quote(host), oneLine(why))
+		f.last().warning = true
+	}
+	return list
 }
 
 // smtpPort is where a mail server takes mail for its own queue.
@@ -338,7 +411,7 @@ func (f *faults) circle(key string, l smtpproxy.ListenerConfig) {
 	if l.Role != mail.Outbound.String() {
 		return
 	}
-	for _, to := range f.addresses(f.s.NextHop[l.NextHop].URL) {
+	for _, to := range f.addresses(config.Path("next_hop", l.NextHop, "url"), f.s.NextHop[l.NextHop].URL) {
 		if to.Port() != smtpPort || to.Addr().IsLoopback() {
 			continue
 		}

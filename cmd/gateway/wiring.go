@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"garita/config"
 	"garita/filters"
@@ -111,7 +112,11 @@ func (p *parts) build(s *Settings, old *generation) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
+	used := usedHops(s)
 	for name, c := range s.NextHop {
+		if !used[name] {
+			continue // it would be probed, and might be called down, for nothing
+		}
 		if old != nil && old.settings.Hostname == s.Hostname && old.hops[name] != nil && old.hops[name].config == c {
 			g.hops[name] = old.hops[name]
 			continue
@@ -190,11 +195,37 @@ func (g *generation) certificates() []certStatus {
 	return []certStatus{}
 }
 
-// changed lists the keys that differ, as "key: old -> new".
+// changed lists the keys that differ, as "key: old -> new". A table that is new
+// or gone is one change.
 func changed(a, b *Settings) []string {
 	out := []string{}
+	whole := map[string]bool{} // "listener.NAME." and the like
+	note := func(kind, name, what string) {
+		path := config.Path(kind, name)
+		out = append(out, path+": "+what)
+		whole[path+"."] = true
+	}
+	for kind, names := range map[string][2][]string{
+		"listener": {slices.Collect(maps.Keys(a.Listener)), slices.Collect(maps.Keys(b.Listener))},
+		"next_hop": {slices.Collect(maps.Keys(a.NextHop)), slices.Collect(maps.Keys(b.NextHop))},
+	} {
+		for _, n := range names[0] {
+			if !slices.Contains(names[1], n) {
+				note(kind, n, "removed")
+			}
+		}
+		for _, n := range names[1] {
+			if !slices.Contains(names[0], n) {
+				note(kind, n, "added")
+			}
+		}
+	}
+	slices.Sort(out)
 	for _, c := range config.Diff(a, b) {
-		out = append(out, c.String())
+		part := strings.SplitN(c.Key, ".", 3)
+		if len(part) < 3 || !whole[part[0]+"."+part[1]+"."] {
+			out = append(out, c.String())
+		}
 	}
 	return out
 }
@@ -209,7 +240,11 @@ func needRestart(start, now *Settings) []string {
 		}
 	}
 	add("state_dir", start.StateDir, now.StateDir)
-	add("log", start.Log, now.Log)
+	for _, c := range config.Diff(start, now) {
+		if strings.HasPrefix(c.Key, "log.") {
+			out = append(out, c.Key)
+		}
+	}
 	add("admin.socket", start.Admin.Socket, now.Admin.Socket)
 	add("limits.messages_total", start.Limits.MessagesTotal, now.Limits.MessagesTotal)
 	add("limits.messages_memory", start.Limits.MessagesMemory, now.Limits.MessagesMemory)
