@@ -340,8 +340,8 @@ func domainOK(s string) bool {
 		return ok
 	}
 	if !ascii(s) {
-		_, ok := toASCII(s)
-		return ok
+		a, ok := toASCII(s)
+		return ok && canonical(a, s)
 	}
 	return nameOK(s)
 }
@@ -401,6 +401,15 @@ func toASCII(s string) (string, bool) {
 	}
 	a := strings.ToLower(strings.Join(labels, "."))
 	return a, len(a) <= maxDomain && nameOK(a)
+}
+
+// canonical tells that s is the name a itself but for case, and no other
+// spelling that IDNA maps to it: full-width letters, for instance. The octets
+// that were checked as one name go out, and a next hop that does not map them
+// would read another (I3).
+func canonical(a, s string) bool {
+	u, err := idna.Lookup.ToUnicode(a)
+	return err == nil && (u == s || u == strings.ToLower(s))
 }
 
 // invisible tells format characters but the two joiners, whose use IDNA

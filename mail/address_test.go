@@ -356,3 +356,15 @@ func unquoted(s string) string {
 	}
 	return b.String()
 }
+
+// One name, one spelling: what IDNA only maps to a name is not that name.
+func TestOnlyTheCanonicalULabel(t *testing.T) {
+	for domain, ok := range map[string]bool{
+		"bücher.example": true, "BÜCHER.example": true, "xn--bcher-kva.example": true, "niñez.gov.py": true,
+		"ｏｕｒ.example": false, "ⓞur.example": false, "our。example": false, "bu\u0308cher.example": false,
+	} {
+		if got := ValidDomain(domain, true); got != ok {
+			t.Errorf("%q: %v", domain, got)
+		}
+	}
+}

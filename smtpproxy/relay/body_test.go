@@ -156,6 +156,39 @@ func TestStuffingProperty(t *testing.T) {
 	}
 }
 
+func TestIndexLineDotIsIndex(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for _, octets := range []string{"\n.", "\n.....", "\nxxxxxxxxxxxxxxxxxxxx.", "."} {
+		for range 5000 {
+			b := make([]byte, rnd.IntN(300))
+			for i := range b {
+				b[i] = octets[rnd.IntN(len(octets))]
+			}
+			if got, want := indexLineDot(b), bytes.Index(b, lineDot); got != want {
+				t.Fatalf("%q: %d, want %d", b, got, want)
+			}
+		}
+	}
+}
+
+// BenchmarkStuffing is the search alone, for an attachment, a text with a dot
+// in every line, and one of nothing but dots.
+func BenchmarkStuffing(b *testing.B) {
+	for name, line := range map[string]string{
+		"base64": strings.Repeat("QUJD", 19) + "\r\n", "text": strings.Repeat("word ", 13) + "end.\r\n", "dots": strings.Repeat(".", 78),
+	} {
+		b.Run(name, func(b *testing.B) {
+			text := []byte(strings.Repeat(line, 1<<20/len(line)))
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if indexLineDot(text) >= 0 {
+					b.Fatal("there is none")
+				}
+			}
+		})
+	}
+}
+
 func FuzzStuffing(f *testing.F) {
 	f.Add([]byte(".a\r\n.\r\n..b"), uint64(1))
 	f.Add([]byte("\r\n.\r\n"), uint64(7))

@@ -17,8 +17,9 @@ type delivery struct {
 	opened   bool  // MAIL was accepted on c
 	parked   bool
 	ended    bool
-	// sending: DATA went out and its end was not reached. If a panic leaves
-	// it so, Abort must not say a word into the body.
+	// sending: commands or DATA went out and their end was not reached. If a
+	// panic leaves it so, Abort must not say a word into the body, nor give
+	// the connection on.
 	sending bool
 	// rcpts are those that the next hop accepted, for the replay.
 	rcpts []mail.Recipient
@@ -219,11 +220,20 @@ func (h *NextHop) dropsDSN(p mail.Params, e extensions) bool {
 	return !e.dsn && (p.Ret != "" || p.EnvID != "")
 }
 
-// run sends the batch and hands each reply to judge, in order. With
+// run is exchangeAll with a mark: should it panic, replies are still due, and
+// Abort must not give the connection to anybody.
+func (d *delivery) run(ctx context.Context, judge func(kind, reply) *fault) *fault {
+	d.sending = true
+	f := d.exchangeAll(ctx, judge)
+	d.sending = false
+	return f
+}
+
+// exchangeAll sends the batch and hands each reply to judge, in order. With
 // PIPELINING it is one write (RFC 2920 section 3.1: all of these commands may
 // stand in one group); without, each command waits for its reply, and a
 // refused MAIL ends the run.
-func (d *delivery) run(ctx context.Context, judge func(kind, reply) *fault) *fault {
+func (d *delivery) exchangeAll(ctx context.Context, judge func(kind, reply) *fault) *fault {
 	c := d.c
 	b := &c.batch
 	start := 0

@@ -45,7 +45,9 @@ func (u *unknownRecipients) get(p mail.Path) (mail.Reply, bool) {
 	if !ok || !u.now().Before(e.until) {
 		return mail.Reply{}, false
 	}
-	return e.reply, true
+	r := e.reply
+	r.Text = clean([]byte(r.Text), false) // its client may not have asked for UTF-8
+	return r, true
 }
 
 func (u *unknownRecipients) add(p mail.Path, r mail.Reply) {
