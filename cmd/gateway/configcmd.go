@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"garita/config"
 )
@@ -38,7 +41,10 @@ func (c *configCheck) Run(t *terminal) error {
 	if c.File != "" {
 		file = c.File
 	}
-	_, doc, problems := load(file, look)
+	s, doc, problems := load(file, look)
+	if a, ok := serviceAccount(); ok && os.Geteuid() == 0 && strings.HasPrefix(file, filepath.Dir(defaultConfig)+"/") {
+		a.warnOfRoot(doc, s)
+	}
 	warnings := doc.Warnings()
 	if c.Output == "json" {
 		if err := t.json(checked{len(problems) == 0, orNone(problems), orNone(warnings)}); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +91,40 @@ func TestCertificateFaults(t *testing.T) {
 		if len(f.list) != 1 || f.list[0].key != key {
 			t.Errorf("%s: %+v", text, f.list)
 		}
+	}
+}
+
+// TestWarnOfRoot: what the service cannot read is told, although root can.
+func TestWarnOfRoot(t *testing.T) {
+	d, file, end := inProcess(t)
+	defer end()
+	doc := func() string {
+		_, doc, _ := load(file, nil)
+		s := *d.start
+		account{name: "garita", uid: 4711, groups: []uint32{4711}}.warnOfRoot(doc, &s)
+		return doc.Warnings().String()
+	}
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if got := doc(); !strings.Contains(got, "not by user garita") {
+		t.Errorf("0640 of another group: %q", got)
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := doc(); got != "" {
+		t.Errorf("readable by all: %q", got)
+	}
+}
+
+func TestOwnerOf(t *testing.T) {
+	dir := t.TempDir()
+	if got := ownerOf(dir); got != uint32(os.Geteuid()) {
+		t.Errorf("our own folder belongs to %d", got)
+	}
+	if ownerOf(dir+"/none") != 0 {
+		t.Error("what is not there belongs to somebody")
 	}
 }
 

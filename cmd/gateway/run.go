@@ -36,6 +36,10 @@ func (c *runCommand) run(t *terminal, signals <-chan os.Signal) error {
 		io.WriteString(t.err, problems.String())
 		return &exitError{exitConfig, count(len(problems), "problem") + " in the configuration; not started"}
 	}
+	if owner := ownerOf(s.StateDir); os.Geteuid() == 0 && owner != 0 {
+		fmt.Fprintf(t.err, "garita: warning: running as root, while %s belongs to user %d: what is written now that user may not open later; afterwards: chown -R %d: on it, on the log and on the admin socket's folder\n",
+			oneLine(s.StateDir), owner, owner)
+	}
 	d, err := newDaemon(c.Config, s, systemLookup, notifier{on: true})
 	if err != nil {
 		if errors.Is(err, admin.ErrInUse) {
