@@ -187,7 +187,6 @@ func (s *session) begin(ctx context.Context, path mail.Path, params mail.Params)
 		s.endTransaction(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{r}})
 		return
 	}
-	s.junk = 0
 	s.out.reply(replyMailOK)
 }
 
@@ -305,7 +304,7 @@ func (s *session) refuse(verb, what string, r mail.Reply, d mail.Decision) {
 	}
 	s.srv.log.Reject(&s.s, tx, verb, what, r)
 	s.srv.stats.refusals.Add(1)
-	s.fail(r)
+	s.refuseWith(r)
 	if d.Close && !s.s.Trusted && !s.closing {
 		s.close()
 	}

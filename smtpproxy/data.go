@@ -128,7 +128,7 @@ func (s *session) data(ctx context.Context, arg string) {
 		return
 	}
 	s.out.reply(mail.Reply{Code: 354, Text: "End data with <CR><LF>.<CR><LF>"})
-	if s.out.flush() != nil {
+	if s.flush() != nil {
 		s.broken(ctx, s.out.err, "DATA")
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -404,6 +405,29 @@ func TestTooOftenParked(t *testing.T) {
 		}
 		c.do(want, fmt.Sprintf("RCPT TO:<r%d@our.example>", i))
 	}
+}
+
+// A client that never reads its answers holds no connection either.
+func TestDeafClientParksTheNextHop(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, "inbound", func(s *Settings, _ *Listener) { s.Limits.JunkCommands, s.Limits.HardErrors = 1<<30, 1<<30 })
+	c := k.hello()
+	c.envelope()
+	c.Conn.(*net.TCPConn).SetReadBuffer(1024)
+	go func() {
+		for {
+			if _, err := c.Write([]byte(strings.Repeat("HELP\r\n", 100))); err != nil {
+				return
+			}
+		}
+	}()
+	eventually(t, "parked", func() bool {
+		time.Sleep(20 * time.Millisecond)
+		k.hop.mu.Lock()
+		defer k.hop.mu.Unlock()
+		return k.hop.parks == 1
+	})
+	c.Close()
 }
 
 func TestBDAT(t *testing.T) {

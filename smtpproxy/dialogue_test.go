@@ -439,3 +439,25 @@ func TestPostmasterOfAnInternationalDomain(t *testing.T) {
 	c.do("221", "QUIT")
 	eventually(t, "counted", func() bool { return k.srv.Stats().Outcomes["refused"] == 1 })
 }
+
+// "Try again" is not the client's error: an honest one that is put off many
+// times in a session keeps it; there is an end all the same.
+func TestPutOffIsNoError(t *testing.T) {
+	k := newKit(t, "inbound", nil)
+	k.hop.rcpt = func(mail.Recipient) mail.Reply { return mail.Temporary(451, "4.1", "later") }
+	c := k.hello()
+	c.do("250", "MAIL FROM:<a@s.example>")
+	for i := range 60 {
+		c.do("451", fmt.Sprintf("RCPT TO:<r%d@our.example>", i))
+	}
+	for i := 0; ; i++ {
+		c.send("RCPT TO:<b@our.example>\r\n")
+		r := c.reply()
+		if strings.HasPrefix(r, "421") {
+			break
+		}
+		if i > 100 {
+			t.Fatal("no end")
+		}
+	}
+}

@@ -128,14 +128,26 @@ func refused(r mail.Reply) mail.Outcome {
 // conclude ends the transaction with an outcome and answers the client.
 func (s *session) conclude(ctx context.Context, o mail.Outcome) {
 	s.messages++
-	s.junk = 0
+	if o.Kind != mail.Refused && o.Kind != mail.Aborted {
+		s.junk = 0 // MAIL and RSET in turn, and never a message, is chatter
+	}
 	r := o.Replies[0]
 	s.endTransaction(ctx, o)
-	if o.Kind == mail.Refused && !s.s.Trusted {
-		s.fail(r)
+	if o.Kind == mail.Refused {
+		s.refuseWith(r)
 		return
 	}
 	s.out.reply(r)
+}
+
+// refuseWith answers a refusal. "Try again" is no error of the client's; it
+// counts as chatter, so that there is an end to trying in one session.
+func (s *session) refuseWith(r mail.Reply) {
+	if r.Temporary() {
+		s.chatter(r)
+		return
+	}
+	s.fail(r)
 }
 
 // dropTransaction ends a transaction that the client gave up.

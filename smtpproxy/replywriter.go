@@ -21,6 +21,8 @@ type replyWriter struct {
 	err  error
 	bare bool // HELO client: no enhanced codes were announced
 	last int  // code of the last reply
+	// full is called when the batch is as large as it may get.
+	full func() error
 }
 
 // reply adds one reply. A '\n' in the text makes a multi-line reply; the
@@ -48,7 +50,7 @@ func (w *replyWriter) reply(r mail.Reply) {
 		text = rest
 	}
 	if len(w.buf) >= replyFlushAt {
-		w.flush()
+		w.full()
 	}
 }
 
@@ -70,16 +72,27 @@ const writeTimeout = time.Minute
 
 // flush sends what was collected.
 func (w *replyWriter) flush() error {
+	if err := w.send(writeTimeout); err != nil {
+		w.err = err
+	}
+	return w.err
+}
+
+// send writes for at most d. What did not go out in that time stays.
+func (w *replyWriter) send(d time.Duration) error {
 	if len(w.buf) == 0 || w.err != nil {
 		w.buf = w.buf[:0]
 		return w.err
 	}
-	w.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, w.err = w.conn.Write(w.buf)
-	if cap(w.buf) > 1024 {
+	w.conn.SetWriteDeadline(time.Now().Add(d))
+	n, err := w.conn.Write(w.buf)
+	switch {
+	case err != nil:
+		w.buf = w.buf[n:]
+	case cap(w.buf) > 1024:
 		w.buf = nil
-	} else {
+	default:
 		w.buf = w.buf[:0]
 	}
-	return w.err
+	return err
 }

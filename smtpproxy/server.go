@@ -171,6 +171,7 @@ func (s *Server) accept(name string, conn net.Conn) {
 		return
 	}
 	ss := &session{srv: s, set: set, ln: ln, raw: conn, conn: conn, in: newReader(conn), out: replyWriter{conn: conn}}
+	ss.out.full = ss.flush
 	ss.s = mail.Session{ID: s.ids.Next(), Listener: name, Role: ln.role, Peer: peer, Client: peer,
 		Proto: "SMTP", Start: time.Now(), Trusted: trusted}
 	s.mu.Lock()

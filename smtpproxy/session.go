@@ -107,7 +107,7 @@ func (s *session) greet(ctx context.Context) bool {
 // out before it blocks.
 func (s *session) readCommand() ([]byte, error) {
 	if bytes.IndexByte(s.in.buf[s.in.r:s.in.w], '\n') < 0 {
-		if err := s.out.flush(); err != nil {
+		if err := s.flush(); err != nil {
 			return nil, err
 		}
 	}
@@ -137,6 +137,30 @@ func (s *session) readCommand() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// flush sends the replies. A client that does not read holds the next hop's
+// connection no longer than one that does not write.
+func (s *session) flush() error {
+	if !s.tx.holds() {
+		return s.out.flush()
+	}
+	was := time.Now()
+	d := parkSoon
+	if s.s.TLS != nil {
+		d = parkAfter // a TLS stream ends with a write that was cut off
+	}
+	err := s.out.send(d)
+	if err == nil {
+		s.tx.waitedFor(time.Since(was))
+		return nil
+	}
+	s.tx.park()
+	if !isTimeout(err) || s.s.TLS != nil {
+		s.out.err = err
+		return err
+	}
+	return s.out.flush()
 }
 
 // readFailed says why the session ends, where there is somebody to say it to.
@@ -287,8 +311,8 @@ func (s *session) fail(r mail.Reply) {
 		return
 	}
 	if s.errors > s.set.Limits.SoftErrors {
+		s.flush()
 		s.tx.waitedFor(time.Second)
-		s.out.flush()
 		s.srv.sleep(time.Second)
 	}
 	s.out.reply(r)

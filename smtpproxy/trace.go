@@ -65,7 +65,13 @@ func (s *session) edits(more []message.Edit) []message.Edit {
 	t := s.tx
 	out := make([]message.Edit, 0, 1+len(more))
 	out = append(out, t.Message.Header().Prepend(s.received(make([]byte, 0, 512))))
-	for _, f := range t.Message.Header().Fields() {
+	h := t.Message.Header()
+	if end := t.Message.HeaderEnd(); len(h.Fields()) > 0 && !h.HasBlank() && end < t.Message.Size() {
+		// A line that is no field ends the header, as Postfix reads it; the
+		// empty line makes every later reader read the same (I7).
+		out = append(out, message.Edit{At: end, Insert: crlf})
+	}
+	for _, f := range h.Fields() {
 		if ours(f, s.set.Hostname) {
 			out = append(out, message.Edit{At: f.Start, Delete: f.End - f.Start})
 		}
@@ -86,30 +92,35 @@ func ours(f message.Field, hostname string) bool {
 }
 
 // authservID reads the identifier in front of a field of results, past white
-// space, comments and quotes, which forgers use to slip by (attacks S-183).
+// space, comments, quotes and quoted pairs, which forgers use to slip by
+// (attacks S-183). What some reader may take for a separator is one here, and
+// a version behind it or a last dot does not count: a field removed too many
+// costs nothing.
 func authservID(v string) string {
 	depth := 0
 	var b strings.Builder
 	for i := 0; i < len(v); i++ {
 		switch c := v[i]; {
-		case c == '\\' && depth > 0:
-			i++
+		case c == '\\':
+			if i++; depth == 0 && i < len(v) {
+				b.WriteByte(v[i])
+			}
 		case c == '(':
 			depth++
 		case c == ')' && depth > 0:
 			depth--
 		case depth > 0 || c == '"':
-		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+		case c <= ' ' || c >= 0x7f:
 			if b.Len() > 0 {
-				return b.String()
+				return strings.TrimSuffix(b.String(), ".")
 			}
-		case c == ';':
-			return b.String()
+		case c == ';' || c == '/':
+			return strings.TrimSuffix(b.String(), ".")
 		default:
 			b.WriteByte(c)
 		}
 	}
-	return b.String()
+	return strings.TrimSuffix(b.String(), ".")
 }
 
 // received appends our trace field (RFC 5321 section 4.4). What the client

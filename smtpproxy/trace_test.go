@@ -32,6 +32,7 @@ func TestForgedFieldsAreTakenOut(t *testing.T) {
 	c := k.hello()
 	c.message("250", "X-Garita-Verdict: clean\r\nSubject: x\r\nx-garita-score :\r\n -5\r\n"+
 		"Authentication-Results: MX.our.example; dkim=pass\r\nAuthentication-Results: (c\\)(d)) \"mx.our.example\" 1; spf=pass\r\n"+
+		"Authentication-Results: \"mx.our.ex\\ample\"; spf=pass\r\nAuthentication-Results:\x0cmx.our.example.; spf=pass\r\nAuthentication-Results: mx.our.example/1; spf=pass\r\n"+
 		"Authentication-Results: other.example; spf=pass\r\nX-Garitax: stays\r\n\r\nX-Garita-Body: stays")
 	want := "Subject: x\r\nAuthentication-Results: other.example; spf=pass\r\nX-Garitax: stays\r\n\r\nX-Garita-Body: stays\r\n"
 	if got := below(t, k.hop.messages()[0].data); got != want {
@@ -81,10 +82,11 @@ func TestReceivedIsOneFieldWhateverTheClientSays(t *testing.T) {
 func TestMessagesOfOddShapes(t *testing.T) { // S-22
 	k := newKit(t, "inbound", nil)
 	for in, want := range map[string]string{
-		"":                          "",
-		"\r\nbody\r\n":              "\r\nbody\r\n",
-		"body only\r\n":             "\r\nbody only\r\n",
-		"Subject: x\r\n":            "Subject: x\r\n",
+		"":               "",
+		"\r\nbody\r\n":   "\r\nbody\r\n",
+		"body only\r\n":  "\r\nbody only\r\n",
+		"Subject: x\r\n": "Subject: x\r\n",
+		"Subject: x\r\nno field\r\nX-Garita-Verdict: clean\r\n": "Subject: x\r\n\r\nno field\r\nX-Garita-Verdict: clean\r\n",
 		"..leading\r\n":             "\r\n.leading\r\n",
 		"Subject: x\r\n\r\n..\r\n":  "Subject: x\r\n\r\n.\r\n",
 		"Subject: \xe9\r\n\r\n\xff": "Subject: \xe9\r\n\r\n\xff\r\n",
