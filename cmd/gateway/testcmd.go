@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"garita/mail"
 	"garita/message"
 	"garita/smtpproxy"
+	"garita/smtpproxy/relay"
 )
 
 type testCommand struct {
@@ -49,9 +52,9 @@ type testedFinding struct {
 // answer is the wire's own: relay permission, size, loops, line ends and all.
 // It exits 0 whatever the verdict is.
 func (c *testCommand) Run(t *terminal) error {
-	s, _, problems := load(c.Config, nil)
-	if len(problems) > 0 {
-		return &exitError{exitConfig, problems.Error()}
+	s, err := c.settings(t)
+	if err != nil {
+		return err
 	}
 	client, err := c.client(s)
 	if err != nil {
@@ -74,6 +77,47 @@ func (c *testCommand) Run(t *terminal) error {
 		fmt.Fprintf(t.out, "finding  %s %+g %s\n", oneLine(f.Symbol), f.Score, oneLine(f.Detail))
 	}
 	return nil
+}
+
+// settings are those of the configuration; on a machine without one, and
+// without a word of another, the built-in ones.
+func (c *testCommand) settings(t *terminal) (*Settings, error) {
+	if _, err := os.Stat(c.Config); c.Config != defaultConfig || !errors.Is(err, fs.ErrNotExist) {
+		s, _, problems := load(c.Config, nil)
+		if len(problems) > 0 {
+			return nil, &exitError{exitConfig, problems.Error()}
+		}
+		return s, nil
+	}
+	fmt.Fprintf(t.err, "%s does not exist: tested with built-in defaults, as if the recipient's domain were ours\n", defaultConfig)
+	return c.builtIn(), nil
+}
+
+// builtIn are the defaults with a listener of two roles for the domains of the
+// recipients: enough to look at a message.
+func (c *testCommand) builtIn() *Settings {
+	s := defaults()
+	s.Hostname = "gateway.example"
+	next := relay.DefaultConfig()
+	next.URL = "smtp://next-hop.example:25"
+	s.NextHop = map[string]relay.Config{"next-hop": next}
+	in, out := smtpproxy.DefaultListener("inbound"), smtpproxy.DefaultListener("outbound")
+	in.NextHop, out.NextHop = "next-hop", "next-hop"
+	in.Listen, out.Listen = []string{"127.0.0.1:25"}, []string{"127.0.0.1:26"}
+	out.TrustedNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	if a, err := netip.ParseAddr(c.IP); err == nil {
+		out.TrustedNetworks = append(out.TrustedNetworks, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
+	}
+	for _, r := range c.Rcpt {
+		if p, _, err := mail.ParseForward("<"+r+">", true); err == nil && p.Domain != "" && !p.IsLiteral() {
+			in.RelayDomains = append(in.RelayDomains, p.DomainKey())
+		}
+	}
+	if len(in.RelayDomains) == 0 {
+		in.RelayDomains = []string{"recipient.example"}
+	}
+	s.Listener = map[string]smtpproxy.ListenerConfig{"inbound": in, "outbound": out}
+	return &s
 }
 
 // open gives the message with CRLF line ends. A file that has none at all is
