@@ -76,7 +76,7 @@ func main() {
 	flag.DurationVar(&b.patience, "patience", 90*time.Second, "time to spend on rounds again that other programs have disturbed")
 	flag.IntVar(&b.idleSessions, "idle", 5000, "idle sessions")
 	flag.Parse()
-	b.hold = 3 * time.Second
+	b.hold = 8 * time.Second // the Go runtime takes some seconds to give memory back
 	if *quick {
 		b.rounds, b.each, b.hold, b.patience = 1, 500*time.Millisecond, time.Second, 0
 	}
