@@ -272,6 +272,10 @@ func (s *session) ask(ctx context.Context, r mail.Recipient) {
 		s.refuse("RCPT", r.String(), mail.Temporary(451, "4.2", "Too slow, try again later"), mail.Decision{})
 		return
 	}
+	if s.out.waitsSince(time.Second) && s.flush() != nil {
+		s.close()
+		return
+	}
 	t.parked = false // asking takes a connection again
 	// A fault of the next hop is told by the relay, once a minute; here the
 	// log has the refusal.

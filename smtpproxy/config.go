@@ -19,7 +19,7 @@ type ListenerConfig struct {
 	Chunking        bool           `toml:"chunking" doc:"Announce CHUNKING (BDAT, RFC 3030)."`
 	XForward        bool           `toml:"xforward" doc:"content-filter and outbound: take XFORWARD from trusted_networks, for the log alone; it never earns trust."`
 	BareLF          string         `toml:"bare_lf" doc:"A line feed without carriage return inside a message: normalise (to CR LF) or reject. Only CR LF . CR LF ends a message, either way."`
-	BareCR          string         `toml:"bare_cr" doc:"A carriage return without line feed inside a message: normalise (to a space) or reject."`
+	BareCR          string         `toml:"bare_cr" doc:"A carriage return without line feed inside a message: normalise (to a space) or reject. In the content-filter role normalise is the default."`
 	NUL             string         `toml:"nul" doc:"A NUL octet inside a message: normalise (to a space) or reject. It is never removed silently."`
 	MaxMessageSize  int64          `toml:"max_message_size" unit:"bytes" doc:"Largest message; exactly this size passes. The next hop's own limit counts too: the smaller one is announced."`
 	RejectAs        string         `toml:"reject_as" doc:"What a reject of a check becomes: reject or hold. A 5xx in the content-filter role makes the MTA bounce to a forged sender, so hold is the default there; without a holding place hold is answered 451."`
@@ -81,6 +81,9 @@ func DefaultListener(role string) ListenerConfig {
 		ReplyTimeout:   240 * time.Second,
 	}
 	if role == "content-filter" {
+		// The MTA has taken the message already: a refusal for its line ends
+		// would make it bounce to a sender who may be forged.
+		c.BareCR, c.NUL = "normalise", "normalise"
 		c.STARTTLS = false
 		c.XForward = true
 		c.RejectAs = "hold"

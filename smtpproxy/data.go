@@ -244,6 +244,11 @@ func (s *session) drained() error {
 // fillData reads once within the pace of the message. A slow upload gives the
 // next hop's connection back meanwhile.
 func (s *session) fillData() error {
+	// Answers to what was pipelined before a chunk go out before we wait for
+	// the rest of it: the client may wait for them (RFC 2920 section 3.2).
+	if err := s.flush(); err != nil {
+		return err
+	}
 	t := s.tx
 	for {
 		now := time.Now()
@@ -407,6 +412,9 @@ func (s *session) skip(size int64) error {
 			return errDrained
 		}
 		if s.in.buffered() == 0 {
+			if err := s.flush(); err != nil {
+				return err
+			}
 			s.conn.SetReadDeadline(p.deadline(time.Now(), got))
 			if err := s.in.fill(); err != nil {
 				return err

@@ -488,6 +488,43 @@ func TestBDATKeepsInStep(t *testing.T) {
 	}
 }
 
+// What was pipelined before a chunk is answered before the chunk is whole.
+func TestRepliesBeforeAnUnfinishedChunk(t *testing.T) {
+	k := newKit(t, "inbound", nil)
+	c := k.hello()
+	c.send("MAIL FROM:<a@s.example>\r\nRCPT TO:<b@our.example>\r\nBDAT 20 LAST\r\nSubject")
+	c.want("250 2.1.0")
+	c.want("250 2.1.5")
+	c.send(": chunked\r\n\r\n")
+	c.want("250 2.0.0")
+	c.send("MAIL FROM:<a@s.example>\r\nBDAT 20 LAST\r\nSubject") // unwanted
+	c.want("250 2.1.0")
+	c.send(": chunked\r\n\r\n")
+	c.want("503")
+}
+
+// Nor does a client that pipelined many recipients wait for the last of them.
+func TestRepliesBehindASlowNextHop(t *testing.T) {
+	k := newKit(t, "inbound", nil)
+	release := make(chan bool)
+	n := 0
+	k.hop.rcpt = func(mail.Recipient) mail.Reply {
+		if n++; n == 3 {
+			<-release
+		} else {
+			time.Sleep(600 * time.Millisecond)
+		}
+		return mail.OK(250, "1.5", "Ok")
+	}
+	c := k.hello()
+	c.send("MAIL FROM:<a@s.example>\r\nRCPT TO:<a@our.example>\r\nRCPT TO:<b@our.example>\r\nRCPT TO:<c@our.example>\r\n")
+	for range 3 {
+		c.want("250")
+	}
+	close(release)
+	c.want("250")
+}
+
 // S-67: a flood of tiny chunks ends the session.
 func TestTinyChunks(t *testing.T) {
 	k := newKit(t, "inbound", nil)

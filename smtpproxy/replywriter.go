@@ -21,6 +21,8 @@ type replyWriter struct {
 	err  error
 	bare bool // HELO client: no enhanced codes were announced
 	last int  // code of the last reply
+	// since is when the oldest reply that has not gone out was given.
+	since time.Time
 	// full is called when the batch is as large as it may get.
 	full func() error
 }
@@ -30,6 +32,9 @@ type replyWriter struct {
 func (w *replyWriter) reply(r mail.Reply) {
 	text := r.Text
 	w.last = r.Code
+	if len(w.buf) == 0 {
+		w.since = time.Now()
+	}
 	for {
 		line, rest, more := strings.Cut(text, "\n")
 		w.buf = strconv.AppendInt(w.buf, int64(r.Code), 10)
@@ -69,6 +74,12 @@ func appendClean(dst []byte, text string) []byte {
 
 // writeTimeout bounds one write of replies to a client that does not read.
 const writeTimeout = time.Minute
+
+// waitsSince tells that a reply has waited for d: behind a slow next hop a
+// client that pipelined many commands must see that we live.
+func (w *replyWriter) waitsSince(d time.Duration) bool {
+	return len(w.buf) > 0 && time.Since(w.since) >= d
+}
 
 // flush sends what was collected.
 func (w *replyWriter) flush() error {

@@ -219,6 +219,9 @@ func (s *Server) CloseListeners(name string) {
 	}
 }
 
+// lastWords is how long sessions that were cut off may take to end.
+const lastWords = 2 * time.Second
+
 // Shutdown stops accepting, sends idle clients away with 421, and lets
 // messages on their way come to their end. When ctx ends first, the rest is
 // closed: without a dot towards the next hop, so that nothing is cut.
@@ -246,6 +249,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 				ss.raw.Close()
 			}
 			s.mu.Unlock()
+			// Their last words are the log's: a message that the next hop has
+			// taken by now must have its record.
+			select {
+			case <-done:
+			case <-time.After(lastWords):
+			}
 			return fmt.Errorf("smtpproxy: %d sessions were still busy: %w", n, ctx.Err())
 		case <-tick.C:
 		}

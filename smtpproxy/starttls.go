@@ -41,7 +41,9 @@ func (s *session) starttls(ctx context.Context, arg string) {
 	}
 	tc := tls.Server(s.conn, s.ln.TLS)
 	hctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	s.state.Store(waiting) // Shutdown need not wait for a client that stalls here
 	err := tc.HandshakeContext(hctx)
+	s.state.Store(busy)
 	cancel()
 	if err != nil {
 		s.srv.stats.tlsFailed.Add(1)

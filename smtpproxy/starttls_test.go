@@ -1,6 +1,7 @@
 package smtpproxy
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -136,4 +137,20 @@ func TestParkUnderTLS(t *testing.T) {
 		return k.hop.parks == 1
 	})
 	c.do("250", "late\r\n.")
+}
+
+// A client that stalls in its handshake does not hold up a shutdown.
+func TestShutdownDuringHandshake(t *testing.T) {
+	k := newTLSKit(t)
+	c := k.hello()
+	c.do("220", "STARTTLS")
+	eventually(t, "in the handshake", func() bool {
+		open := k.open()
+		return len(open) == 1 && open[0].state.Load() == waiting
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := k.srv.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
 }
