@@ -76,7 +76,7 @@ func (s *session) run(ctx context.Context) {
 		}
 		s.dispatch(ctx, line)
 	}
-	s.endTransaction(ctx, mail.Outcome{Kind: mail.Aborted, Detail: "session ended"})
+	s.dropTransaction(ctx, "session ended")
 	s.out.flush()
 }
 

@@ -12,7 +12,7 @@ import (
 // has next to none of those; thousands of idle clients would hold several
 // times what they need.
 const (
-	trimEvery = 10 * time.Second // at most
+	trimEvery = 5 * time.Second // at most
 	trimAfter = 256              // new sessions
 	trimDelay = 2 * time.Second  // for the greeting to be over
 )
@@ -25,7 +25,13 @@ type trimmer struct {
 
 // note counts a new session.
 func (t *trimmer) note() {
-	if t.opened.Add(1) < trimAfter || t.armed.Swap(true) {
+	t.opened.Add(1)
+	t.arm()
+}
+
+// arm begins a turn when enough sessions are new and none is under way.
+func (t *trimmer) arm() {
+	if t.opened.Load() < trimAfter || t.armed.Swap(true) {
 		return
 	}
 	time.AfterFunc(trimDelay, func() {
@@ -33,6 +39,9 @@ func (t *trimmer) note() {
 		for range 3 {
 			runtime.GC()
 		}
-		time.AfterFunc(trimEvery, func() { t.armed.Store(false) })
+		time.AfterFunc(trimEvery, func() {
+			t.armed.Store(false)
+			t.arm() // a burst that went on meanwhile
+		})
 	})
 }

@@ -1,0 +1,18 @@
+package smtpproxy
+
+import "testing"
+
+func TestTrimmerArmsOnce(t *testing.T) {
+	var tr trimmer
+	for range trimAfter - 1 {
+		tr.note()
+	}
+	if tr.armed.Load() {
+		t.Error("too early")
+	}
+	tr.note()
+	tr.note()
+	if !tr.armed.Load() || tr.opened.Load() != trimAfter+1 {
+		t.Errorf("armed %v, opened %d", tr.armed.Load(), tr.opened.Load())
+	}
+}
