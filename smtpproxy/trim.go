@@ -13,8 +13,8 @@ import (
 // times what they need.
 const (
 	trimEvery = 5 * time.Second // at most
-	trimAfter = 256              // new sessions
-	trimDelay = 2 * time.Second  // for the greeting to be over
+	trimAfter = 256             // new sessions
+	trimDelay = 2 * time.Second // for the greeting to be over
 )
 
 // trimmer asks the collector for its turns after many sessions were opened.
