@@ -136,10 +136,16 @@ func appendRune(b []byte, r rune) []byte {
 // "]:25: " (what fail2ban finds an address to ban by).
 func appendText(b []byte, s string, k class) []byte {
 	s, more := cut(s)
-	start := 0
+	start, base := 0, len(b)
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if k.safe(c) && (c != '=' || !isMark(s, i)) && (c != ':' || !isBanMark(s, i)) {
+		if c == '=' {
+			// Looked at as written: an escape that ends in c makes a mark of
+			// the "lient=" behind it.
+			b = append(b, s[start:i]...)
+			start = i
+		}
+		if k.safe(c) && (c != '=' || !isMark(b[base:], s[i:])) && (c != ':' || !isBanMark(s, i)) {
 			continue
 		}
 		b = append(b, s[start:i]...)
@@ -159,15 +165,12 @@ func appendText(b []byte, s string, k class) []byte {
 	return b
 }
 
-// isMark tells that the '=' at i belongs to a mark of the lines' grammar.
-func isMark(s string, i int) bool {
-	if i+1 < len(s) && s[i+1] == '<' {
+// isMark tells that the '=' that rest begins with belongs to a mark of the
+// lines' grammar; w is what was written before it.
+func isMark(w []byte, rest string) bool {
+	if len(rest) > 1 && rest[1] == '<' {
 		return true
 	}
-	if i < 5 {
-		return false
-	}
-	w := s[:i]
 	switch {
 	case hasSuffixFold(w, "client"), hasSuffixFold(w, "status"), hasSuffixFold(w, "relay"):
 		return true
@@ -175,7 +178,7 @@ func isMark(s string, i int) bool {
 	return false
 }
 
-func hasSuffixFold(s, suffix string) bool {
+func hasSuffixFold(s []byte, suffix string) bool {
 	if len(s) < len(suffix) {
 		return false
 	}
