@@ -742,3 +742,35 @@ func TestFault(t *testing.T) {
 		t.Errorf("%v, fault %v, told %v", err, h.Fault(), l.news)
 	}
 }
+
+// TestTimeIsForEachReply: a next hop that takes its time over each recipient,
+// but less than command_timeout, is not cut off over all of them.
+func TestTimeIsForEachReply(t *testing.T) {
+	t.Parallel()
+	s := start(t, fakehop.Config{Extensions: []string{"PIPELINING"}, Always: map[string]fakehop.Action{"RCPT": {Delay: 600 * time.Millisecond}}})
+	c := testConfig(s.URL())
+	c.CommandTimeout = 2 * time.Second
+	h, _ := hop(t, c)
+	d := h.Begin(transaction())
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		if r, err := d.Rcpt(t.Context(), rcpt(name)); err != nil || r.Code != 250 {
+			t.Fatalf("%v %v", r, err)
+		}
+	}
+	d.Park() // the replay asks for all of them in one group
+	if o := d.Data(t.Context(), text(sample)); o.Kind != mail.Relayed {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestCachedTextIsPlain: a 550 that was said under SMTPUTF8 may be shown to a
+// client that did not ask for it.
+func TestCachedTextIsPlain(t *testing.T) {
+	var u unknownRecipients
+	u.init()
+	p := mail.Path{Local: "x", Domain: "our.example"}
+	u.add(p, mail.Reply{Code: 550, Enhanced: "5.1.1", Text: "no está"})
+	if r, ok := u.get(p); !ok || r.Text != "no est?" {
+		t.Errorf("%q %v", r.Text, ok)
+	}
+}
