@@ -133,7 +133,7 @@ func appendRune(b []byte, r rune) []byte {
 // textClass or quotedClass. Readers of such lines search for marks anywhere in
 // the line, so the marks themselves must not come from outside: "=<" (from=<,
 // to=<), "client=" and "status=" (pflogsumm counts by them), and "]: " or
-// "]:25: " (what fail2ban finds an address to ban by).
+// "]:25: " and "reject: " (what fail2ban finds an address to ban by).
 func appendText(b []byte, s string, k class) []byte {
 	s, more := cut(s)
 	start, base := 0, len(b)
@@ -191,9 +191,13 @@ func hasSuffixFold(s []byte, suffix string) bool {
 	return true
 }
 
-// isBanMark tells that the ':' at i follows a ']' and leads, perhaps over a
-// port, to ": ".
+// isBanMark tells that the ':' at i ends the word "reject", or follows a ']'
+// and leads, perhaps over a port, to ": ".
 func isBanMark(s string, i int) bool {
+	const word = "reject"
+	if i >= len(word) && s[i-len(word):i] == word {
+		return true
+	}
 	if i == 0 || s[i-1] != ']' {
 		return false
 	}
