@@ -29,6 +29,7 @@ import (
 
 	"garita/mail"
 	"garita/message"
+	"garita/resolver"
 )
 
 // A check implements the stages that it needs. A zero Result is nothing to
@@ -147,4 +148,7 @@ type Site struct {
 	Hostname  string
 	Domains   []string // that we relay for
 	Addresses []string // our own, as text without port
+	// Resolver is the DNS; nil where there is none (offline tests): checks
+	// that need it say nothing then.
+	Resolver resolver.Resolver
 }

@@ -14,6 +14,13 @@ type ListenerConfig struct {
 	RelayDomains    []string       `toml:"relay_domains" doc:"inbound only: the domains that we take mail for. Mail to any other domain is refused. Sub-domains count only when they are listed."`
 	TrustedNetworks []netip.Prefix `toml:"trusted_networks" doc:"outbound and content-filter: who may use the listener, as addresses or CIDR. Never 0.0.0.0/0."`
 	Postmaster      string         `toml:"postmaster" doc:"Where <postmaster> without a domain goes. Empty: postmaster@ the first relay domain, or postmaster@ hostname."`
+	ImplicitTLS     bool           `toml:"implicit_tls" doc:"TLS from the first octet (port 465, RFC 8314) instead of STARTTLS."`
+	Auth            bool           `toml:"auth" doc:"outbound only: offer AUTH PLAIN and LOGIN under TLS, against [users]. Who has logged in may send to anywhere."`
+	ClientCerts     []string       `toml:"client_certificates" doc:"outbound only: SHA-256 fingerprints of client certificates whose holders may use the listener, as openssl x509 -fingerprint -sha256 prints them."`
+	ClientCAFile    string         `toml:"client_ca_file" doc:"outbound only: PEM file of the authorities whose client certificates may use the listener. Name your own authority, never a public one: every certificate of it is let in."`
+	ProxyFrom       []netip.Prefix `toml:"proxy_from" doc:"Load balancers that begin each connection with a PROXY header (v1 or v2). With this key set the listener takes connections from them alone, and each must have the header. They must not be in trusted_networks."`
+	XClientFrom     []netip.Prefix `toml:"xclient_from" doc:"Peers that may say by XCLIENT who their client is; access control then looks at that client. Trust is looked up anew for it."`
+	GreetDelay      time.Duration  `toml:"greet_delay" doc:"Let clients without a confirmed host name wait so long for the greeting; who talks before it is refused (554 5.5.0). 0s is off. Never for trusted peers."`
 	STARTTLS        bool           `toml:"starttls" doc:"Offer STARTTLS with the [tls] certificate."`
 	RequireTLS      bool           `toml:"require_tls" doc:"Refuse MAIL in clear text (530 5.7.0). Leave it off on a public MX: RFC 3207 section 4."`
 	Chunking        bool           `toml:"chunking" doc:"Announce CHUNKING (BDAT, RFC 3030)."`

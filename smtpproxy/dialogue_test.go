@@ -358,7 +358,8 @@ func TestOneTransactionOneNextHop(t *testing.T) {
 
 type splitRouter struct{ a, b *fakeHop }
 
-func (r splitRouter) NextHops() []NextHop { return []NextHop{r.a, r.b} }
+func (r splitRouter) NextHops() []NextHop                                        { return []NextHop{r.a, r.b} }
+func (r splitRouter) Rewrite(*mail.Transaction, mail.Recipient) []mail.Recipient { return nil }
 func (r splitRouter) Route(_ *mail.Transaction, to mail.Recipient) (NextHop, *mail.Reply) {
 	if to.Local == "other" {
 		return r.b, nil

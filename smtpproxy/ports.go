@@ -29,9 +29,61 @@ type Policy interface {
 // next hop refuses the recipient (relaying denied, no route).
 type Router interface {
 	Route(tx *mail.Transaction, r mail.Recipient) (NextHop, *mail.Reply)
+	// Rewrite gives the addresses that a recipient stands for (virtual
+	// aliases); nil when it stands for itself. All lead to one next hop, or
+	// Route refuses them one by one. It comes after Route has allowed r: an
+	// alias never opens relaying to strangers, and its targets are the
+	// operator's own words, which may lead anywhere.
+	Rewrite(tx *mail.Transaction, r mail.Recipient) []mail.Recipient
 	// NextHops are all that Route can answer: what the listener announces is
 	// what every one of them has.
 	NextHops() []NextHop
+}
+
+// Names finds the host name of a client by reverse DNS, confirmed by a forward
+// look-up. It returns in bounded time; a failure is a name that is empty.
+type Names interface {
+	HostName(ctx context.Context, a netip.Addr) mail.HostName
+}
+
+// Act is something that a client does and that is counted.
+type Act uint8
+
+const (
+	ActConnection Act = iota + 1
+	ActHandshake
+	ActMessage
+	ActRecipient
+	// ActAuthFailure is a wrong password; see Accounts for the delay.
+	ActAuthFailure
+	// ActUnknownRecipient is a 550 5.1.1: many of them are a harvest.
+	ActUnknownRecipient
+	// ActJunk is abuse of the protocol: another protocol, talking out of turn,
+	// more errors than the session may make.
+	ActJunk
+)
+
+// Ruling is what Conduct says of an act; the zero value lets it pass.
+type Ruling struct {
+	// Refuse: the act is too much. The wire answers 4xx, never 5xx: a limit
+	// is about now.
+	Refuse bool
+	// Why is for the log: "rate of connections", "banned until 12:30".
+	Why string
+}
+
+// Conduct remembers how clients behave, across sessions. Trusted peers are
+// never asked about. It must answer at once, from memory.
+type Conduct interface {
+	Note(a netip.Addr, act Act) Ruling
+}
+
+// Accounts knows the users who may log in (RFC 4954).
+type Accounts interface {
+	// Verify tells whether the password is the user's. A wrong user takes as
+	// long as a wrong password. An error means that nothing could be told
+	// (too busy, file unreadable): the client gets a temporary answer.
+	Verify(ctx context.Context, client netip.Addr, user, password string) (ok bool, err error)
 }
 
 // Capabilities are what a next hop announced at its last probe.

@@ -27,6 +27,9 @@ func NewRouter(c ListenerConfig, hop NextHop) Router {
 
 func (r *roleRouter) NextHops() []NextHop { return r.hops }
 
+// Rewrite does nothing here: aliases are tables, see smtpproxy/routing.
+func (r *roleRouter) Rewrite(*mail.Transaction, mail.Recipient) []mail.Recipient { return nil }
+
 // Route tells where a recipient goes, or why nowhere.
 func (r *roleRouter) Route(tx *mail.Transaction, to mail.Recipient) (NextHop, *mail.Reply) {
 	if !r.may(tx, to) {

@@ -34,7 +34,10 @@ type Settings struct {
 	Hostname  string
 	Limits    Limits
 	Policy    Policy
-	Keeper    Keeper // nil: there is no holding place
+	Keeper    Keeper   // nil: there is no holding place
+	Names     Names    // nil: clients have no names
+	Conduct   Conduct  // nil: nothing is counted across sessions
+	Accounts  Accounts // nil: nobody can log in
 	Listeners map[string]*Listener
 }
 

@@ -40,7 +40,7 @@ type row struct {
 // table is design section 2. The first row that fits a package counts.
 func table() []row {
 	domain := []string{"mail", "message", "maillog"}
-	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules"}
+	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "tables"}
 	side := []string{"mail", "message", "maillog", "store"}
 	return []row{
 		{"cmd/gateway", []string{"*"}},
@@ -49,12 +49,16 @@ func table() []row {
 		{"store", nil},
 		{"store/*", []string{"store"}},
 		{"resolver", nil},
+		{"tables", nil},
+		{"accounts", []string{"tables"}},
+		{"conduct", []string{"store", "smtpproxy", "mail"}},
 		{"tls", nil},
 		{"mail", []string{"message"}},
 		{"archive", []string{"message"}},
 		{"maillog", []string{"mail", "message"}},
 		{"smtpproxy", domain},
 		{"smtpproxy/relay/fakehop", nil},
+		{"smtpproxy/routing", []string{"smtpproxy", "mail", "tables"}},
 		{"smtpproxy/relay", append([]string{"smtpproxy"}, domain...)},
 		{"policyd", domain},
 		{"milterd", domain},
@@ -68,6 +72,7 @@ func table() []row {
 		{"alert", side},
 		{"admin", side},
 		{"config", nil},
+		{"metrics", []string{"mail"}},
 		{"demo", nil},
 		{"test/*", []string{"*", "test/*"}},
 		{"bench", []string{"*", "bench/*"}},
