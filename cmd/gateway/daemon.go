@@ -172,6 +172,7 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 			return err
 		case <-probe.C:
 			probeAll(ctx, d.now.Load().hops)
+			d.parts.bypass.remind(d.parts.log)
 		case <-renew.C:
 			// A self-made certificate is renewed, files are read again.
 			if err := d.now.Load().tls.Reload(); err != nil {
@@ -292,6 +293,7 @@ var errStopping = errors.New("the gateway is already stopping")
 func (d *daemon) verbs() map[string]admin.Verb {
 	return map[string]admin.Verb{
 		"status": {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
+		"bypass": {Act: true, Run: d.setBypass},
 		"health": {Run: func(context.Context, json.RawMessage) (any, error) { return d.health(), nil }},
 		"reload": {Act: true, Run: func(ctx context.Context, _ json.RawMessage) (any, error) { return d.reload(ctx) }},
 		"drain": {Act: true, Run: func(context.Context, json.RawMessage) (any, error) {

@@ -48,6 +48,9 @@ func (d *daemon) health() health {
 			h.Concerns = append(h.Concerns, "next hop "+name+" has not answered yet")
 		}
 	}
+	if b := d.parts.bypass.state(); b.Active {
+		h.Concerns = append(h.Concerns, "a bypass is on until "+b.Until.Local().Format(time.DateTime)+": checks refuse nothing")
+	}
 	for _, w := range g.tls.Warnings() {
 		h.Concerns = append(h.Concerns, "tls: "+w)
 	}
@@ -78,7 +81,7 @@ func (c *healthCommand) Run(t *terminal) error {
 
 func (c *healthCommand) once(within time.Duration) error {
 	var h health
-	if err := callWithin(&c.socketFlag, "health", &h, within); err != nil {
+	if err := callFor(&c.socketFlag, "health", nil, &h, within); err != nil {
 		return err
 	}
 	bad := h.Problems
@@ -100,10 +103,15 @@ const minCall = 2 * time.Second
 
 // call asks the running gateway and makes its refusals exit codes.
 func call(f *socketFlag, verb string, out any) error {
-	return callWithin(f, verb, out, callTimeout)
+	return callFor(f, verb, nil, out, callTimeout)
 }
 
-func callWithin(f *socketFlag, verb string, out any, within time.Duration) error {
+// callWith is call for a verb with arguments.
+func callWith(f *socketFlag, verb string, args, out any) error {
+	return callFor(f, verb, args, out, callTimeout)
+}
+
+func callFor(f *socketFlag, verb string, args, out any, within time.Duration) error {
 	path, err := f.path()
 	if err != nil {
 		return err
@@ -113,7 +121,7 @@ func callWithin(f *socketFlag, verb string, out any, within time.Duration) error
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	err = admin.Call(ctx, path, verb, nil, out)
+	err = admin.Call(ctx, path, verb, args, out)
 	var e *admin.Error
 	switch {
 	case err == nil:

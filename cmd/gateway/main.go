@@ -29,6 +29,7 @@ type commandLine struct {
 	Init    initCommand    `cmd:"" help:"Write a first configuration."`
 	Config  configCommands `cmd:"" help:"Check, show and explain the configuration."`
 	Reload  reloadCommand  `cmd:"" help:"Make the running gateway read its configuration again."`
+	Bypass  bypassCommand  `cmd:"" help:"Let checks refuse nothing for a while (observe), and say so loudly."`
 	Status  statusCommand  `cmd:"" help:"Show what the running gateway does."`
 	Health  healthCommand  `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
 	Test    testCommand    `cmd:"" help:"Say what would happen to a message, without a network."`

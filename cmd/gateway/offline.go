@@ -49,6 +49,8 @@ func (d sinkDelivery) Data(_ context.Context, m smtpproxy.Body) mail.Outcome {
 
 func (d sinkDelivery) Park() {}
 
+func (d sinkDelivery) Forget([]mail.Recipient) {}
+
 // Wanted is never: nobody waits for this one.
 func (d sinkDelivery) Wanted() bool { return false }
 func (d sinkDelivery) Abort()       {}

@@ -29,6 +29,7 @@ type status struct {
 	Config     string           `json:"config"`
 	Loaded     time.Time        `json:"config_loaded"`
 	LastReload string           `json:"last_reload_error,omitempty"`
+	Bypass     bypassState      `json:"bypass"`
 	Started    time.Time        `json:"started"`
 	Uptime     float64          `json:"uptime_seconds"`
 	Listeners  []listenerStatus `json:"listeners"`
@@ -72,6 +73,7 @@ func (d *daemon) status() status {
 	if why := d.badReload.Load(); why != nil {
 		s.LastReload = *why
 	}
+	s.Bypass = d.parts.bypass.state()
 	if t := d.loaded.Load(); t != nil {
 		s.Loaded = *t
 	}
@@ -116,6 +118,10 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 	fmt.Fprintf(b, "config %s, read %s\n", oneLine(s.Config), s.Loaded.Local().Format(time.DateTime))
 	if s.LastReload != "" {
 		fmt.Fprintf(b, "%s\n", t.paint('r', "the last reload failed: "+printable(s.LastReload)))
+	}
+	if s.Bypass.Active {
+		fmt.Fprintf(b, "%s\n", t.paint('r', fmt.Sprintf("BYPASS until %s: checks refuse nothing (%s); end it: garita bypass --off",
+			s.Bypass.Until.Local().Format(time.DateTime), printable(s.Bypass.Reason))))
 	}
 	w := tabwriter.NewWriter(b, 2, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\nLISTENER\tROLE\tADDRESSES\tNEXT HOP\tSTARTTLS")

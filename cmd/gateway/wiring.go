@@ -21,6 +21,7 @@ import (
 	"garita/message"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
+	"garita/store"
 	"garita/tls"
 )
 
@@ -40,6 +41,8 @@ type parts struct {
 	budget *message.Budget
 	server *smtpproxy.Server
 	own    *relay.OwnSockets
+	store  store.Store // nil in commands that only look
+	bypass bypass
 	// listening gives our own addresses.
 	listening func() []netip.AddrPort
 	// lookup finds the addresses of next hops; nil: the system's resolver.
@@ -157,8 +160,14 @@ func (p *parts) policy(s *Settings) (*filters.Engine, error) {
 	if s.Mode == "observe" {
 		mode = mail.Observe
 	}
+	now := func() mail.Mode {
+		if p.bypass.state().Active {
+			return mail.Observe
+		}
+		return mode
+	}
 	e, err := filters.New(filters.Config{
-		Checks: checks, Mode: func() mail.Mode { return mode }, Thresholds: filters.DefaultThresholds(), Fault: p.checkFault,
+		Checks: checks, Mode: now, Thresholds: filters.DefaultThresholds(), Fault: p.checkFault,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)
