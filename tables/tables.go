@@ -188,32 +188,37 @@ func (p *parser) end() bool {
 		p.begin = 0
 		return false
 	}
-	n, ok := keyLength(p.logical)
-	if !ok {
-		p.problem(p.begin, "a double quote is not closed", `a quote that belongs to the key is written \"`)
+	n, bad := keyLength(p.logical)
+	if bad != "" {
+		p.problem(p.begin, bad, `a quote or backslash that belongs to the key is written \" or \\`)
 		return true
 	}
 	p.entries = append(p.entries, Entry{Key: p.logical[:n], Value: strings.Trim(p.logical[n:], " \t"), File: p.file, Line: p.begin})
 	return true
 }
 
-// keyLength finds the first white space outside quotes; false: a quote is
-// open. The key keeps its quotes and backslashes, as with postmap.
-func keyLength(s string) (int, bool) {
+// keyLength finds the first white space outside quotes, or tells what is wrong
+// with the key. It keeps its quotes and backslashes, as with postmap.
+func keyLength(s string) (n int, bad string) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
-			i++
+			if i++; i == len(s) {
+				return 0, "the key ends in a backslash"
+			}
 		case '"':
 			quoted = !quoted
 		case ' ', '\t':
 			if !quoted {
-				return i, true
+				return i, ""
 			}
 		}
 	}
-	return len(s), !quoted
+	if quoted {
+		return 0, "a double quote is not closed"
+	}
+	return len(s), ""
 }
 
 // readFile reads a regular file of at most limit bytes. Its errors name no
