@@ -115,6 +115,8 @@ func (d *fakeDelivery) Data(_ context.Context, b Body) mail.Outcome {
 }
 
 func (d *fakeDelivery) Park() { d.h.mu.Lock(); d.h.parks++; d.h.mu.Unlock() }
+
+func (d *fakeDelivery) Forget([]mail.Recipient) {}
 func (d *fakeDelivery) Wanted() bool {
 	d.h.mu.Lock()
 	defer d.h.mu.Unlock()

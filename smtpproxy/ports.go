@@ -122,6 +122,9 @@ type Delivery interface {
 	// uploading; the next Rcpt or Data replays the envelope, and an answer
 	// that has changed since ends the delivery with 451.
 	Park()
+	// Forget is Park, and takes recipients that were accepted out of those to
+	// be replayed: of an alias that was refused as a whole, for instance.
+	Forget(rcpts []mail.Recipient)
 	// Wanted tells that others wait for the connection that this one holds.
 	Wanted() bool
 	// Abort ends the delivery: nothing was delivered. Safe to call always.

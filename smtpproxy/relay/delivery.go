@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"garita/mail"
 )
@@ -312,6 +313,24 @@ func (d *delivery) Park() {
 	}
 	d.hop.recycleReset(d.c, d.priority)
 	d.c, d.opened, d.parked = nil, false, true
+}
+
+// Forget is Park without these recipients: each takes one acceptance back,
+// the last of it, so that a recipient that was also asked for by itself stays.
+// SMTP cannot take back one RCPT, so the transaction begins anew.
+func (d *delivery) Forget(rcpts []mail.Recipient) {
+	if d.ended || d.broken != nil {
+		return
+	}
+	d.Park()
+	for i := range rcpts {
+		for j := len(d.rcpts) - 1; j >= 0; j-- {
+			if d.rcpts[j].Path == rcpts[i].Path {
+				d.rcpts = slices.Delete(d.rcpts, j, j+1)
+				break
+			}
+		}
+	}
 }
 
 // Wanted tells that somebody waits for a connection.

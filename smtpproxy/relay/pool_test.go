@@ -514,6 +514,49 @@ func TestRcptAfterPark(t *testing.T) {
 	eventually(t, "slot is free", func() bool { return h.Stats().Busy == 0 })
 }
 
+// TestForget: recipients that were accepted and taken back are not in the
+// transaction, an equal one that was asked for by itself is, and the
+// connection is free meanwhile.
+func TestForget(t *testing.T) {
+	s := start(t, fakehop.Config{})
+	c := testConfig(s.URL())
+	c.MaxConnections = 1
+	h, _ := hop(t, c)
+	d := h.Begin(transaction())
+	for _, l := range []string{"a", "b", "c", "b", "d"} {
+		d.Rcpt(t.Context(), rcpt(l))
+	}
+	d.Forget([]mail.Recipient{rcpt("b"), rcpt("d"), rcpt("never")})
+	if _, o := send(t, h, transaction(), "between"); o.Kind != mail.Relayed {
+		t.Fatalf("the connection is not free: %+v", o)
+	}
+	if r, err := d.Rcpt(t.Context(), rcpt("e")); err != nil || r.Code != 250 {
+		t.Fatalf("%v %v", r, err)
+	}
+	if o := d.Data(t.Context(), text(sample)); o.Kind != mail.Relayed {
+		t.Fatalf("%+v", o)
+	}
+	if got := strings.Join(s.Accepted()[1].To, " "); got != "a@our.example b@our.example c@our.example e@our.example" {
+		t.Error(got)
+	}
+	// Nothing left: no message, and the transaction can still grow.
+	d = h.Begin(transaction())
+	d.Rcpt(t.Context(), rcpt("a"))
+	d.Forget([]mail.Recipient{rcpt("a")})
+	if o := d.Data(t.Context(), text(sample)); o.Kind != mail.Refused || o.Replies[0].Code != 554 || len(s.Accepted()) != 2 {
+		t.Errorf("%+v", o)
+	}
+	d.Forget(nil) // after the end: nothing happens
+	d = h.Begin(transaction())
+	d.Rcpt(t.Context(), rcpt("a"))
+	d.Forget([]mail.Recipient{rcpt("a")})
+	d.Rcpt(t.Context(), rcpt("b"))
+	if o := d.Data(t.Context(), text(sample)); o.Kind != mail.Relayed || strings.Join(s.Accepted()[2].To, " ") != "b@our.example" {
+		t.Errorf("%+v", o)
+	}
+	eventually(t, "slot is free", func() bool { return h.Stats().Busy == 0 })
+}
+
 func TestParkChangedAnswers(t *testing.T) {
 	for name, sc := range map[string]script{
 		"MAIL refused":    {"MAIL": {{}, {Reply: "550 5.7.1 now no\r\n"}}},
