@@ -15,6 +15,7 @@ type configCommands struct {
 	Check    configCheck    `cmd:"" help:"Read the configuration as run would and show every mistake."`
 	Show     configShow     `cmd:"" help:"Show the settings in effect, as TOML."`
 	Explain  configExplain  `cmd:"" help:"Say what a key means, its default and where it is set."`
+	Diff     configDiff     `cmd:"" help:"Show what a reload would change, or how two files differ."`
 	Template configTemplate `cmd:"" help:"Write the complete config.toml, with every default and an example."`
 }
 

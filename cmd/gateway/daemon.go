@@ -293,6 +293,7 @@ var errStopping = errors.New("the gateway is already stopping")
 func (d *daemon) verbs() map[string]admin.Verb {
 	return map[string]admin.Verb{
 		"status": {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
+		"diff":   {Run: d.diff},
 		"bypass": {Act: true, Run: d.setBypass},
 		"health": {Run: func(context.Context, json.RawMessage) (any, error) { return d.health(), nil }},
 		"reload": {Act: true, Run: func(ctx context.Context, _ json.RawMessage) (any, error) { return d.reload(ctx) }},
