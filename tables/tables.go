@@ -41,6 +41,8 @@ const (
 	MaxProblems = 100       // told one by one
 )
 
+const mark = "\ufeff" // the byte order mark
+
 // Options are the bounds of one reading; zero is the constant of that name.
 type Options struct {
 	MaxBytes, MaxEntries, MaxLine, MaxProblems int
@@ -98,7 +100,7 @@ func Parse(file string, text []byte, o Options) ([]Entry, []Problem) {
 	if len(text) > p.o.MaxBytes {
 		return nil, []Problem{{File: file, Text: tooLarge(int64(p.o.MaxBytes)).Error()}}
 	}
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	text = bytes.TrimPrefix(text, []byte(mark))
 	// One copy for all keys and values, which are parts of it.
 	p.all(string(text))
 	if p.unsaid > 0 {
@@ -169,6 +171,10 @@ func (p *parser) add(n int, line string) {
 	case !utf8.ValidString(line):
 		p.bad = true
 		p.problem(n, "is not UTF-8", "save the file as UTF-8")
+	case strings.Contains(line, mark):
+		// Nobody sees it, and the key would never be found.
+		p.bad = true
+		p.problem(n, "holds a byte order mark", "write the line again")
 	case p.logical == "":
 		p.logical = line
 	default:
@@ -188,13 +194,20 @@ func (p *parser) end() bool {
 		p.begin = 0
 		return false
 	}
-	n, bad := keyLength(p.logical)
+	key, value, bad := Split(p.logical)
 	if bad != "" {
 		p.problem(p.begin, bad, `a quote or backslash that belongs to the key is written \" or \\`)
 		return true
 	}
-	p.entries = append(p.entries, Entry{Key: p.logical[:n], Value: strings.Trim(p.logical[n:], " \t"), File: p.file, Line: p.begin})
+	p.entries = append(p.entries, Entry{Key: key, Value: value, File: p.file, Line: p.begin})
 	return true
+}
+
+// Split parts a line without white space before it into key and value, or
+// tells what is wrong with the key.
+func Split(line string) (key, value, bad string) {
+	n, bad := keyLength(line)
+	return line[:n], strings.Trim(line[n:], " \t"), bad
 }
 
 // keyLength finds the first white space outside quotes, or tells what is wrong

@@ -63,7 +63,8 @@ func TestProblems(t *testing.T) {
 		"c1 \u0085\n" + // 9
 		strings.Repeat("x", 101) + "\n" + // 10
 		"long\n " + strings.Repeat("y", 99) + "\n" + // 12
-		"good 2\n"
+		"good 2\n" +
+		"\ufeffmark\n" // 14
 	entries, problems := Parse("/l", []byte(text), Options{MaxLine: 100})
 	if got := flat(entries); !slices.Equal(got, []string{"2|good|1", "13|good|2"}) {
 		t.Errorf("%q", got)
@@ -71,6 +72,7 @@ func TestProblems(t *testing.T) {
 	want := []string{
 		"/l:1: begins with white space", "/l:3: holds a control", "/l:5: is not UTF-8", "/l:6: a double quote is not closed",
 		"/l:7: holds a control", "/l:8: holds a control", "/l:9: holds a control", "/l:10: is longer than 100 bytes", "/l:12: is longer than 100 bytes",
+		"/l:14: holds a byte order mark",
 	}
 	if len(problems) != len(want) {
 		t.Fatalf("%q", problems)
