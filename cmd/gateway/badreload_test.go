@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,9 +16,10 @@ import (
 )
 
 // TestBadReloads (attacks L-10): whatever is wrong with the new files, the
-// generation in use stays, whole.
+// generation in use stays, whole, and mail that is on its way does not notice.
 func TestBadReloads(t *testing.T) {
 	d, file, _ := inProcess(t)
+	defer underLoad(t, d.sockets.addresses()["inbound"][0].String())()
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +45,15 @@ func TestBadReloads(t *testing.T) {
 		"address not ours":  swap(`listen = ["127.0.0.1:0"]`, `listen = ["192.0.2.1:2525"]`),
 		"a large file":      good + strings.Repeat("# padding\n", 1<<17),
 		"binary":            "\x00\x01\x02\xff",
+		"no such duration":  swap(`#command_timeout = "5m"`, `command_timeout = "soon"`),
+		"no such size":      swap(`#message_memory = "2MB"`, `message_memory = "2 elephants"`),
+		"url without port":  swap(`url = "smtp://`, `url = "smtp://mail.example.org"`+" #"),
+		"url of a file":     swap(`url = "smtp://`, `url = "file:///etc/passwd"`+" #"),
+		"name in two forms": good + "\n[listener.\"in bound\"]\nrole = \"inbound\"\n",
+		"no role":           swap(`role = "outbound"`, `role = "outward"`),
+		"one port twice":    swap(`listen = ["127.0.0.1:0"]`, `listen = ["127.0.0.1:2599", "127.0.0.1:2599"]`),
+		"no mode":           swap(`mode = "enforce"`, `mode = "enforced"`),
+		"host bits":         swap(`trusted_networks = ["127.0.0.0/8"]`, `trusted_networks = ["127.0.0.1/8x"]`),
 		"postmaster abroad": swap(`#postmaster = ""`, `postmaster = "x@elsewhere.example"`),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -51,6 +63,20 @@ func TestBadReloads(t *testing.T) {
 			refusedReload(t, d, before)
 		})
 	}
+	t.Run("a fragment", func(t *testing.T) {
+		if err := os.WriteFile(file, raw, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		conf := filepath.Join(filepath.Dir(file), "conf.d")
+		if err := os.MkdirAll(conf, 0o750); err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(conf)
+		if err := os.WriteFile(filepath.Join(conf, "10-x.toml"), []byte("[limits]\nmax_hop = 1\n"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		refusedReload(t, d, before)
+	})
 	t.Run("a folder", func(t *testing.T) {
 		if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o750)); err != nil {
 			t.Fatal(err)
@@ -72,6 +98,62 @@ func TestBadReloads(t *testing.T) {
 	if r, err := d.reload(context.Background()); err != nil || len(r.Changed) != 0 {
 		t.Errorf("the old file again: %+v %v", r, err)
 	}
+}
+
+// underLoad sends messages until its answer is called; each must be accepted.
+func underLoad(t *testing.T, addr string) (stop func()) {
+	t.Helper()
+	quit, ended := make(chan struct{}), make(chan error, 4)
+	sent := make([]int, 4)
+	for i := range sent {
+		go func() {
+			for {
+				if err := sendOne(addr); err != nil {
+					ended <- err
+					return
+				}
+				sent[i]++
+				select {
+				case <-quit:
+					ended <- nil
+					return
+				default:
+				}
+			}
+		}()
+	}
+	return func() {
+		close(quit)
+		for range sent {
+			if err := <-ended; err != nil {
+				t.Errorf("a message was not accepted: %v", err)
+			}
+		}
+	}
+}
+
+// sendOne is one message without TLS, as far as its 250.
+func sendOne(addr string) error {
+	c, err := textproto.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, step := range []struct {
+		line string
+		code int
+	}{{"", 220}, {"EHLO client.example", 250}, {"MAIL FROM:<a@sender.example>", 250}, {"RCPT TO:<ana@example.org>", 250},
+		{"DATA", 354}, {"Subject: x\r\n\r\nx\r\n.", 250}} {
+		if step.line != "" {
+			if err := c.PrintfLine("%s", step.line); err != nil {
+				return err
+			}
+		}
+		if _, _, err := c.ReadResponse(step.code); err != nil {
+			return fmt.Errorf("%q: %w", step.line, err)
+		}
+	}
+	return nil
 }
 
 func refusedReload(t *testing.T, d *daemon, before *generation) {
