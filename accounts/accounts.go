@@ -110,6 +110,14 @@ func (a *Accounts) Verify(ctx context.Context, client netip.Addr, user, password
 	return ok, nil
 }
 
+// Canonical is the one spelling of a name that Verify has found right.
+func (a *Accounts) Canonical(user string) string {
+	if key, err := nameKey(user); err == nil {
+		return key
+	}
+	return user
+}
+
 // judge hashes once and tells whether the password is right.
 func (a *Accounts) judge(u *Users, key, password string, release func()) bool {
 	defer release()

@@ -73,11 +73,13 @@ type Session struct {
 	Host   HostName
 	Helo   string // as the client gave it: hostile text
 	// Proto is SMTP, ESMTP or ESMTPS, in the words of RFC 3848.
-	Proto   string
-	TLS     *tls.ConnectionState // nil in clear text
-	Login   string               // empty until the client has authenticated
-	Start   time.Time
-	Trusted bool // Peer is in the listener's trusted networks
+	Proto string
+	TLS   *tls.ConnectionState // nil in clear text
+	Login string               // empty until the client has authenticated
+	// LoginMethod is how: PLAIN, LOGIN or certificate.
+	LoginMethod string
+	Start       time.Time
+	Trusted     bool // Peer is in the listener's trusted networks
 	// Scratch is the engine's memory of this session; nobody else touches it.
 	Scratch any
 }

@@ -257,7 +257,12 @@ func (l *Logger) TLS(s *mail.Session) {
 		return
 	}
 	b = l.openLine(b, "smtpd")
-	b = append(b, "Anonymous TLS connection established from "...)
+	if s.Login != "" {
+		b = append(b, "Trusted"...) // by a client certificate
+	} else {
+		b = append(b, "Anonymous"...)
+	}
+	b = append(b, " TLS connection established from "...)
 	b = appendSessionPeer(b, s)
 	b = append(b, ": "...)
 	b = append(b, proto...)

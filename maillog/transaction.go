@@ -72,6 +72,10 @@ func (l *Logger) clientLine(b []byte, tx *mail.Transaction) []byte {
 	name, addr := tx.ClientForLog()
 	b = appendPeer(b, name, addr)
 	if tx.Login != "" {
+		if tx.LoginMethod != "" {
+			b = append(b, ", sasl_method="...)
+			b = appendField(b, tx.LoginMethod, wordClass())
+		}
 		b = append(b, ", sasl_username="...)
 		b = appendField(b, tx.Login, wordClass())
 	}

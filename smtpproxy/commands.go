@@ -82,6 +82,8 @@ func (s *session) hello(ctx context.Context, arg string, esmtp bool) {
 
 func (s *session) protocol(esmtp bool) string {
 	switch {
+	case s.login.done:
+		return "ESMTPSA" // RFC 3848; AUTH is under TLS alone
 	case s.s.TLS != nil:
 		return "ESMTPS"
 	case esmtp:
@@ -98,6 +100,9 @@ func (s *session) announce() string {
 	b.WriteString(strconv.FormatInt(s.offer.size, 10))
 	if s.canTLS() {
 		b.WriteString("\nSTARTTLS")
+	}
+	if s.offersAuth() {
+		b.WriteString("\nAUTH PLAIN LOGIN")
 	}
 	if s.ln.XForward && s.s.Trusted {
 		b.WriteString("\nXFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE")
@@ -144,6 +149,10 @@ func (s *session) mail(ctx context.Context, arg string) {
 		s.fail(*reply)
 		return
 	}
+	if r := s.mustLogin(); r != nil {
+		s.refuse("MAIL", path.String(), *r, mail.Decision{})
+		return
+	}
 	if r := mail.Sendable(path); r != nil {
 		s.refuse("MAIL", path.String(), *r, mail.Decision{})
 		return
@@ -165,7 +174,7 @@ func (s *session) allowed() mail.Allowed {
 	if !s.esmtp {
 		return mail.Allowed{}
 	}
-	return mail.Allowed{Size: true, EightBitMIME: s.offer.eightBit, SMTPUTF8: s.offer.utf8, DSN: s.offer.dsn}
+	return mail.Allowed{Size: true, EightBitMIME: s.offer.eightBit, SMTPUTF8: s.offer.utf8, DSN: s.offer.dsn, Auth: s.hasAuth()}
 }
 
 // begin opens the transaction that MAIL asked for.
@@ -178,7 +187,7 @@ func (s *session) begin(ctx context.Context, path mail.Path, params mail.Params)
 	if s.s.Role == mail.Outbound || (t.Forwarded != nil && t.Forwarded.Source == "LOCAL") {
 		t.Direction = mail.Out
 	}
-	t.ReversePath, t.Params = path, params
+	t.ReversePath, t.Params, t.Identity = path, params, s.identity()
 	d := s.set.Policy.Mail(ctx, &t.Transaction)
 	s.tx = t
 	if d.Verdict == mail.Reject || d.Verdict == mail.Defer {

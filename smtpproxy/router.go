@@ -7,8 +7,8 @@ import (
 )
 
 // roleRouter is relay permission and routing of one listener: inbound for the
-// relay domains, outbound for trusted networks, content filter for its peers.
-// No mode, list or override is asked (design section 4.3).
+// relay domains, outbound for trusted networks and for
+// whoever has logged in, content filter for its peers. No mode, list or override is asked (design section 4.3).
 type roleRouter struct {
 	role    mail.Role
 	domains map[string]bool // by DomainKey
@@ -53,7 +53,9 @@ func (r *roleRouter) may(tx *mail.Transaction, to mail.Recipient) bool {
 	switch r.role {
 	case mail.Inbound:
 		return to.Domain != "" && r.domains[to.DomainKey()]
-	case mail.Outbound, mail.ContentFilter:
+	case mail.Outbound:
+		return tx.Trusted || tx.Login != ""
+	case mail.ContentFilter:
 		return tx.Trusted
 	}
 	return false

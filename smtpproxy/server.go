@@ -48,6 +48,7 @@ type Listener struct {
 	Router Router
 	TLS    *tls.Config // nil: no STARTTLS
 
+	certs      *clientCerts // set by ClientAuth
 	role       mail.Role
 	body       bodyPolicy
 	postmaster mail.Path

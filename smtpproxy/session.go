@@ -40,6 +40,8 @@ type session struct {
 	tx      *transaction
 	forward *mail.Forwarded // XFORWARD, for the next transaction
 
+	login login // what AUTH has shown, see auth.go
+
 	errors, junk int
 	messages     int
 	counts       maillog.Counts
@@ -106,6 +108,16 @@ func (s *session) greet(ctx context.Context) bool {
 // readCommand waits for the next command line. What was answered so far goes
 // out before it blocks.
 func (s *session) readCommand() ([]byte, error) {
+	line, err := s.readLine(s.lineLimit())
+	if err == nil && s.tooLong(line) {
+		s.in.kill()
+		err = errLineTooLong
+	}
+	return line, err
+}
+
+// readLine waits for a line of at most limit octets.
+func (s *session) readLine(limit int) ([]byte, error) {
 	if bytes.IndexByte(s.in.buf[s.in.r:s.in.w], '\n') < 0 {
 		if err := s.flush(); err != nil {
 			return nil, err
@@ -122,7 +134,7 @@ func (s *session) readCommand() ([]byte, error) {
 		if s.srv.draining.Load() {
 			return nil, errDraining
 		}
-		line, err := s.in.readLine(s.set.Limits.CommandLength)
+		line, err := s.in.readLine(limit)
 		if s.tx.holds() || err != nil {
 			was := now
 			now = time.Now()
@@ -248,7 +260,7 @@ var commands = map[string]command{
 	"EXPN":     {notImplemented, unknownCount},
 	"ETRN":     {notImplemented, unknownCount},
 	"TURN":     {notImplemented, unknownCount},
-	"AUTH":     {notImplemented, func(c *maillog.Counts) *maillog.Count { return &c.Auth }},
+	"AUTH":     {(*session).auth, func(c *maillog.Counts) *maillog.Count { return &c.Auth }},
 	"XCLIENT":  {notImplemented, unknownCount},
 }
 

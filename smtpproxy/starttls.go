@@ -67,6 +67,8 @@ func (s *session) secured(tc *tls.Conn) {
 	s.in.conn, s.out.conn = tc, tc
 	s.greeted, s.esmtp, s.offer, s.forward = false, false, offer{}, nil
 	s.s.Helo, s.s.Proto = "", ""
+	s.forgetLogin()
+	s.loginByCertificate(&cs)
 	s.srv.log.TLS(&s.s)
 }
 

@@ -73,7 +73,7 @@ func (c ListenerConfig) validateTrust(role mail.Role) []error {
 			bad("xforward", "an inbound listener takes no XFORWARD", "")
 		}
 	case mail.Outbound, mail.ContentFilter:
-		if len(c.TrustedNetworks) == 0 {
+		if len(c.TrustedNetworks) == 0 && !c.letsStrangersIn() {
 			bad("trusted_networks", "is empty: nobody could use this listener", `for example ["10.0.0.5", "192.168.1.0/24"]`)
 		}
 		if len(c.RelayDomains) > 0 {
@@ -85,6 +85,7 @@ func (c ListenerConfig) validateTrust(role mail.Role) []error {
 			bad("relay_domains", fmt.Sprintf("%q is not a domain", d), "write it as in example.org, without @ and without a dot in front")
 		}
 	}
+	errs = append(errs, c.validateAuth(role)...)
 	return append(errs, c.validatePostmaster(role)...)
 }
 
