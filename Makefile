@@ -3,7 +3,8 @@
 #   demo   builds garita and lets it show itself on loopback, offline, in under a minute
 #   test   everything CI runs; as root it installs the Debian packages it needs
 #   fuzz   thirty minutes over all fuzz targets (FUZZ_TOTAL=2h for more)
-#   soak   200 kill -9 rounds, 1,000 sessions of 25 MB, the fuzzing: about an hour
+#   soak   200 kill -9 rounds, 1,000 sessions of 25 MB, a million aborted ones,
+#          the fuzzing: about an hour
 #   bench  Garita against its peers on this machine
 #   lint   formatting, vet and the rules of the house alone
 
@@ -45,6 +46,7 @@ fuzz:
 soak: deps build
 	GARITA_BIN=$(CURDIR)/garita GARITA_KILL_ROUNDS=$(KILL_SOAK) $(GO) test -count=1 -timeout 90m -v -run 'TestKill' ./test/kill
 	GARITA_BIN=$(CURDIR)/garita GARITA_SOAK=1 $(GO) test -count=1 -timeout 90m -v -run 'TestSoak' ./test/kill
+	GARITA_BIN=$(CURDIR)/garita GARITA_SESSIONS=1000000 $(GO) test -count=1 -timeout 60m -v -run 'TestAborts' ./test/kill
 	$(GO) run ./test/fuzz -total $(FUZZ_TOTAL)
 
 bench: build
