@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
@@ -191,7 +192,7 @@ func prepare(password string) (string, error) {
 		return "", fmt.Errorf("a password has at most %d octets", maxPassword)
 	}
 	p, err := precis.OpaqueString.String(password)
-	if err != nil {
+	if err != nil || !utf8.ValidString(password) {
 		return "", errors.New("the password is empty, or has a control character or octets that are no UTF-8")
 	}
 	return p, nil
@@ -208,7 +209,7 @@ func nameKey(name string) (string, error) {
 		return "", errors.New(`a name has no ":" and no "/"`)
 	}
 	key, err := precis.UsernameCaseMapped.String(name)
-	if err != nil || len(key) > maxName {
+	if err != nil || len(key) > maxName || !utf8.ValidString(name) {
 		return "", errors.New("a name has letters, digits and signs only: no blank, no control character")
 	}
 	return key, nil

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
@@ -18,7 +19,7 @@ type budget struct {
 
 // delay is the time between the try that made the level and the next one.
 func (b budget) delay(level float64) time.Duration {
-	over := int(level - b.free)
+	over := int(math.Round(level - b.free)) // a little is always forgotten
 	if over <= 0 {
 		return 0
 	}
