@@ -14,13 +14,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
 const (
-	// nonBlocking keeps a FIFO in the place of a file from hanging the start.
-	nonBlocking = syscall.O_NONBLOCK
 	// validity is one year: old enough for nobody to notice a renewal.
 	validity = 365 * 24 * time.Hour
 	// renewBefore is the rest of validity below which a new pair is made.

@@ -5,86 +5,266 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-const (
-	// maxFile bounds what is read of a certificate or key file.
-	maxFile = 1 << 20
-	// warnBefore is how long before the end Warnings begins to speak.
-	warnBefore = 14 * 24 * time.Hour
-)
+// Options are what a Store is made from.
+type Options struct {
+	Config   Config
+	Hostname string           // of the self-signed certificate
+	StateDir string           // holds its folder when the configuration names none
+	Tickets  *Tickets         // nil: keys of its own, which die with it
+	Now      func() time.Time // nil: time.Now
+}
 
-// Store holds the certificate in use. It is safe for concurrent use.
+// Store holds the certificates in use. It is safe for concurrent use.
 type Store struct {
 	cfg      Config
 	hostname string
 	dir      string
 	now      func() time.Time
-	current  atomic.Pointer[stdtls.Certificate]
+	tickets  *Tickets
+	choice   atomic.Pointer[choice]
 
-	reload  sync.Mutex // one Reload at a time
+	reload sync.Mutex // one reading at a time; guards pairs
+	pairs  []*pair    // in the order of the configuration; pairs[fallback] is the default
+	first  int
+
 	mu      sync.Mutex
 	configs map[string]*stdtls.Config // by listener
+	held    []Certificate             // what pairs are, for those who ask
+	fault   error
 }
 
-// Load reads the certificate files, or the self-signed pair in its folder,
-// which is made when there is none. hostname is the name of the self-signed
-// certificate; stateDir is where its folder is when the configuration names
-// none.
+// A pair is one source with what was last read of it.
+type pair struct {
+	source
+	cert  *stdtls.Certificate
+	seen  [2]mark // of the files, before they were read
+	fault error   // of the last reading
+}
+
+// Load is New with its own ticket keys and the system's clock.
 func Load(c Config, hostname, stateDir string) (*Store, error) {
-	return load(c, hostname, stateDir, time.Now)
+	return New(Options{Config: c, Hostname: hostname, StateDir: stateDir})
 }
 
-func load(c Config, hostname, stateDir string, now func() time.Time) (*Store, error) {
+// Check reads all configured files and makes nothing. It tells everything
+// that would keep New from using them.
+func Check(c Config) error {
 	if err := c.Validate(); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	var errs []error
+	for _, src := range c.sources() {
+		if _, err := readPair(src.certFile, src.keyFile); err != nil {
+			errs = append(errs, fmt.Errorf("tls: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// New reads the certificate files, or the self-signed pair in its folder,
+// which is made when there is none. Here every file must be good.
+func New(o Options) (*Store, error) {
+	if err := o.Config.Validate(); err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}
-	s := &Store{cfg: c, hostname: hostname, dir: c.SelfSignedDir, now: now, configs: make(map[string]*stdtls.Config)}
-	if s.dir == "" {
-		s.dir = filepath.Join(stateDir, "tls")
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	if err := s.Reload(); err != nil {
+	if o.Tickets == nil {
+		var err error
+		if o.Tickets, err = NewTickets(nil, o.Now); err != nil {
+			return nil, err
+		}
+	}
+	s := &Store{cfg: o.Config, hostname: o.Hostname, dir: o.Config.SelfSignedDir, now: o.Now,
+		tickets: o.Tickets, configs: make(map[string]*stdtls.Config)}
+	if s.dir == "" {
+		s.dir = filepath.Join(o.StateDir, "tls")
+	}
+	for _, src := range o.Config.sources() {
+		s.pairs = append(s.pairs, &pair{source: src})
+	}
+	if _, err := s.read(true); err != nil {
 		return nil, err
 	}
+	if err := s.chooseDefault(); err != nil {
+		return nil, err
+	}
+	s.publish()
 	return s, nil
 }
 
-// Reload reads the files again, or renews a self-signed certificate with less
-// than 30 days left. On an error the pair in use stays; sessions that run are
-// never touched. Call it on SIGHUP and once a day.
+// chooseDefault finds the pair for clients that name no server, and makes the
+// self-signed one when nothing else fits.
+func (s *Store) chooseDefault() error {
+	if s.cfg.CertificateFile != "" {
+		return nil // it is pairs[0]
+	}
+	for i, p := range s.pairs {
+		if s.hostname != "" && p.cert.Leaf.VerifyHostname(s.hostname) == nil {
+			s.first = i
+			return nil
+		}
+	}
+	s.pairs = append([]*pair{{}}, s.pairs...)
+	_, err := s.readOne(s.pairs[0])
+	return err
+}
+
+// Reload reads all files again, or renews a self-signed certificate with less
+// than 30 days left. A pair that cannot be used stays as it was, and the error
+// tells of each; the others are taken. Sessions that run are never touched.
+// Call it on SIGHUP.
 func (s *Store) Reload() error {
+	_, err := s.read(true)
+	s.publish()
+	return err
+}
+
+// Poll reads the pairs whose files have changed (time, size, inode or mode)
+// and those that were bad, renews the self-signed certificate when it is time,
+// and saves ticket keys that have changed. changed tells that another
+// certificate is in use; the error tells a fault once, Fault as long as it
+// lasts. Call it once a minute.
+func (s *Store) Poll() (changed bool, err error) {
+	before := errorText(s.Fault())
+	changed, err = s.read(false)
+	err = errors.Join(err, s.tickets.save())
+	s.publish()
+	if err != nil && errorText(s.Fault()) == before {
+		return changed, nil
+	}
+	return changed, err
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// Fault tells what the files have that could not be taken, until it is mended;
+// nil is the good case. Mail flows all the same.
+func (s *Store) Fault() error {
+	s.mu.Lock()
+	fault := s.fault
+	s.mu.Unlock()
+	return errors.Join(fault, s.tickets.Fault())
+}
+
+// read reads all pairs, or those that need it.
+func (s *Store) read(all bool) (changed bool, err error) {
 	s.reload.Lock()
 	defer s.reload.Unlock()
-	var (
-		cert *stdtls.Certificate
-		err  error
-	)
-	if s.cfg.CertificateFile != "" {
-		cert, err = readPair(s.cfg.CertificateFile, s.cfg.KeyFile)
-	} else {
+	var errs []error
+	for _, p := range s.pairs {
+		if !all && !s.due(p) {
+			continue
+		}
+		other, err := s.readOne(p)
+		changed = changed || other
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return changed, errors.Join(errs...)
+}
+
+func (s *Store) due(p *pair) bool {
+	switch {
+	case p.fault != nil:
+		return true
+	case p.selfMade():
+		return p.cert.Leaf.NotAfter.Sub(s.now()) <= renewBefore
+	}
+	return p.seen != [2]mark{markOf(p.certFile), markOf(p.keyFile)}
+}
+
+// readOne reads one pair and takes it when it is good.
+func (s *Store) readOne(p *pair) (changed bool, err error) {
+	var cert *stdtls.Certificate
+	// The marks come first: what is written while we read is seen next time.
+	if p.selfMade() {
 		cert, err = s.selfSigned()
+	} else {
+		p.seen = [2]mark{markOf(p.certFile), markOf(p.keyFile)}
+		cert, err = readPair(p.certFile, p.keyFile)
+	}
+	if err == nil && p.cert != nil {
+		if why := worse(p.cert.Leaf, cert.Leaf, s.now()); why != nil {
+			err = fmt.Errorf("%s: %w", p.certFile, why)
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("tls: %w", err)
+		err = fmt.Errorf("tls: %w", err)
+		if p.cert != nil {
+			err = fmt.Errorf("%w (the %s certificate in use stays until then)", err, p.label())
+		}
+		p.fault = err
+		return false, err
 	}
-	s.current.Store(cert)
-	return nil
+	changed = p.cert != nil && !p.cert.Leaf.Equal(cert.Leaf)
+	p.cert, p.fault = cert, nil
+	return changed, nil
+}
+
+// publish makes what was read the one of new handshakes.
+func (s *Store) publish() {
+	s.reload.Lock()
+	defer s.reload.Unlock()
+	var certs []*stdtls.Certificate
+	var held []Certificate
+	var faults []error
+	for _, p := range s.pairs {
+		certs = append(certs, p.cert)
+		held = append(held, Certificate{Name: p.label(), Names: namesOf(p.cert), File: p.certFile,
+			NotBefore: p.cert.Leaf.NotBefore, NotAfter: p.cert.Leaf.NotAfter, SelfMade: p.selfMade()})
+		if p.fault != nil {
+			faults = append(faults, p.fault)
+		}
+	}
+	s.choice.Store(newChoice(certs, certs[s.first]))
+	s.mu.Lock()
+	s.held, s.fault = held, errors.Join(faults...)
+	s.mu.Unlock()
+}
+
+// fallback is the certificate of clients that name no server.
+func (s *Store) fallback() *x509.Certificate {
+	s.reload.Lock()
+	defer s.reload.Unlock()
+	return s.pairs[s.first].cert.Leaf
+}
+
+// Policy is what a listener asks of TLS beyond the [tls] table.
+type Policy struct {
+	// RequestClientCertificate asks clients for a certificate and takes any,
+	// or none: what it is worth is decided by the session, at resumption too.
+	RequestClientCertificate bool
+	// Binding names everything that trust in the session hangs on
+	// (fingerprints, authorities, …). Tickets of another binding are not
+	// accepted, so that after a reload nobody comes in by an old one.
+	Binding string
 }
 
 // ServerConfig gives the configuration for a listener, the same one each time
-// for the same name. Each listener has ticket keys of its own, so a session
-// of one is never resumed on another, whose policy may differ; do not change
-// or clone the value, a clone shares the keys. The keys are
-// made and renewed by crypto/tls (daily, kept for a week); the state of a
-// session travels in its ticket, so no memory grows here.
+// for the same name. Do not change or clone the value.
 func (s *Store) ServerConfig(listener string) *stdtls.Config {
+	return s.ServerConfigFor(listener, Policy{})
+}
+
+// ServerConfigFor is ServerConfig for a listener with a policy of its own. The
+// policy of the first call for a name counts.
+func (s *Store) ServerConfigFor(listener string, p Policy) *stdtls.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.configs[listener]; c != nil {
@@ -95,42 +275,33 @@ func (s *Store) ServerConfig(listener string) *stdtls.Config {
 		minimum = stdtls.VersionTLS13
 	}
 	c := &stdtls.Config{
-		MinVersion: minimum,
-		// A STARTTLS server gets SNI from few clients; all names get the one
-		// certificate, and an unknown name must not end the handshake.
-		GetCertificate: func(*stdtls.ClientHelloInfo) (*stdtls.Certificate, error) {
-			return s.current.Load(), nil
+		MinVersion:   minimum,
+		CipherSuites: suites(),
+		// A STARTTLS server gets SNI from few clients, and an unknown name
+		// must not end the handshake.
+		GetCertificate: func(hello *stdtls.ClientHelloInfo) (*stdtls.Certificate, error) {
+			return s.choice.Load().pick(hello), nil
 		},
 	}
+	if p.RequestClientCertificate {
+		c.ClientAuth = stdtls.RequestClientCert
+	}
+	s.tickets.bind(c, fmt.Sprintf("%q %d %v %q", listener, minimum, p.RequestClientCertificate, p.Binding))
 	s.configs[listener] = c
 	return c
 }
 
-// Expiry is when the certificate in use ends.
-func (s *Store) Expiry() time.Time { return s.current.Load().Leaf.NotAfter }
-
-// SelfSigned tells that no certificate files are configured.
-func (s *Store) SelfSigned() bool { return s.cfg.CertificateFile == "" }
-
-// Warnings gives what the operator should know of the certificate in use, one
-// sentence each; none is the good case. Mail flows regardless.
-func (s *Store) Warnings() []string {
-	var w []string
-	leaf, now := s.current.Load().Leaf, s.now()
-	day := leaf.NotAfter.UTC().Format(time.DateOnly)
-	switch left := leaf.NotAfter.Sub(now); {
-	case left <= 0:
-		w = append(w, "the certificate has expired on "+day)
-	case left < warnBefore:
-		w = append(w, fmt.Sprintf("the certificate expires on %s, in %d days", day, int(left/(24*time.Hour))))
+// suites are those of TLS 1.2 with forward secrecy, as Go orders and rates
+// them. They are named so that GODEBUG cannot bring others back. The CBC ones
+// stay for old senders, who without them would send in clear text.
+func suites() []uint16 {
+	var out []uint16
+	for _, c := range stdtls.CipherSuites() {
+		if slices.Contains(c.SupportedVersions, stdtls.VersionTLS12) && strings.HasPrefix(c.Name, "TLS_ECDHE_") {
+			out = append(out, c.ID)
+		}
 	}
-	if now.Before(leaf.NotBefore) {
-		w = append(w, "the certificate is not valid before "+leaf.NotBefore.UTC().Format(time.DateTime)+" UTC: is the clock right?")
-	}
-	if s.hostname != "" && leaf.VerifyHostname(s.hostname) != nil {
-		w = append(w, "the certificate is not for the host name "+s.hostname)
-	}
-	return w
+	return out
 }
 
 // Describe gives version and cipher in the words of mail logs: "TLSv1.3",
@@ -138,56 +309,3 @@ func (s *Store) Warnings() []string {
 func Describe(cs stdtls.ConnectionState) (proto, cipher string) {
 	return strings.Replace(stdtls.VersionName(cs.Version), "TLS ", "TLSv", 1), stdtls.CipherSuiteName(cs.CipherSuite)
 }
-
-// readPair reads and checks a certificate with its key.
-func readPair(certFile, keyFile string) (*stdtls.Certificate, error) {
-	certPEM, _, err := readFile(certFile)
-	if err != nil {
-		return nil, err
-	}
-	keyPEM, mode, err := readFile(keyFile)
-	if err != nil {
-		return nil, err
-	}
-	if mode.Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("%s: everybody may read or change the private key (mode %04o); chmod 0600 or 0640", keyFile, mode.Perm())
-	}
-	cert, err := stdtls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return nil, fmt.Errorf("%s, %s: %w", certFile, keyFile, err)
-	}
-	if cert.Leaf == nil {
-		if cert.Leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
-			return nil, fmt.Errorf("%s: %w", certFile, err)
-		}
-	}
-	return &cert, nil
-}
-
-// readFile reads a whole regular file, following links as certbot has them.
-func readFile(name string) ([]byte, os.FileMode, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|nonBlocking, 0)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s: not a regular file", name)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	switch {
-	case err != nil:
-		return nil, 0, fmt.Errorf("%s: %w", name, err)
-	case len(b) > maxFile:
-		return nil, 0, fmt.Errorf("%s: larger than %d octets", name, maxFile)
-	case len(b) == 0:
-		return nil, 0, fmt.Errorf("%s: %w", name, errEmpty)
-	}
-	return b, fi.Mode(), nil
-}
-
-var errEmpty = errors.New("the file is empty")

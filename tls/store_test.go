@@ -50,12 +50,19 @@ func get(t *testing.T, name string) []byte {
 
 func mustLoad(t *testing.T, c Config, dir string, now time.Time) *Store {
 	t.Helper()
-	s, err := load(c, "mx.example.com", dir, func() time.Time { return now })
+	s, err := load(c, "mx.example.com", dir, at(now))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
+
+func load(c Config, hostname, dir string, now func() time.Time) (*Store, error) {
+	return New(Options{Config: c, Hostname: hostname, StateDir: dir, Now: now})
+}
+
+// at is a clock that stands still.
+func at(now time.Time) func() time.Time { return func() time.Time { return now } }
 
 // echo serves TLS with the configuration until the test ends: it sends one
 // octet, then what it receives.
@@ -117,7 +124,7 @@ func TestSelfSignedFirstStartAndRestart(t *testing.T) {
 	if fi.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", fi.Mode())
 	}
-	leaf := s.current.Load().Leaf
+	leaf := s.fallback()
 	if _, ok := leaf.PublicKey.(*ecdsa.PublicKey); !ok {
 		t.Errorf("key is a %T", leaf.PublicKey)
 	}
@@ -166,7 +173,7 @@ func TestSelfSignedIsMadeAnew(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.current.Load().Leaf.Equal(old.current.Load().Leaf) {
+			if s.fallback().Equal(old.fallback()) {
 				t.Error("still the old one")
 			}
 			if w := s.Warnings(); len(w) != 0 {
@@ -187,7 +194,7 @@ func TestSelfSignedNames(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", host, err)
 		}
-		if !a.current.Load().Leaf.Equal(b.current.Load().Leaf) {
+		if !a.fallback().Equal(b.fallback()) {
 			t.Errorf("%q: made anew on restart", host)
 		}
 	}
@@ -244,13 +251,13 @@ func TestReloadKeepsTheOldPair(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := writePair(t, t.TempDir(), "mx.example.com", now)
 			s := mustLoad(t, cfg, "", now)
-			old := s.current.Load()
+			old := s.fallback()
 			c.spoil(t, cfg)
 			err := s.Reload()
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
-			if s.current.Load() != old {
+			if s.fallback() != old || s.Fault() == nil {
 				t.Error("the pair was replaced")
 			}
 			if strings.Contains(err.Error(), "PRIVATE") {
@@ -260,70 +267,6 @@ func TestReloadKeepsTheOldPair(t *testing.T) {
 				t.Error("a start with these files was allowed")
 			}
 		})
-	}
-}
-
-// A reload while sessions run: they go on, new ones get the new certificate.
-func TestReloadWhileSessionsRun(t *testing.T) {
-	now := time.Now()
-	dir := t.TempDir()
-	cfg := writePair(t, dir, "mx.example.com", now)
-	s := mustLoad(t, cfg, "", now)
-	addr := echo(t, s.ServerConfig("mx"))
-	var running []*stdtls.Conn
-	for range 20 {
-		c, err := dial(addr, &stdtls.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		running = append(running, c)
-	}
-	old := running[0].ConnectionState().PeerCertificates[0]
-	writePair(t, dir, "mx.example.com", now.Add(24*time.Hour))
-	if err := s.Reload(); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range running {
-		if _, err := c.Write([]byte{'x'}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c, err := dial(addr, &stdtls.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if c.ConnectionState().PeerCertificates[0].Equal(old) {
-		t.Error("a new session got the old certificate")
-	}
-}
-
-// A session is resumed on its own listener and on no other (S-41).
-func TestResumptionStaysOnItsListener(t *testing.T) {
-	s := mustLoad(t, Default(), t.TempDir(), time.Now())
-	mx, submission := echo(t, s.ServerConfig("mx")), echo(t, s.ServerConfig("submission"))
-	if s.ServerConfig("mx") != s.ServerConfig("mx") {
-		t.Error("one listener, two configurations")
-	}
-	for _, version := range []uint16{stdtls.VersionTLS12, stdtls.VersionTLS13} {
-		client := &stdtls.Config{ClientSessionCache: stdtls.NewLRUClientSessionCache(8), MaxVersion: version}
-		for i, want := range []struct {
-			addr    string
-			resumed bool
-		}{{mx, false}, {mx, true}, {submission, false}, {submission, true}} {
-			c, err := dial(want.addr, client)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := c.ConnectionState().DidResume; got != want.resumed {
-				t.Errorf("%x, session %d: resumed %v", version, i, got)
-			}
-			c.Close()
-		}
 	}
 }
 
