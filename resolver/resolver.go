@@ -6,18 +6,40 @@
 // records, "there is none" (ErrNotFound, which is as good as an answer), or a
 // failure (ErrTemporary), which says nothing about the name. No caller may
 // take the third for the second.
+//
+// A blind attacker must guess the port of one of many short-lived sockets, the
+// id and the question; what does not fit is not read as an answer, and after a
+// few such packets TCP decides (RFC 5452). A server that is silent is left
+// alone for a while, found out with a question of our own: a stranger's broken
+// zone cannot take the DNS away from everybody.
+//
+// It does not search domains, read /etc/hosts, or ask anything but the names
+// that callers give. It fails towards ErrTemporary.
+//
+// # Limits
+//
+// A name has 253 octets, labels of letters, digits, hyphen and underscore; any
+// other name is answered with ErrNoName unasked. Of an answer 64 records are
+// kept, of a CNAME chain 8 links, of a TXT record 16 KB. The cache has
+// Config.CacheEntries answers of 512 octets each on average. At most
+// Config.MaxInFlight questions are on their way, and eight times as many wait;
+// no look-up takes longer than Config.Budget.
 package resolver
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 )
 
-// The two ways not to get records.
+// The ways not to get records.
 var (
 	// ErrNotFound: the name does not exist, or has no such records.
 	ErrNotFound = errors.New("no such record")
+	// ErrNoName is the ErrNotFound of a name that does not exist at all
+	// (NXDOMAIN, RFC 8020): it has no records of any type.
+	ErrNoName = fmt.Errorf("%w: no such name", ErrNotFound)
 	// ErrTemporary: no server gave an answer that could be used.
 	ErrTemporary = errors.New("temporary DNS failure")
 )
@@ -40,6 +62,7 @@ type Resolver interface {
 	PTR(ctx context.Context, addr netip.Addr) ([]string, error)
 	// MX gives the exchangers by rising preference.
 	MX(ctx context.Context, name string) ([]MX, error)
-	// TXT gives each record with its strings joined.
+	// TXT gives each record with its strings joined: raw octets of a stranger,
+	// with line ends and all.
 	TXT(ctx context.Context, name string) ([]string, error)
 }
