@@ -120,7 +120,7 @@ func (p *parts) build(s *Settings, old *generation) (*generation, error) {
 		if !used[name] {
 			continue // it would be probed, and might be called down, for nothing
 		}
-		if old != nil && old.settings.Hostname == s.Hostname && old.hops[name] != nil && old.hops[name].config == c {
+		if old != nil && old.settings.Hostname == s.Hostname && old.hops[name] != nil && old.hops[name].config.Equal(c) {
 			g.hops[name] = old.hops[name]
 			continue
 		}

@@ -18,6 +18,8 @@ type extensions struct {
 	pipelining, size, eightBit, utf8, dsn, starttls bool
 	maxSize                                         int64
 	xforward                                        uint8
+	xclient                                         uint16
+	auth                                            uint8
 }
 
 // parseEHLO reads the reply to EHLO tolerantly: any case, tabs, odd values;
@@ -49,6 +51,15 @@ func parseEHLO(text []byte) extensions {
 			e.starttls = true
 		case "XFORWARD":
 			e.xforward |= parseXForward(words[1:])
+		case "XCLIENT":
+			e.xclient |= parseXClient(words[1:])
+		case "AUTH":
+			e.auth |= parseAuth(words[1:])
+		default:
+			// "AUTH=PLAIN LOGIN" is how some say it to old clients.
+			if w := words[0]; len(w) > 5 && strings.EqualFold(w[:5], "AUTH=") {
+				e.auth |= parseAuth(append(words[1:], w[5:]))
+			}
 		}
 	}
 	// RFC 6531 section 3.1: SMTPUTF8 needs 8BITMIME.
@@ -63,6 +74,7 @@ func (e extensions) capabilities() smtpproxy.Capabilities {
 // conn is one connection to the next hop. One goroutine uses it at a time.
 type conn struct {
 	hop       *NextHop
+	host      *host
 	nc        net.Conn     // what commands and body go through: TCP or TLS over it
 	tcp       *net.TCPConn // nc when it takes writev, else nil
 	raw       net.Conn     // the socket
@@ -77,6 +89,11 @@ type conn struct {
 	tls       string      // description, empty in clear text
 	near, far netip.AddrPort
 	peek      syscall.RawConn // of raw, made on first use by quiet
+	// greeted: it counts among the host's live connections.
+	greeted bool
+	// owner is the client session that XCLIENT was said for, with what was
+	// said; empty on a connection that may serve anybody.
+	owner string
 	// tainted: a cancelled context may still move its deadline; never reuse.
 	tainted bool
 }
@@ -84,7 +101,13 @@ type conn struct {
 // close drops the socket at once: no QUIT, and above all no dot.
 func (c *conn) close() {
 	c.raw.Close()
-	c.hop.own.Remove(c.near, c.far)
+	if c.greeted {
+		c.greeted = false
+		c.host.live.Add(-1)
+	}
+	if c.far.IsValid() {
+		c.hop.own.Remove(c.near, c.far)
+	}
 }
 
 // quitWait bounds the politeness of QUIT.
@@ -151,19 +174,24 @@ func (c *conn) reset(ctx context.Context) bool {
 // resetWait bounds RSET, which no client waits for.
 const resetWait = 10 * time.Second
 
-// hello greets: EHLO, and HELO where EHLO is refused (RFC 5321 section 3.2).
+// hello greets: EHLO, and HELO where EHLO is refused (RFC 5321 section 3.2);
+// LHLO in LMTP, which has no other (RFC 2033 section 4.1).
 func (c *conn) hello(ctx context.Context) *fault {
 	name := c.hop.hostname
-	r, err := c.command(ctx, c.hop.cfg.CommandTimeout, "EHLO "+name)
+	verb := "EHLO"
+	if c.host.lmtp {
+		verb = "LHLO"
+	}
+	r, err := c.command(ctx, c.hop.cfg.CommandTimeout, verb+" "+name)
 	if err != nil {
-		return broken(c.name, "EHLO", err)
+		return broken(c.name, verb, err)
 	}
 	switch {
 	case r.class() == 2:
 		c.ext = parseEHLO(r.text)
-		return c.stepDone("EHLO")
-	case r.class() != 5:
-		return unexpected(c.name, "EHLO", r)
+		return c.stepDone(verb)
+	case r.class() != 5 || c.host.lmtp:
+		return unexpected(c.name, verb, r)
 	}
 	said := r.line()
 	c.ext = extensions{}

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,45 +10,116 @@ import (
 	"time"
 )
 
-// connect makes a connection that is ready for MAIL. The caller holds a slot.
-func (h *NextHop) connect(ctx context.Context) (*conn, *fault) {
+// connect makes a connection that is ready for MAIL, to the first server that
+// gives one. The caller holds a slot. Servers that are set aside are tried when
+// no other is left, all of them within the time for one, so that a message does
+// not wait for each of several machines that are known to be dead.
+func (h *NextHop) connect(ctx context.Context, first *host) (*conn, *fault) {
 	h.connects.Add(1)
-	c, f := h.open(ctx, h.cfg.TLS != "none")
-	if f != nil && errors.Is(f.err, errHandshake) && h.cfg.TLS == "may" {
-		// Opportunistic: once more, in clear text, on a new socket; the old
-		// one is never spoken to again.
-		h.warn("handshake", "TLS handshake with the next hop failed, mail goes in clear text (tls = \"may\")", f.err)
-		c, f = h.open(ctx, false)
+	well, aside := h.order(first)
+	c, f := h.connectAny(ctx, well)
+	if c == nil && len(aside) > 0 && ctx.Err() == nil {
+		actx, cancel := context.WithTimeout(ctx, h.cfg.ConnectTimeout)
+		defer cancel()
+		var again *fault
+		if c, again = h.connectAny(actx, aside); c == nil && f == nil {
+			f = again
+		}
 	}
-	if f != nil {
-		h.connectErrors.Add(1)
-		h.down.Store(&f.err)
-		h.warn("connect", "no usable connection to the next hop", f.err)
+	if c != nil {
+		h.answers()
+		return c, nil
+	}
+	h.connectErrors.Add(1)
+	if f.crowded {
+		h.warn("crowded", "the next hop takes no more connections, mail waits for one of those it has: max_connections is above its limit", f.err)
 		f.told = true
 		return nil, f
 	}
-	h.answers()
+	h.down.Store(&f.err)
+	if !f.told {
+		h.warn("connect", "no usable connection to the next hop", f.err)
+	}
+	f.told = true
+	return nil, f
+}
+
+// connectAny tries the servers in order. The fault is that of the last, unless
+// one is only full of connections of ours: those can be waited for.
+func (h *NextHop) connectAny(ctx context.Context, list []*host) (*conn, *fault) {
+	var worst *fault
+	for _, ho := range list {
+		c, f := h.connectTo(ctx, ho)
+		if f == nil {
+			return c, nil
+		}
+		if f.crowded = f.crowded && ho.live.Load() > 0; worst == nil || !worst.crowded {
+			worst = f
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, worst
+}
+
+// connectTo makes a connection to one server and keeps the books on its health.
+func (h *NextHop) connectTo(ctx context.Context, ho *host) (*conn, *fault) {
+	if f := ho.refusing(h.now()); f != nil {
+		return nil, f
+	}
+	ho.connects.Add(1)
+	c, f := h.open(ctx, ho, h.cfg.TLS != "none")
+	if f != nil && errors.Is(f.err, errHandshake) && h.cfg.TLS == "may" && !ho.implicit {
+		// Opportunistic: once more, in clear text, on a new socket; the old
+		// one is never spoken to again.
+		h.warn("handshake", "TLS handshake with the next hop failed, mail goes in clear text (tls = \"may\")", f.err)
+		c, f = h.open(ctx, ho, false)
+	}
+	if f != nil {
+		ho.connectErrors.Add(1)
+		if ctx.Err() == nil { // a client that went away says nothing about the server
+			ho.failed(h.now(), f)
+			h.hostLost(ho, f)
+		}
+		return nil, f
+	}
+	h.hostBack(ho)
 	caps := c.ext.capabilities()
-	if *h.caps.Load() != caps {
-		h.caps.Store(&caps)
+	if old := ho.caps.Load(); old == nil || *old != caps {
+		ho.caps.Store(&caps)
+		h.joinCapabilities()
 	}
 	return c, nil
 }
 
+// live counts the connections that were greeted and are open.
+func (h *NextHop) live() int {
+	n := 0
+	for _, ho := range h.hosts {
+		n += int(ho.live.Load())
+	}
+	return n
+}
+
 // open dials, reads the greeting and greets; wantTLS allows STARTTLS.
-func (h *NextHop) open(ctx context.Context, wantTLS bool) (*conn, *fault) {
-	nc, f := h.dial(ctx)
+func (h *NextHop) open(ctx context.Context, ho *host, wantTLS bool) (*conn, *fault) {
+	nc, f := h.dial(ctx, ho)
 	if f != nil {
 		return nil, f
 	}
-	c := &conn{hop: h, nc: nc, raw: nc}
+	c := &conn{hop: h, host: ho, nc: nc, raw: nc}
 	c.tcp, _ = nc.(*net.TCPConn)
 	c.rd.src = nc
-	c.near, c.far = addrPort(nc.LocalAddr()), addrPort(nc.RemoteAddr())
-	h.own.Add(c.near, c.far)
-	c.name = h.host + "[" + c.far.Addr().Unmap().String() + "]:" + strconv.Itoa(int(h.port))
+	if ho.path != "" {
+		c.name = ho.host + "[" + ho.path + "]"
+	} else {
+		c.near, c.far = addrPort(nc.LocalAddr()), addrPort(nc.RemoteAddr())
+		h.own.Add(c.near, c.far)
+		c.name = ho.host + "[" + c.far.Addr().Unmap().String() + "]:" + strconv.Itoa(int(ho.port))
+	}
 	stop := c.watch(ctx)
-	f = c.prepare(ctx, wantTLS)
+	f = c.prepare(ctx, wantTLS && ho.path == "")
 	stop()
 	if f == nil && c.tainted {
 		f = lost(fmt.Errorf("%s: %w", c.name, ctx.Err()))
@@ -61,12 +131,17 @@ func (h *NextHop) open(ctx context.Context, wantTLS bool) (*conn, *fault) {
 	return c, nil
 }
 
-// prepare reads the greeting, greets, and starts TLS by the policy.
+// prepare reads the greeting, greets, starts TLS by the policy, and logs in.
 func (c *conn) prepare(ctx context.Context, wantTLS bool) *fault {
 	h := c.hop
-	if c.near == addrPort(c.raw.RemoteAddr()) && c.near.IsValid() {
+	if c.near == c.far && c.near.IsValid() {
 		// TCP can connect a socket to itself on an ephemeral port.
 		return misconfigured(fmt.Errorf("%s: the connection came back to itself", c.name))
+	}
+	if c.host.implicit {
+		if f := c.handshake(ctx); f != nil {
+			return f
+		}
 	}
 	if err := c.within(ctx, h.cfg.ConnectTimeout); err != nil {
 		return broken(c.name, "greeting", err)
@@ -76,18 +151,24 @@ func (c *conn) prepare(ctx context.Context, wantTLS bool) *fault {
 		return broken(c.name, "greeting", err)
 	}
 	if r.code != 220 {
-		return unexpected(c.name, "the connection", r)
+		f := unexpected(c.name, "the connection", r)
+		f.crowded = r.class() == 4
+		return f
 	}
+	c.greeted = true
+	c.host.live.Add(1)
 	if f := c.stepDone("the connection"); f != nil {
 		return f
 	}
 	if f := c.hello(ctx); f != nil {
 		return f
 	}
-	if !wantTLS {
-		return nil
+	if wantTLS && !c.host.implicit {
+		if f := c.startTLS(ctx); f != nil {
+			return f
+		}
 	}
-	return c.startTLS(ctx)
+	return c.authenticate(ctx)
 }
 
 // minDial is the least time that one address of several is given.
@@ -95,49 +176,56 @@ const minDial = 2 * time.Second
 
 // dial opens a socket to the first address that answers; every address is
 // tried. None of them may be ourselves.
-func (h *NextHop) dial(ctx context.Context) (net.Conn, *fault) {
+func (h *NextHop) dial(ctx context.Context, ho *host) (net.Conn, *fault) {
 	end := time.Now().Add(h.cfg.ConnectTimeout)
 	dctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
-	addrs := []netip.Addr{h.literal}
-	if !h.literal.IsValid() {
-		var err error
-		if addrs, err = h.lookup(dctx, h.host); err != nil || len(addrs) == 0 {
-			return nil, unreachable(fmt.Errorf("%s: name not resolved: %w", h.host, orNone(err)))
+	if ho.path != "" {
+		nc, err := h.dialTCP(dctx, "unix", ho.path)
+		if err != nil {
+			return nil, unreachable(fmt.Errorf("%s: %w", ho.host, err))
 		}
+		return nc, nil
 	}
-	if !h.literal.IsValid() {
-		h.known.Store(&addrs)
+	addrs := []netip.Addr{ho.literal}
+	if !ho.literal.IsValid() {
+		var err error
+		if addrs, err = h.lookup(dctx, ho.host); err != nil || len(addrs) == 0 {
+			return nil, unreachable(fmt.Errorf("%s: name not resolved: %w", ho.host, orNone(err)))
+		}
+		ho.known.Store(&addrs)
 	}
-	if err := h.refuseOwn(addrs); err != nil {
+	if err := h.refuseOwn(ho, addrs); err != nil {
 		return nil, misconfigured(err)
 	}
 	var errs []error
 	for i, a := range addrs {
 		wait := max(minDial, time.Until(end)/time.Duration(len(addrs)-i))
 		actx, cancel := context.WithTimeout(dctx, wait)
-		nc, err := h.dialTCP(actx, "tcp", netip.AddrPortFrom(a, h.port).String())
+		nc, err := h.dialTCP(actx, "tcp", netip.AddrPortFrom(a, ho.port).String())
 		cancel()
 		if err == nil {
 			return nc, nil
 		}
 		errs = append(errs, err)
 	}
-	return nil, unreachable(fmt.Errorf("%s:%d: %w", h.host, h.port, errors.Join(errs...)))
+	return nil, unreachable(fmt.Errorf("%s:%d: %w", ho.host, ho.port, errors.Join(errs...)))
 }
 
-// LeadsTo tells the port of this next hop when it is the machine a, as far as
+// LeadsTo tells the port of this next hop when one of its servers is the machine a, as far as
 // its last look-up knows. On loopback every server of the machine has the same
-// address, so nothing can be told.
+// address, so nothing can be told; nor has a unix socket one.
 func (h *NextHop) LeadsTo(a netip.Addr) (port uint16, yes bool) {
 	a = a.Unmap().WithZone("")
 	if a.IsLoopback() {
 		return 0, false
 	}
-	if known := h.known.Load(); known != nil {
-		for _, k := range *known {
-			if k.Unmap().WithZone("") == a {
-				return h.port, true
+	for _, ho := range h.hosts {
+		if known := ho.known.Load(); known != nil {
+			for _, k := range *known {
+				if k.Unmap().WithZone("") == a {
+					return ho.port, true
+				}
 			}
 		}
 	}
@@ -153,12 +241,12 @@ func orNone(err error) error {
 
 // refuseOwn gives an error when one of the addresses is a listener of ours:
 // mail would come round for ever.
-func (h *NextHop) refuseOwn(addrs []netip.Addr) error {
+func (h *NextHop) refuseOwn(ho *host, addrs []netip.Addr) error {
 	if h.listenAddrs == nil {
 		return nil
 	}
 	for _, l := range h.listenAddrs() {
-		if l.Port() != h.port {
+		if l.Port() != ho.port {
 			continue
 		}
 		for _, a := range addrs {
@@ -196,49 +284,4 @@ func addrPort(a net.Addr) netip.AddrPort {
 		return unmapped(t.AddrPort())
 	}
 	return netip.AddrPort{}
-}
-
-var errHandshake = errors.New("TLS handshake failed")
-
-// startTLS obeys the policy (RFC 3207). encrypt and verify never go on in
-// clear text; may does, when STARTTLS is not offered or refused.
-func (c *conn) startTLS(ctx context.Context) *fault {
-	h := c.hop
-	must := h.cfg.TLS != "may"
-	if !c.ext.starttls {
-		if must {
-			return noTLS(fmt.Errorf("%s: STARTTLS is not offered and tls = %q", c.name, h.cfg.TLS))
-		}
-		return nil
-	}
-	r, err := c.command(ctx, h.cfg.CommandTimeout, "STARTTLS")
-	if err != nil {
-		return broken(c.name, "STARTTLS", err)
-	}
-	if r.code != 220 {
-		if must {
-			return noTLS(fmt.Errorf("%s: answered STARTTLS with %q and tls = %q", c.name, r.line(), h.cfg.TLS))
-		}
-		if r.code == 421 || r.class() != 4 && r.class() != 5 {
-			return unexpected(c.name, "STARTTLS", r)
-		}
-		h.warn("starttls", "the next hop refused STARTTLS, mail goes in clear text (tls = \"may\")", fmt.Errorf("%s: %s", c.name, r.line()))
-		return c.stepDone("STARTTLS")
-	}
-	if c.rd.buffered() > 0 {
-		// Response injection: what came in clear text after the 220 would be
-		// read as if it had come through TLS.
-		return noTLS(fmt.Errorf("%s: octets after the reply to STARTTLS, before TLS", c.name))
-	}
-	if err := c.within(ctx, h.cfg.CommandTimeout); err != nil {
-		return broken(c.name, "TLS handshake", err)
-	}
-	tc := tls.Client(c.raw, h.tls)
-	if err := tc.HandshakeContext(ctx); err != nil {
-		return noTLS(fmt.Errorf("%s: %w: %w", c.name, errHandshake, err))
-	}
-	c.nc, c.tcp, c.rd.src = tc, nil, tc
-	c.tls = h.describeTLS(tc.ConnectionState())
-	// RFC 3207 section 4.2: everything learnt before TLS is forgotten.
-	return c.hello(ctx)
 }

@@ -178,6 +178,11 @@ func (d *delivery) final(ctx context.Context) (mail.Outcome, fate) {
 	if err != nil {
 		return d.ambiguous(broken(c.name, "end of data", err)), closeIt
 	}
+	if d.hop.lmtp && len(d.rcpts) > 1 {
+		if f := d.restOfFinal(ctx, &r); f != nil {
+			return d.ambiguous(f), closeIt
+		}
+	}
 	switch {
 	case r.class() == 2:
 		return mail.Outcome{
@@ -191,6 +196,29 @@ func (d *delivery) final(ctx context.Context) (mail.Outcome, fate) {
 		return d.refusedBy(unexpected(c.name, "end of data", r)), closeIt
 	}
 	return d.refusedAs(r), resetIt
+}
+
+// restOfFinal reads the replies of LMTP after the first, exactly one for each
+// recipient that was accepted (RFC 2033 section 4.2), and leaves one that speaks
+// for all in r. Rcpt lets one recipient into a transaction, so this does not
+// come about; if ever it did, a mixed answer must not be a yes.
+func (d *delivery) restOfFinal(ctx context.Context, r *reply) *fault {
+	c := d.c
+	first := reply{code: r.code, text: append([]byte(nil), r.text...)}
+	for range len(d.rcpts) - 1 {
+		if err := c.within(ctx, d.hop.cfg.FinalTimeout); err != nil {
+			return broken(c.name, "end of data", err)
+		}
+		next, err := c.rd.read()
+		if err != nil {
+			return broken(c.name, "end of data", err)
+		}
+		if next.class() != first.class() {
+			return nonsense(fmt.Errorf("%s: answered the end of data with %q for one recipient and %q for another", c.name, first.line(), next.line()))
+		}
+	}
+	*r = first
+	return nil
 }
 
 // ambiguous: the next hop may have the message; the client is told to try

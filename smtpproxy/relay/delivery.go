@@ -11,13 +11,13 @@ import (
 
 // delivery is one transaction. One goroutine uses it.
 type delivery struct {
-	hop      *NextHop
-	tx       *mail.Transaction
-	priority bool
-	c        *conn // nil before the first Rcpt, after Park and after the end
-	opened   bool  // MAIL was accepted on c
-	parked   bool
-	ended    bool
+	hop *NextHop
+	tx  *mail.Transaction
+	want
+	c      *conn // nil before the first Rcpt, after Park and after the end
+	opened bool  // MAIL was accepted on c
+	parked bool
+	ended  bool
 	// sending: commands or DATA went out and their end was not reached. If a
 	// panic leaves it so, Abort must not say a word into the body, nor give
 	// the connection on.
@@ -43,6 +43,11 @@ func (d *delivery) Rcpt(ctx context.Context, r mail.Recipient) (mail.Reply, erro
 		return f.reply, f.err
 	case !d.mailReply.IsZero():
 		return d.mailReply, nil
+	}
+	if d.hop.lmtp && len(d.rcpts) > 0 {
+		// RFC 2033 section 4.2 has one answer for each recipient after the
+		// dot and SMTP one for all: the client comes back with this one.
+		return mail.Temporary(452, "5.3", textOneRecipient), nil
 	}
 	path := r.Path.String()
 	if err := checkPath(path, d.tx.Params.SMTPUTF8); err != nil || path == "" {
@@ -105,11 +110,9 @@ func (d *delivery) show(r mail.Reply) mail.Reply {
 // recipient of this delivery was accepted on it (B-19).
 func (d *delivery) ask(ctx context.Context, path string, r *mail.Recipient) (mail.Reply, *fault) {
 	if d.c == nil {
-		c, f := d.hop.take(ctx, d.priority)
-		if f != nil {
+		if f := d.obtain(ctx, false); f != nil {
 			return mail.Reply{}, f
 		}
-		d.c, d.opened = c, false
 	}
 	rep, f := d.exchange(ctx, path, r)
 	if f == nil {
@@ -122,17 +125,43 @@ func (d *delivery) ask(ctx context.Context, path string, r *mail.Recipient) (mai
 		d.hop.pool.put(nil, d.priority)
 		return mail.Reply{}, f
 	}
-	c, f := d.hop.connect(ctx) // the slot is still ours
-	if f != nil {
-		d.hop.pool.put(nil, d.priority)
+	if f := d.obtain(ctx, true); f != nil { // the slot is still ours
 		return mail.Reply{}, f
 	}
-	d.c = c
 	if rep, f = d.exchange(ctx, path, r); f != nil {
 		d.drop()
 		return mail.Reply{}, f
 	}
 	return rep, nil
+}
+
+// obtain gets a connection that is ready for MAIL, with XCLIENT said where that
+// is wanted and offered.
+func (d *delivery) obtain(ctx context.Context, held bool) *fault {
+	h := d.hop
+	if h.cfg.XClient && !held {
+		d.owner = xclientOwner(d.tx.Session)
+	}
+	d.host = h.turn()
+	c, f := h.take(ctx, d.want, held)
+	if f != nil {
+		return f
+	}
+	d.c, d.opened = c, false
+	if !h.cfg.XClient || c.owner != "" {
+		return nil
+	}
+	if c.ext.xclient == 0 {
+		h.warn("xclient", "the next hop does not offer XCLIENT and takes our own address for every client's (xclient = true)", errors.New(c.name))
+		return nil
+	}
+	stop := c.watch(ctx)
+	f = c.introduce(ctx, d.tx.Session)
+	stop()
+	if f != nil {
+		d.drop()
+	}
+	return f
 }
 
 // drop closes the connection as it stands and gives the slot back.
@@ -210,7 +239,7 @@ func (d *delivery) begin(b *batch, size int64) mail.Reply {
 	if err := checkPath(path, p.SMTPUTF8); err != nil {
 		return mail.Permanent(553, "1.7", "Sender address is not valid")
 	}
-	if d.hop.cfg.XForward {
+	if d.hop.cfg.XForward && d.c.owner == "" {
 		b.xforward(d.tx, e.xforward)
 	}
 	b.mail(path, p, e)
@@ -358,11 +387,10 @@ const replayGroup = 50
 // replay opens the transaction again after Park. Every answer must be as
 // before: anything else is a fault, and nothing is sent.
 func (d *delivery) replay(ctx context.Context, size int64) *fault {
-	c, f := d.hop.take(ctx, d.priority)
-	if f != nil {
+	if f := d.obtain(ctx, false); f != nil {
 		return f
 	}
-	d.c = c
+	c := d.c
 	stop := c.watch(ctx)
 	defer stop()
 	b := &c.batch

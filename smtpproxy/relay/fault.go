@@ -19,17 +19,23 @@ type fault struct {
 	retry bool
 	// told: the operator was alerted already.
 	told bool
+	// crowded: a 4xx in the place of a greeting, which a server says to one
+	// connection too many.
+	crowded bool
+	// credentials: our login was refused for good.
+	credentials bool
 }
 
 // The texts tell a stranger nothing about hosts or causes behind us.
 const (
-	textUnreachable = "The next mail server cannot be reached, please try again later"
-	textLost        = "The connection to the next mail server failed, please try again later"
-	textNonsense    = "The next mail server is not in order, please try again later"
-	textBusy        = "Too busy, please try again later"
-	textTLS         = "No secure connection to the next mail server, please try again later"
-	textConfig      = "Mail routing is not in order, please try again later"
-	textInternal    = "Local error, please try again later"
+	textUnreachable  = "The next mail server cannot be reached, please try again later"
+	textLost         = "The connection to the next mail server failed, please try again later"
+	textNonsense     = "The next mail server is not in order, please try again later"
+	textBusy         = "Too busy, please try again later"
+	textTLS          = "No secure connection to the next mail server, please try again later"
+	textConfig       = "Mail routing is not in order, please try again later"
+	textOneRecipient = "One recipient for each message here, please send it to this one again"
+	textInternal     = "Local error, please try again later"
 )
 
 func unreachable(err error) *fault {

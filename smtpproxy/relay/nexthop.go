@@ -1,6 +1,7 @@
 // Package relay is Garita towards the next hop: pooled SMTP connections to one
-// configured server (RFC 5321 as a client, 2920 PIPELINING, 1870 SIZE, 6152
-// 8BITMIME, 6531 SMTPUTF8, 3461 DSN, 3207 STARTTLS, Postfix's XFORWARD).
+// configured server or several of one kind (RFC 5321 as a client, 2920 PIPELINING, 1870 SIZE, 6152
+// 8BITMIME, 6531 SMTPUTF8, 3461 DSN, 3207 STARTTLS, 4954 AUTH PLAIN and LOGIN,
+// 2033 LMTP, Postfix's XFORWARD and XCLIENT).
 //
 // It answers for three things. Nothing of a client reaches a command except as
 // a value that was parsed and is written anew. A message is handed over only
@@ -10,17 +11,18 @@
 // or of ours is never a 5xx.
 //
 // What passes through to the client: 4xx and 5xx to MAIL, RCPT and the end of
-// data. 421 becomes 451. 5xx at the greeting, EHLO, STARTTLS and XFORWARD is
-// 451, as are 503, 530, 534, 535 and 538 anywhere, which speak about our
+// data. 421 becomes 451. 5xx at the greeting, EHLO, STARTTLS, AUTH, XCLIENT
+// and XFORWARD is 451, as are 503, 530, 534, 535 and 538 anywhere, which speak about our
 // session; a 5xx to DATA passes only when it is 55x, which speaks about the
 // message.
 //
 // It makes no MX look-up, queues nothing, and retries nothing but a pooled
-// connection that turned out to be dead before a recipient was accepted on it.
+// connection that turned out to be dead before a recipient was accepted on it;
+// it goes on to another server only before MAIL.
 //
 // Limits: connections by Config.MaxConnections; replies by the constants of
 // reply.go; the waiting queue by the number of sessions; the cache of unknown
-// recipients by maxUnknown.
+// recipients by maxUnknown; servers by maxHosts.
 package relay
 
 import (
@@ -32,7 +34,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -59,30 +60,36 @@ type Options struct {
 	// ListenAddrs gives our own listening addresses; a next hop that
 	// resolves to one of them is refused. It is called at each connect.
 	ListenAddrs func() []netip.AddrPort
-	// Dial opens one TCP connection to "address:port"; nil: net.Dialer.
+	// Dial opens one TCP connection to "address:port", or a unix socket at
+	// a path; nil: net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Lookup resolves the host name; nil: net.DefaultResolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// RootCAs are the authorities of verify; nil: ca_file, or the system's.
 	RootCAs *x509.CertPool
+	// Now is the clock of the servers' health; nil: time.Now.
+	Now func() time.Time
 }
 
 // NextHop is one configured next hop. It is safe for concurrent use.
 type NextHop struct {
-	name, host, hostname string
-	port                 uint16
-	literal              netip.Addr // host when it is an address
-	cfg                  Config
-	log                  Logger
-	own                  *OwnSockets
-	listenAddrs          func() []netip.AddrPort
-	dialTCP              func(ctx context.Context, network, addr string) (net.Conn, error)
-	lookup               func(ctx context.Context, host string) ([]netip.Addr, error)
-	tls                  *tls.Config
-	roots                *x509.CertPool
+	name, hostname string
+	hosts          []*host // in the order of the configuration
+	lmtp           bool
+	cfg            Config
+	log            Logger
+	own            *OwnSockets
+	listenAddrs    func() []netip.AddrPort
+	dialTCP        func(ctx context.Context, network, addr string) (net.Conn, error)
+	lookup         func(ctx context.Context, host string) ([]netip.Addr, error)
+	roots          *x509.CertPool
+	now            func() time.Time
+	life           context.Context // ends with Close
+	end            context.CancelFunc
 
-	known   atomic.Pointer[[]netip.Addr] // addresses at the last look-up
 	pool    pool
+	turns   atomic.Uint64
+	capsMu  sync.Mutex // of joinCapabilities
 	caps    atomic.Pointer[smtpproxy.Capabilities]
 	unknown unknownRecipients
 
@@ -102,14 +109,10 @@ func New(o Options) (*NextHop, error) {
 	if errs := o.Config.Validate(); len(errs) > 0 {
 		return nil, fmt.Errorf("next_hop.%s: %w", o.Name, errors.Join(errs...))
 	}
-	host, port, err := splitURL(o.Config.URL)
-	if err != nil {
-		return nil, fmt.Errorf("next_hop.%s: %w", o.Name, err)
-	}
 	h := &NextHop{
-		name: o.Name, host: host, port: port, hostname: o.Hostname, cfg: o.Config,
+		name: o.Name, hostname: o.Hostname, cfg: o.Config,
 		log: o.Log, own: o.Own, listenAddrs: o.ListenAddrs, dialTCP: o.Dial, lookup: o.Lookup,
-		warned: make(map[string]warning),
+		roots: o.RootCAs, now: o.Now, warned: make(map[string]warning),
 	}
 	if !soundHost(h.hostname) && !isAddressLiteral(h.hostname) {
 		return nil, fmt.Errorf("next_hop.%s: %q is no host name for EHLO; set hostname to the full name of this machine", o.Name, o.Hostname)
@@ -122,24 +125,54 @@ func New(o Options) (*NextHop, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		h.literal = a
-		h.known.Store(&[]netip.Addr{a})
-		if err := h.refuseOwn([]netip.Addr{a}); err != nil {
-			return nil, fmt.Errorf("next_hop.%s: %w", o.Name, err)
-		}
+	if h.now == nil {
+		h.now = time.Now
 	}
-	h.roots = o.RootCAs
-	if h.roots == nil && o.Config.CAFile != "" {
-		if h.roots, err = loadCAs(o.Config.CAFile); err != nil {
-			return nil, fmt.Errorf("next_hop.%s: ca_file: %w", o.Name, err)
-		}
+	if err := h.addHosts(o); err != nil {
+		return nil, fmt.Errorf("next_hop.%s: %w", o.Name, err)
 	}
-	h.tls = clientTLS(o.Config.TLS, host, h.roots)
+	h.life, h.end = context.WithCancel(context.Background())
 	h.pool.init(o.Config.MaxConnections, o.Config.IdleTimeout, (*conn).quit)
+	h.pool.owned = o.Config.XClient
 	h.unknown.init()
 	h.caps.Store(&smtpproxy.Capabilities{})
 	return h, nil
+}
+
+// addHosts makes the servers and reads the files of their TLS.
+func (h *NextHop) addHosts(o Options) (err error) {
+	c := o.Config
+	if h.roots == nil && c.CAFile != "" {
+		if h.roots, err = loadCAs(c.CAFile); err != nil {
+			return fmt.Errorf("ca_file: %w", err)
+		}
+	}
+	var own *tls.Certificate
+	if c.ClientCertificateFile != "" {
+		if own, err = loadPair(c.ClientCertificateFile, c.ClientKeyFile); err != nil {
+			return err
+		}
+	}
+	for _, s := range c.URLs() {
+		t, err := parseURL("url", s)
+		if err != nil {
+			return err
+		}
+		name := c.TLSServerName
+		if name == "" {
+			name = t.host
+		}
+		ho := &host{target: t, tls: clientTLS(c, name, h.roots, own)}
+		if t.literal.IsValid() {
+			ho.known.Store(&[]netip.Addr{t.literal})
+			if err := h.refuseOwn(ho, []netip.Addr{t.literal}); err != nil {
+				return err
+			}
+		}
+		h.hosts = append(h.hosts, ho)
+		h.lmtp = t.lmtp
+	}
+	return nil
 }
 
 func isAddressLiteral(s string) bool {
@@ -152,18 +185,6 @@ func isAddressLiteral(s string) bool {
 	}
 	_, err := netip.ParseAddr(s)
 	return err == nil
-}
-
-func loadCAs(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no certificate in PEM form", file)
-	}
-	return pool, nil
 }
 
 // Name is the configured name.
@@ -181,32 +202,70 @@ func (h *NextHop) Begin(tx *mail.Transaction) smtpproxy.Delivery {
 	return d
 }
 
-// Probe makes one connection of its own to learn the capabilities; on failure
-// those known last stay.
+// Probe makes one connection of its own to every server to learn what it can
+// do; where that fails, what was known last stays. It is an error when none
+// answers, and none when the next hop takes no more than the connections that
+// it has of ours.
 func (h *NextHop) Probe(ctx context.Context) error {
-	c, err := h.pool.acquire(ctx, true, h.cfg.WaitBudget)
+	w := want{priority: true}
+	c, err := h.pool.acquire(ctx, w, h.cfg.WaitBudget)
 	if err != nil {
 		return fmt.Errorf("next_hop.%s: %w", h.name, err)
 	}
+	defer h.pool.put(nil, true)
 	if c != nil {
 		c.quit()
 	}
-	c, f := h.connect(ctx)
-	if f != nil {
-		h.pool.put(nil, true)
+	if len(h.hosts) == 1 {
+		c, f := h.connect(ctx, nil)
+		return h.probed(c, f)
+	}
+	// All at once, so that a dead one does not use up the time of the others.
+	results := make(chan error, len(h.hosts))
+	for _, ho := range h.hosts {
+		go func() {
+			c, f := h.connectTo(ctx, ho)
+			results <- h.probed(c, f)
+		}()
+	}
+	var errs []error
+	for range h.hosts {
+		if err := <-results; err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) < len(h.hosts) {
+		h.answers()
+		return nil
+	}
+	err = errors.Join(errs...)
+	h.down.Store(&err)
+	return err
+}
+
+func (h *NextHop) probed(c *conn, f *fault) error {
+	switch {
+	case f == nil:
+		c.quit()
+	case !f.crowded || h.live() == 0:
 		return fmt.Errorf("next_hop.%s: %w", h.name, f.err)
 	}
-	c.quit()
-	h.pool.put(nil, true)
 	return nil
 }
 
 // Close ends the idle connections with QUIT, waiting for each but quitWait.
 // Deliveries under way may finish; new ones are answered 451.
 func (h *NextHop) Close() error {
+	h.end()
 	h.pool.close()
 	return nil
 }
+
+// Retire is for a next hop that a new configuration has replaced: idle
+// connections are ended in the background and none is kept from now on, while
+// sessions that still have it deliver as before. It returns at once; nothing
+// is left of it when its last delivery has ended.
+func (h *NextHop) Retire() { h.pool.retireAll() }
 
 // Stats are counters for status and metrics.
 type Stats struct {
@@ -239,23 +298,37 @@ func (h *NextHop) answers() {
 	}
 }
 
-// take gets a connection for a delivery: an idle one, or a new one.
-func (h *NextHop) take(ctx context.Context, priority bool) (*conn, *fault) {
-	c, err := h.pool.acquire(ctx, priority, h.cfg.WaitBudget)
-	if err != nil {
-		return nil, busy(fmt.Errorf("%s: %w", h.name, err))
-	}
-	if c != nil {
-		if c.quiet() {
+// take gets a connection for a delivery: an idle one, or a new one. With held
+// the caller has a slot already and wants a new connection in it. When the next
+// hop takes no more connections than it has of ours, the delivery waits for one
+// of these, as it would at our own limit.
+func (h *NextHop) take(ctx context.Context, w want, held bool) (*conn, *fault) {
+	h.revive()
+	end := time.Now().Add(h.cfg.WaitBudget)
+	for budget := h.cfg.WaitBudget; ; budget = time.Until(end) {
+		if !held {
+			c, err := h.pool.acquire(ctx, w, budget)
+			if err != nil {
+				return nil, busy(fmt.Errorf("%s: %w", h.name, err))
+			}
+			if c != nil {
+				if c.quiet() {
+					return c, nil
+				}
+				c.close() // closed by the next hop meanwhile, or out of step
+			}
+		}
+		held = false
+		c, f := h.connect(ctx, w.host)
+		if f == nil {
 			return c, nil
 		}
-		c.close() // closed by the next hop meanwhile, or out of step
+		crowded := f.crowded && h.pool.lower(h.live())
+		h.pool.put(nil, w.priority)
+		if !crowded || ctx.Err() != nil || !time.Now().Before(end) {
+			return nil, f
+		}
 	}
-	c, f := h.connect(ctx)
-	if f != nil {
-		h.pool.put(nil, priority)
-	}
-	return c, f
 }
 
 // recycle takes a connection back after a completed transaction.
@@ -266,7 +339,7 @@ func (h *NextHop) recycle(c *conn, priority bool) {
 		// Octets that nobody asked for: out of step.
 		c.close()
 		h.pool.put(nil, priority)
-	case c.uses >= h.cfg.MaxUses:
+	case c.uses >= h.cfg.MaxUses || !h.preferred(c.host):
 		h.pool.retire(c, priority)
 	default:
 		h.pool.put(c, priority)

@@ -16,12 +16,18 @@ var errClosed = errors.New("next hop is closed")
 // fifth of the slots is never given to inbound mail, so that a flood from
 // outside cannot keep our own users' mail back.
 type pool struct {
-	max, reserve int
-	idleTimeout  time.Duration
+	max         int
+	idleTimeout time.Duration
+	// owned: connections may belong to a client session (XCLIENT).
+	owned bool
 	// bye ends idle connections; it runs outside the lock.
 	bye func(*conn)
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// limit is max, or less for a while after the next hop took no more; one
+	// fifth of it is the reserve.
+	limit   int
+	lowered time.Time
 	total   int // slots in use
 	inbound int // busy slots of inbound mail
 	busy    int
@@ -30,14 +36,32 @@ type pool struct {
 	timer   *time.Timer
 	armed   bool
 	closed  bool
+	retired bool
+	leaving int       // farewells under way
 	ending  int       // closings and RSETs under way
 	quiet   sync.Cond // signalled when ending falls to nothing
 }
 
-type waiter struct {
+// want is what somebody needs a connection for.
+type want struct {
 	priority bool
-	granted  chan grant // of capacity 1: a grant is never blocked
+	// owner is the client session, where connections belong to one.
+	owner string
+	// host is whose turn it is; nil: any.
+	host *host
 }
+
+type waiter struct {
+	want
+	granted chan grant // of capacity 1: a grant is never blocked
+}
+
+// sessionIdle is how long the connection of a client session waits for its
+// next message: nobody else can use it meanwhile.
+const sessionIdle = 5 * time.Second
+
+// growEvery is how often a lowered limit is raised by one again.
+const growEvery = 10 * time.Second
 
 // grant is a slot: with an idle connection, or nil to make a new one.
 type grant struct {
@@ -46,21 +70,25 @@ type grant struct {
 }
 
 // acquire takes a slot, waiting at most budget and no longer than ctx.
-func (p *pool) acquire(ctx context.Context, priority bool, budget time.Duration) (*conn, error) {
+func (p *pool) acquire(ctx context.Context, who want, budget time.Duration) (*conn, error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
 		return nil, errClosed
 	}
+	if p.limit < p.max {
+		p.grow()
+	}
 	// Whoever waits is not eligible at this moment, or it would have been
 	// granted: nobody is overtaken here by one of the same class.
-	if p.eligible(priority) {
-		c := p.take(priority)
+	if p.eligible(&who) {
+		c := p.take(&who)
 		p.mu.Unlock()
 		return c, nil
 	}
-	w := &waiter{priority: priority, granted: make(chan grant, 1)}
+	w := &waiter{want: who, granted: make(chan grant, 1)}
 	e := p.waiting.PushBack(w)
+	p.evict()
 	p.mu.Unlock()
 
 	timer := time.NewTimer(budget)
@@ -85,27 +113,90 @@ func (p *pool) acquire(ctx context.Context, priority bool, budget time.Duration)
 	return nil, why
 }
 
-func (p *pool) eligible(priority bool) bool {
-	if !priority && p.inbound >= p.max-p.reserve {
+func (p *pool) eligible(w *want) bool {
+	if !w.priority && p.inbound >= p.limit-p.limit/5 {
 		return false
 	}
-	return len(p.idle) > 0 || p.total < p.max
+	return p.total < p.limit || p.find(w) >= 0
+}
+
+// find gives the idle connection to use, -1 for none: the one used last, which
+// keeps few of them warm. Where it is somebody's turn, one of his comes first,
+// then a new one as long as there is room.
+func (p *pool) find(w *want) int {
+	last := len(p.idle) - 1
+	if !p.owned && w.host == nil {
+		return last
+	}
+	other := -1
+	for i := last; i >= 0; i-- {
+		c := p.idle[i]
+		switch {
+		case c.owner != w.owner && c.owner != "":
+		case c.owner == w.owner && (w.host == nil || c.host == w.host):
+			return i
+		case other < 0:
+			other = i
+		}
+	}
+	if w.host != nil && p.total < p.limit {
+		return -1
+	}
+	return other
 }
 
 // take gives a slot under the lock.
-func (p *pool) take(priority bool) *conn {
+func (p *pool) take(w *want) *conn {
 	p.busy++
-	if !priority {
+	if !w.priority {
 		p.inbound++
 	}
-	if n := len(p.idle); n > 0 {
-		c := p.idle[n-1]
-		p.idle[n-1] = nil
-		p.idle = p.idle[:n-1]
+	if i := p.find(w); i >= 0 {
+		c := p.idle[i]
+		copy(p.idle[i:], p.idle[i+1:])
+		n := len(p.idle) - 1
+		p.idle[n] = nil
+		p.idle = p.idle[:n]
 		return c
 	}
 	p.total++
 	return nil
+}
+
+// evict ends idle connections that are no use to those who wait, because they
+// belong to sessions of others: one for each who waits.
+func (p *pool) evict() {
+	if !p.owned {
+		return
+	}
+	for len(p.idle) > 0 && p.total >= p.limit && p.leaving < p.waiting.Len() {
+		c := p.idle[0]
+		p.idle = append(p.idle[:0], p.idle[1:]...)
+		p.farewell(c)
+	}
+}
+
+// lower makes the limit what the next hop was seen to take, n connections that
+// it greeted; the caller's slot is not among them. False: there is none in the
+// pool, so there is nothing to wait for.
+func (p *pool) lower(n int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n = min(n, p.total-1); n < 1 {
+		return false
+	}
+	p.limit, p.lowered = min(p.limit, n), time.Now()
+	return true
+}
+
+// grow tries, now and then, whether the next hop takes one more again.
+func (p *pool) grow() {
+	now := time.Now()
+	for p.limit < p.max && now.Sub(p.lowered) >= growEvery {
+		p.limit++
+		p.lowered = p.lowered.Add(growEvery)
+	}
+	p.serve()
 }
 
 // serve gives what is free to those who wait, first come first served.
@@ -117,14 +208,15 @@ func (p *pool) serve() {
 		case p.closed:
 			p.waiting.Remove(e)
 			w.granted <- grant{err: errClosed}
-		case p.eligible(w.priority):
+		case p.eligible(&w.want):
 			p.waiting.Remove(e)
-			w.granted <- grant{c: p.take(w.priority)}
-		case w.priority: // nothing is free at all
+			w.granted <- grant{c: p.take(&w.want)}
+		case w.priority && !p.owned: // nothing is free at all
 			return
 		}
 		e = next
 	}
+	p.evict()
 }
 
 // put gives a slot back with its connection, which must be between two
@@ -137,12 +229,12 @@ func (p *pool) put(c *conn, priority bool) {
 	}
 	if c == nil {
 		p.total--
-	} else if p.closed {
+	} else if p.closed || p.retired {
 		p.farewell(c)
 	} else {
 		c.idle = time.Now()
 		p.idle = append(p.idle, c)
-		p.arm(p.idleTimeout)
+		p.arm(p.patience(c))
 	}
 	p.serve()
 	p.mu.Unlock()
@@ -162,10 +254,12 @@ func (p *pool) retire(c *conn, priority bool) {
 // farewell ends a connection in the background; its slot is free afterwards.
 func (p *pool) farewell(c *conn) {
 	p.ending++
+	p.leaving++
 	go func() {
 		p.bye(c)
 		p.mu.Lock()
 		p.total--
+		p.leaving--
 		p.serve()
 		p.ended()
 		p.mu.Unlock()
@@ -204,26 +298,42 @@ func (p *pool) arm(d time.Duration) {
 	}
 }
 
-// reap ends the connections that were idle too long; they are the first.
+// patience is how long a connection may be idle.
+func (p *pool) patience(c *conn) time.Duration {
+	if c.owner != "" {
+		return min(sessionIdle, p.idleTimeout)
+	}
+	return p.idleTimeout
+}
+
+// reap ends the connections that were idle too long.
 func (p *pool) reap() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.armed = false
-	n := 0
 	now := time.Now()
-	for n < len(p.idle) && now.Sub(p.idle[n].idle) >= p.idleTimeout {
-		p.farewell(p.idle[n])
-		n++
+	kept, next := p.idle[:0], time.Duration(0)
+	for _, c := range p.idle {
+		left := p.patience(c) - now.Sub(c.idle)
+		if left <= 0 {
+			p.farewell(c)
+			continue
+		}
+		kept = append(kept, c)
+		if next == 0 || left < next {
+			next = left
+		}
 	}
-	p.idle = append(p.idle[:0], p.idle[n:]...)
+	clear(p.idle[len(kept):])
+	p.idle = kept
 	if len(p.idle) > 0 && !p.closed {
-		p.arm(p.idleTimeout - now.Sub(p.idle[0].idle))
+		p.arm(next)
 	}
 }
 
 // init sets the bounds.
 func (p *pool) init(connections int, idle time.Duration, bye func(*conn)) {
-	p.max, p.reserve, p.idleTimeout, p.bye = connections, connections/5, idle, bye
+	p.max, p.limit, p.idleTimeout, p.bye = connections, connections, idle, bye
 	p.quiet.L = &p.mu
 }
 
@@ -244,6 +354,22 @@ func (p *pool) close() {
 		p.quiet.Wait()
 	}
 	p.mu.Unlock()
+}
+
+// retireAll ends the idle connections and keeps none from now on; slots are
+// given as before.
+func (p *pool) retireAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retired = true
+	if p.timer != nil {
+		p.timer.Stop()
+		p.armed = false
+	}
+	for _, c := range p.idle {
+		p.farewell(c)
+	}
+	p.idle = nil
 }
 
 // wanted tells that somebody waits for a slot.

@@ -67,13 +67,13 @@ func TestReserve(t *testing.T) {
 func TestFairQueue(t *testing.T) {
 	var p pool
 	p.init(1, time.Hour, func(*conn) {})
-	if _, err := p.acquire(t.Context(), true, time.Second); err != nil {
+	if _, err := p.acquire(t.Context(), want{priority: true}, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	order := make(chan int, 10)
 	for i := range 10 {
 		go func() {
-			if _, err := p.acquire(context.Background(), true, time.Minute); err != nil {
+			if _, err := p.acquire(context.Background(), want{priority: true}, time.Minute); err != nil {
 				t.Error(err)
 			}
 			order <- i
@@ -94,12 +94,12 @@ func TestPriorityPassesWaitingInbound(t *testing.T) {
 	var p pool
 	p.init(5, time.Hour, func(*conn) {})
 	for range 4 {
-		p.acquire(t.Context(), false, time.Second)
+		p.acquire(t.Context(), want{}, time.Second)
 	}
 	got := make(chan error)
-	go func() { _, err := p.acquire(context.Background(), false, time.Minute); got <- err }()
+	go func() { _, err := p.acquire(context.Background(), want{}, time.Minute); got <- err }()
 	eventually(t, "queued", func() bool { _, _, w := p.stats(); return w == 1 })
-	if _, err := p.acquire(t.Context(), true, 0); err != nil {
+	if _, err := p.acquire(t.Context(), want{priority: true}, 0); err != nil {
 		t.Error(err)
 	}
 	p.put(nil, false)
@@ -107,7 +107,7 @@ func TestPriorityPassesWaitingInbound(t *testing.T) {
 		t.Error(err)
 	}
 	p.close()
-	if _, err := p.acquire(t.Context(), true, time.Second); err != errClosed {
+	if _, err := p.acquire(t.Context(), want{priority: true}, time.Second); err != errClosed {
 		t.Errorf("after close: %v", err)
 	}
 }
