@@ -88,6 +88,8 @@ type ruling struct {
 	by      *mail.Finding // nil: the score
 	score   float64
 	tag     bool
+	// mandatory: a mandatory check has a verdict, whoever speaks in the end.
+	mandatory bool
 }
 
 // rank orders verdicts: Reject > Defer > final Discard > Quarantine > Discard.
@@ -145,7 +147,7 @@ func (e *Engine) judge(fs []mail.Finding, acc acceptance, limits *Thresholds) ru
 	if rank(mandatory) > rank(out) {
 		out = mandatory
 	}
-	out.score = score
+	out.score, out.mandatory = score, rank(mandatory) > 0
 	return out
 }
 
@@ -221,9 +223,9 @@ func (e *Engine) oneClass(tx *mail.Transaction, st *txState) (policyClass, bool)
 	if st.rcptFinds == 0 || len(tx.ForwardPaths) == 0 {
 		return policyClass{}, true
 	}
-	first := e.classOf(tx, tx.ForwardPaths[0].Path)
+	first := e.classOf(tx, tx.ForwardPaths[0].Asked())
 	for _, r := range tx.ForwardPaths[1:] {
-		if e.classOf(tx, r.Path) != first {
+		if e.classOf(tx, r.Asked()) != first {
 			return policyClass{}, false
 		}
 	}

@@ -243,6 +243,7 @@ func (e *Engine) early(out outcome, id string, all ...[]mail.Finding) mail.Decis
 		fs := slices.Concat(all...)
 		r := e.judge(fs, e.accepted(fs), nil)
 		d.Verdict, d.Reply = answerable(r, id)
+		d.Mandatory = r.mandatory
 	}
 	return d
 }
@@ -262,7 +263,7 @@ func (e *Engine) Rcpt(ctx context.Context, tx *mail.Transaction, r mail.Recipien
 	}
 	acc.rcpt = e.accepts(out.findings)
 	ruled := e.judge(fs, acc, nil)
-	d.Score = ruled.score
+	d.Score, d.Mandatory = ruled.score, ruled.mandatory
 	d.Because = slices.Clip(fs)
 	if d.Verdict, d.Reply = answerable(ruled, tx.ID); d.Verdict != mail.Continue {
 		return d
@@ -270,7 +271,7 @@ func (e *Engine) Rcpt(ctx context.Context, tx *mail.Transaction, r mail.Recipien
 	// One transaction, one policy class (design: promise 7): the end of data
 	// has one answer, so who is treated otherwise must come on his own.
 	full := st.rcptFinds+len(out.findings) > maxRcptFindings
-	if full || len(tx.ForwardPaths) > 0 && e.class(out.findings) != e.classOf(tx, tx.ForwardPaths[0].Path) {
+	if full || len(tx.ForwardPaths) > 0 && e.class(out.findings) != e.classOf(tx, tx.ForwardPaths[0].Asked()) {
 		d.Verdict = mail.Defer
 		d.Reply = mail.Temporary(452, "5.3", "Too many recipients of different kinds, send separately")
 		return d
@@ -310,7 +311,7 @@ func (e *Engine) whole(ctx context.Context, tx *mail.Transaction, stage mail.Sta
 		limits = &t
 	}
 	ruled := e.judge(fs, acc, limits)
-	d := mail.Decision{Runs: out.runs, Score: ruled.score, Because: e.marked(fs, acc)}
+	d := mail.Decision{Runs: out.runs, Score: ruled.score, Mandatory: ruled.mandatory, Because: e.marked(fs, acc)}
 	if !same && rank(ruled) < rank(ruling{verdict: mail.Defer}) {
 		ruled = ruling{verdict: mail.Defer, reply: ptr(mail.Temporary(451, "5.3", "Recipients of different kinds, send separately"))}
 	}
@@ -334,7 +335,7 @@ func relevant(tx *mail.Transaction, st *txState) []mail.Finding {
 		return tx.Findings
 	}
 	return slices.DeleteFunc(slices.Clone(tx.Findings), func(f mail.Finding) bool {
-		return f.Rcpt != nil && !slices.ContainsFunc(tx.ForwardPaths, func(r mail.Recipient) bool { return r.Path == f.Rcpt.Path })
+		return f.Rcpt != nil && !slices.ContainsFunc(tx.ForwardPaths, func(r mail.Recipient) bool { return r.Asked() == f.Rcpt.Path })
 	})
 }
 

@@ -149,6 +149,9 @@ type Decision struct {
 	Runs     []CheckRun
 	Edits    []message.Edit
 	Envelope []EnvelopeEdit
+	// Mandatory tells that a mandatory check has a verdict of its own here:
+	// the wire sets the decision aside for nobody.
+	Mandatory bool
 	// Close asks for the connection to be closed after the reply. The wire
 	// heeds it only towards clients that are not trusted relays.
 	Close bool

@@ -33,6 +33,17 @@ type Recipient struct {
 	Notify []string
 	// OrcptType and Orcpt are the original recipient, decoded ("rfc822", "a@b").
 	OrcptType, Orcpt string
+	// Alias is the address that the client asked for, when Path is what it
+	// stands for; else the null path.
+	Alias Path
+}
+
+// Asked is the address that the client asked for.
+func (r *Recipient) Asked() Path {
+	if r.Alias.IsNull() {
+		return r.Path
+	}
+	return r.Alias
 }
 
 // Envelope is what MAIL and RCPT said. A zero ReversePath is the null
@@ -75,6 +86,9 @@ type Transaction struct {
 	Findings []Finding
 	Auth     []AuthResult
 	Edits    []message.Edit
+	// Exempt says why a decision of the checks did not count ("postmaster");
+	// empty when all did.
+	Exempt string
 	// Scratch is the engine's memory of this transaction (the session has one
 	// of its own); nobody else touches it.
 	Scratch any

@@ -65,10 +65,10 @@ type Session struct {
 	ID       string // unique, [0-9A-Z]+
 	Listener string // the listener's name in the configuration
 	Role     Role
-	// Peer is who holds the other end of the socket: trust looks here.
+	// Peer is who holds the other end of the socket.
 	Peer netip.AddrPort
-	// Client is who the mail comes from: Peer, unless a trusted proxy said
-	// otherwise (PROXY, XCLIENT). Reputation looks here.
+	// Client is who the mail comes from: Peer, unless a named one said
+	// otherwise (PROXY, XCLIENT). Trust and reputation look here.
 	Client netip.AddrPort
 	Host   HostName
 	Helo   string // as the client gave it: hostile text

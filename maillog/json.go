@@ -151,6 +151,23 @@ func appendEnvelopeJSON(b []byte, tx *mail.Transaction) []byte {
 		b = appendPathJSON(b, tx.ForwardPaths[i].Path)
 	}
 	b = append(b, ']')
+	n := 0
+	for i := range tx.ForwardPaths {
+		if a := tx.ForwardPaths[i].Alias; !a.IsNull() {
+			if n++; n == 1 {
+				b = append(b, `,"orig_to":[`...)
+			} else {
+				b = append(b, ',')
+			}
+			b = appendPathJSON(b, a)
+		}
+	}
+	if n > 0 {
+		b = append(b, ']')
+	}
+	if tx.Exempt != "" {
+		b = appendKey(b, "exempt", tx.Exempt)
+	}
 	if f := tx.Forwarded; f != nil {
 		b = append(b, `,"xforward":{"addr":`...)
 		b = appendJSON(b, f.Addr)

@@ -106,6 +106,10 @@ func (l *Logger) deliveryLines(b []byte, tx *mail.Transaction, o *mail.Outcome, 
 		b = l.openID(b, "smtp", tx.ID)
 		b = append(b, "to="...)
 		b = appendPath(b, tx.ForwardPaths[i].Path)
+		if a := tx.ForwardPaths[i].Alias; !a.IsNull() {
+			b = append(b, ", orig_to="...)
+			b = appendPath(b, a)
+		}
 		b = append(b, ", relay="...)
 		b = appendField(b, relay, angleClass())
 		b = append(b, ", delay="...)
@@ -263,6 +267,10 @@ func (l *Logger) summaryLine(b []byte, tx *mail.Transaction, o *mail.Outcome) []
 	if w := would(tx.Findings); w != mail.Continue {
 		b = append(b, " would="...)
 		b = append(b, w.String()...)
+	}
+	if tx.Exempt != "" {
+		b = append(b, " exempt="...)
+		b = appendField(b, tx.Exempt, wordClass())
 	}
 	b = append(b, " listener="...)
 	b = appendField(b, tx.Listener, wordClass())

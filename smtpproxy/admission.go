@@ -61,42 +61,82 @@ func slotKey(a netip.Addr) netip.Prefix {
 	return p
 }
 
+// place is how a session counts: whose it is, whether it may have what is kept
+// for our own, and whether it counts against the bound of each client. The
+// peers that only speak for others (load balancers, those that may XCLIENT)
+// count in all, and by client once it is known.
+type place struct {
+	key              netip.Prefix
+	reserve, counted bool
+}
+
+// Why there is no slot.
+const (
+	whyFull   = "too many connections"
+	whyClient = "too many connections from one client"
+)
+
 // take gives a slot, or tells why not.
-func (s *slots) take(key netip.Prefix, trusted bool, l Limits) (why string) {
+func (s *slots) take(p place, l Limits) (why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.takeLocked(p, l)
+}
+
+func (s *slots) takeLocked(p place, l Limits) (why string) {
 	limit := l.MaxConnections
-	if !trusted {
-		limit -= limit / 5
+	if !p.reserve {
+		limit = l.open()
 	}
 	if s.total >= limit {
-		return "too many connections"
+		return whyFull
 	}
-	if !trusted {
-		if s.byClient[key] >= l.MaxConnectionsPerClient {
-			return "too many connections from one client"
+	if p.counted {
+		if s.byClient[p.key] >= l.MaxConnectionsPerClient {
+			return whyClient
 		}
 		if s.byClient == nil {
 			s.byClient = map[netip.Prefix]int{}
 		}
-		s.byClient[key]++
+		s.byClient[p.key]++
 	}
 	s.total++
 	return ""
 }
 
 // give takes a slot back.
-func (s *slots) give(key netip.Prefix, trusted bool) {
+func (s *slots) give(p place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.giveLocked(p)
+}
+
+func (s *slots) giveLocked(p place) {
+	s.total--
+	if !p.counted {
+		return
+	}
+	if s.byClient[p.key]--; s.byClient[p.key] <= 0 {
+		delete(s.byClient, p.key)
+	}
+}
+
+// move makes one slot into another, when it is known who the client is. When
+// there is none for him the old one stays, until the session gives it back.
+func (s *slots) move(from, to place, l Limits) (why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.total--
-	if trusted {
-		return
+	why = s.takeLocked(to, l)
+	s.total++
+	if why == "" {
+		s.giveLocked(from)
 	}
-	if s.byClient[key]--; s.byClient[key] <= 0 {
-		delete(s.byClient, key)
-	}
+	return why
 }
+
+// open is the number of sessions that clients from outside may have.
+func (l Limits) open() int { return l.MaxConnections - l.MaxConnections/5 }
 
 // diskWatch looks at the free space of the spool, at most once a second.
 type diskWatch struct {

@@ -46,7 +46,7 @@ func (s *session) hello(ctx context.Context, arg string, esmtp bool) {
 		s.fail(mail.Permanent(501, "5.4", "Syntax: EHLO hostname"))
 		return
 	}
-	if s.srv.isOwnSocket(s.s.Peer, addrPort(s.raw.LocalAddr())) {
+	if s.srv.isOwnSocket(s.s.Peer, addrPort(s.raw.LocalAddr())) || s.dst.IsValid() && s.srv.isOwnSocket(s.s.Client, s.dst) {
 		s.srv.log.ClientWarn(&s.s, "our own relay connected to us: a next hop leads back here",
 			slog.String("listener", s.ln.Name))
 		s.out.reply(mail.Temporary(421, "4.6", "Mail would loop back to myself"))
@@ -58,6 +58,9 @@ func (s *session) hello(ctx context.Context, arg string, esmtp bool) {
 	}
 	s.dropTransaction(ctx, "EHLO")
 	s.s.Helo, s.esmtp = name, esmtp
+	if s.said.helo != "" {
+		s.s.Helo = s.said.helo // XCLIENT: this EHLO is the peer's own
+	}
 	s.s.Proto = s.protocol(esmtp)
 	if d := s.set.Policy.Helo(ctx, &s.s); d.Verdict == mail.Reject || d.Verdict == mail.Defer {
 		s.refuse("HELO", name, s.refusal(d), d)
@@ -86,6 +89,8 @@ func (s *session) protocol(esmtp bool) string {
 		return "ESMTPSA" // RFC 3848; AUTH is under TLS alone
 	case s.s.TLS != nil:
 		return "ESMTPS"
+	case s.said.proto != "":
+		return s.said.proto
 	case esmtp:
 		return "ESMTP"
 	}
@@ -106,6 +111,9 @@ func (s *session) announce() string {
 	}
 	if s.ln.XForward && s.s.Trusted {
 		b.WriteString("\nXFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE")
+	}
+	if s.mayXClient() {
+		b.WriteString("\nXCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT")
 	}
 	b.WriteString("\nENHANCEDSTATUSCODES")
 	if s.offer.eightBit {
@@ -164,6 +172,10 @@ func (s *session) mail(ctx context.Context, arg string) {
 	if err := s.srv.spoolRoom(s.set.Limits.FreeDisk); err != nil {
 		s.srv.alarm("spool file system is short of space; mail is deferred", slog.String("error", err.Error()))
 		s.refuse("MAIL", path.String(), mail.Temporary(452, "3.1", "Insufficient system storage"), mail.Decision{})
+		return
+	}
+	if s.over(ActMessage) {
+		s.refuse("MAIL", path.String(), replyMessages, mail.Decision{})
 		return
 	}
 	s.begin(ctx, path, params)
@@ -240,61 +252,19 @@ func (s *session) rcpt(ctx context.Context, arg string) {
 		s.refuse("RCPT", r.String(), *bad, mail.Decision{})
 		return
 	}
+	if len(t.ForwardPaths) >= s.set.Limits.MaxRecipients {
+		s.refuse("RCPT", r.String(), replyMaxRecipients, mail.Decision{})
+		return
+	}
+	if s.over(ActRecipient) {
+		s.refuse("RCPT", r.String(), replyRecipients, mail.Decision{})
+		return
+	}
+	exempt := s.ln.roleAddress(r.Path)
 	if r.Domain == "" {
 		r.Path = s.ln.postmaster // RFC 5321 section 4.5.1
 	}
-	if len(t.ForwardPaths) >= s.set.Limits.MaxRecipients {
-		s.refuse("RCPT", r.String(), mail.Temporary(452, "5.3", "Error: too many recipients"), mail.Decision{})
-		return
-	}
-	s.ask(ctx, r)
-}
-
-// ask routes a recipient, lets the checks look, and asks the next hop.
-func (s *session) ask(ctx context.Context, r mail.Recipient) {
-	t := s.tx
-	hop, denied := s.ln.Router.Route(&t.Transaction, r)
-	if denied != nil {
-		s.refuse("RCPT", r.String(), *denied, mail.Decision{})
-		return
-	}
-	if t.hop != nil && t.hop.Name() != hop.Name() {
-		// One transaction, one next hop: the end of data has one honest
-		// answer. The client comes back with this recipient.
-		s.out.reply(mail.Temporary(452, "5.3", "Send this recipient in a message of its own"))
-		return
-	}
-	for _, have := range t.ForwardPaths {
-		if have.Path == r.Path {
-			s.chatter(replyRcptOK) // asked once, delivered once (S-149)
-			return
-		}
-	}
-	if d := s.set.Policy.Rcpt(ctx, &t.Transaction, r); d.Verdict == mail.Reject || d.Verdict == mail.Defer {
-		s.refuse("RCPT", r.String(), s.refusal(d), d)
-		return
-	}
-	if t.delivery == nil {
-		t.hop, t.delivery = hop, hop.Begin(&t.Transaction)
-	}
-	if t.parks >= maxParks {
-		s.refuse("RCPT", r.String(), mail.Temporary(451, "4.2", "Too slow, try again later"), mail.Decision{})
-		return
-	}
-	if s.out.waitsSince(time.Second) && s.flush() != nil {
-		s.close()
-		return
-	}
-	t.parked = false // asking takes a connection again
-	// A fault of the next hop is told by the relay, once a minute; here the
-	// log has the refusal.
-	reply, _ := t.delivery.Rcpt(ctx, r)
-	if !reply.Positive() {
-		s.refuse("RCPT", r.String(), reply, mail.Decision{})
-		return
-	}
-	t.ForwardPaths = append(t.ForwardPaths, r)
-	s.out.reply(reply)
+	s.ask(ctx, r, exempt)
 }
 
 // refusal is the reply of a refusing decision on this listener. Where a 5xx
@@ -318,6 +288,9 @@ func (s *session) refuse(verb, what string, r mail.Reply, d mail.Decision) {
 	s.srv.log.Reject(&s.s, tx, verb, what, r)
 	s.srv.stats.refusals.Add(1)
 	s.refuseWith(r)
+	if verb == "RCPT" {
+		s.harvest(r)
+	}
 	if d.Close && !s.s.Trusted && !s.closing {
 		s.close()
 	}

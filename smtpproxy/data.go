@@ -20,6 +20,7 @@ type transaction struct {
 	delivery Delivery
 	limit    int64 // size limit that held at MAIL
 	tried    int   // RCPT commands
+	exempt   bool  // all recipients are role addresses
 	started  time.Time
 	body     *incoming
 	// parked: the next hop's connection was given back meanwhile; parks counts
@@ -120,7 +121,7 @@ func (s *session) data(ctx context.Context, arg string) {
 		s.fail(noRecipients(t))
 		return
 	}
-	if d := s.set.Policy.Data(ctx, &t.Transaction); d.Verdict == mail.Reject || d.Verdict == mail.Defer {
+	if d := s.set.Policy.Data(ctx, &t.Transaction); s.refuses(d) {
 		s.conclude(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{s.refusal(d)}})
 		return
 	}
@@ -157,7 +158,7 @@ func (s *session) admit(ctx context.Context, stuffed bool) bool {
 	ok := s.s.Trusted
 	var giveBack func()
 	if !ok {
-		key := slotKey(s.s.Peer.Addr())
+		key := slotKey(s.s.Client.Addr())
 		if ok = s.srv.slots.reserve(key, need, s.set.Limits.MessagesTotal); ok {
 			giveBack = func() { s.srv.slots.unreserve(key, need) }
 		}
@@ -250,6 +251,7 @@ func (s *session) fillData() error {
 		return err
 	}
 	t := s.tx
+	t.body.pace.quiet = s.within(s.set.Limits.DataTimeout, stressData)
 	for {
 		now := time.Now()
 		end := t.body.pace.deadline(now, t.body.n)
@@ -345,7 +347,7 @@ func (s *session) bdatRefused(ctx context.Context) *mail.Reply {
 		r = noRecipients(t)
 	case t.body == nil:
 		d := s.set.Policy.Data(ctx, &t.Transaction)
-		if d.Verdict != mail.Reject && d.Verdict != mail.Defer {
+		if !s.refuses(d) {
 			return nil
 		}
 		s.conclude(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{s.refusal(d)}})

@@ -50,7 +50,7 @@ func TestStateMachine(t *testing.T) {
 		"S-62 label":           {{"Host: x\r\n", "521"}, {"", ""}},
 		"S-62 TLS":             {{"\x16\x03\x01\x02\x00\x01\r\n", "521"}, {"", ""}},
 		"S-62 space":           {{" MAIL\r\n", "521"}, {"", ""}},
-		"S-64 unknown":         {ehlo, {"FROB\r\n", "500"}, {"EXPN list\r\n", "502"}, {"ETRN x\r\n", "502"}, {"XCLIENT ADDR=1.2.3.4\r\n", "502"}, {"XFORWARD ADDR=1.2.3.4\r\n", "550"}, {"AUTH PLAIN AAAA\r\n", "502"}, {strings.Repeat("x", 1000) + "\r\n", "500"}},
+		"S-64 unknown":         {ehlo, {"FROB\r\n", "500"}, {"EXPN list\r\n", "502"}, {"ETRN x\r\n", "502"}, {"XCLIENT ADDR=1.2.3.4\r\n", "550"}, {"XFORWARD ADDR=1.2.3.4\r\n", "550"}, {"AUTH PLAIN AAAA\r\n", "502"}, {strings.Repeat("x", 1000) + "\r\n", "500"}},
 		"S-35 STARTTLS":        {ehlo, {"STARTTLSx\r\n", "500"}, {"STARTTLS now\r\n", "501"}, {"STARTTLS\r\n", "502"}},
 		"S-152 long":           {ehlo, {"NOOP " + strings.Repeat("x", 2041) + "\r\n", "250"}, {"NOOP " + strings.Repeat("x", 2042) + "\r\nNOOP\r\n", "500"}, {"", ""}},
 		"S-152 endless":        {{strings.Repeat("x", 5000), "500"}, {"", ""}},
@@ -275,16 +275,16 @@ func TestConnectionLimits(t *testing.T) {
 
 	var s slots
 	l := Limits{MaxConnections: 10, MaxConnectionsPerClient: 100}
-	stranger := slotKey(netip.MustParseAddr("192.0.2.1"))
+	stranger := place{key: slotKey(netip.MustParseAddr("192.0.2.1")), counted: true}
 	for i := range 8 {
-		if why := s.take(stranger, false, l); why != "" {
+		if why := s.take(stranger, l); why != "" {
 			t.Fatalf("%d: %s", i, why)
 		}
 	}
-	if s.take(stranger, false, l) == "" {
+	if s.take(stranger, l) == "" {
 		t.Error("a stranger took what is kept for our own")
 	}
-	if why := s.take(stranger, true, l); why != "" {
+	if why := s.take(place{key: stranger.key, reserve: true}, l); why != "" {
 		t.Errorf("our own: %s", why)
 	}
 	if slotKey(netip.MustParseAddr("2001:db8::1")) != slotKey(netip.MustParseAddr("2001:db8::ffff:2")) {

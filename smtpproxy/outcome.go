@@ -77,6 +77,9 @@ func (s *session) arrived() *mail.Reply {
 func (s *session) act(ctx context.Context, d mail.Decision) mail.Outcome {
 	t := s.tx
 	verdict := d.Verdict
+	if s.setsAside(d) {
+		verdict = mail.Continue
+	}
 	if verdict == mail.Reject && s.ln.RejectAs == "hold" {
 		verdict = mail.Quarantine
 	}

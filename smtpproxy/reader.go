@@ -16,6 +16,8 @@ var (
 	errLineTooLong = errors.New("command line too long")
 	errBareLF      = errors.New("command line ended by a bare line feed")
 	errReadFailed  = errors.New("read after a failed read")
+	errAlien       = errors.New("not a command line")
+	errShed        = errors.New("shed under pressure")
 )
 
 const (
@@ -37,6 +39,7 @@ type reader struct {
 	small  []byte // the buffer to go back to while pooled is lent
 	pooled *[]byte
 	dead   bool
+	alien  byte // with errAlien: what the line began with
 }
 
 func newReader(conn net.Conn) reader {
@@ -91,6 +94,11 @@ func (rd *reader) readLine(max int) ([]byte, error) {
 	scanned := 0
 	for {
 		data := rd.buf[rd.r:rd.w]
+		if len(data) > 0 && alien(data[0]) {
+			rd.alien = data[0]
+			rd.kill()
+			return nil, errAlien
+		}
 		if i := bytes.IndexByte(data[scanned:], '\n'); i >= 0 {
 			i += scanned
 			if i+1 > max {

@@ -82,8 +82,11 @@ func (w *replyWriter) waitsSince(d time.Duration) bool {
 }
 
 // flush sends what was collected.
-func (w *replyWriter) flush() error {
-	if err := w.send(writeTimeout); err != nil {
+func (w *replyWriter) flush() error { return w.flushIn(writeTimeout) }
+
+// flushIn is flush with another bound.
+func (w *replyWriter) flushIn(d time.Duration) error {
+	if err := w.send(d); err != nil {
 		w.err = err
 	}
 	return w.err

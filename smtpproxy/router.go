@@ -36,7 +36,7 @@ func (r *roleRouter) Route(tx *mail.Transaction, to mail.Recipient) (NextHop, *m
 		denied := replyRelay
 		return nil, &denied
 	}
-	if r.circle(tx.Peer.Addr()) {
+	if r.circle(tx.Client.Addr()) {
 		// What comes in is refused for good: it would go round for ever. What
 		// goes out waits with its sender until our mistake is mended.
 		back := mail.Permanent(554, "4.6", "Mail would loop back to you")
@@ -89,10 +89,7 @@ func roleOf(s string) mail.Role {
 func contains(nets []netip.Prefix, a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	for _, n := range nets {
-		if n.Addr().Is4In6() {
-			n = netip.PrefixFrom(n.Addr().Unmap(), max(n.Bits()-96, 0))
-		}
-		if n.Contains(a) {
+		if unmapPrefix(n).Contains(a) {
 			return true
 		}
 	}

@@ -52,6 +52,7 @@ type Listener struct {
 	role       mail.Role
 	body       bodyPolicy
 	postmaster mail.Path
+	ours       map[string]bool // relay domains, by DomainKey
 }
 
 // Server is all listeners together.
@@ -69,7 +70,11 @@ type Server struct {
 	disk     diskWatch
 	trim     trimmer
 	alarms   alarms
+	pressure pressure
 	draining atomic.Bool
+
+	made                    time.Time     // for clock
+	writeTimeout, shedAfter time.Duration // constants, but for tests
 
 	base context.Context // ends when sessions must stop at once
 	stop context.CancelFunc
@@ -83,6 +88,7 @@ type Server struct {
 // NewServer makes a server; Apply must come before Serve.
 func NewServer(c ServerConfig) *Server {
 	s := &Server{log: c.Log, budget: c.Budget, spoolDir: c.SpoolDir, isOwnSocket: c.IsOwnSocket, sleep: time.Sleep,
+		made: time.Now(), writeTimeout: writeTimeout, shedAfter: shedAfter,
 		listeners: map[net.Listener]string{}, sessions: map[*session]struct{}{}}
 	if s.isOwnSocket == nil {
 		s.isOwnSocket = func(_, _ netip.AddrPort) bool { return false }
@@ -116,6 +122,13 @@ func (l *Listener) prepare(name, hostname string) error {
 	l.postmaster = p
 	if l.role == 0 || l.Router == nil {
 		return fmt.Errorf("smtpproxy: listener %q has no role or no route", name)
+	}
+	if l.ImplicitTLS && l.TLS == nil {
+		return fmt.Errorf("smtpproxy: listener %q: implicit_tls needs a certificate", name)
+	}
+	l.ours = make(map[string]bool, len(l.RelayDomains))
+	for _, d := range l.RelayDomains {
+		l.ours[mail.DomainKey(d)] = true
 	}
 	return nil
 }
@@ -163,43 +176,76 @@ func (s *Server) accept(name string, conn net.Conn) {
 	ln := set.Listeners[name]
 	peer := addrPort(conn.RemoteAddr())
 	if ln == nil || s.draining.Load() {
-		s.turnAway(conn, replyShutdown)
+		s.turnAway(conn, ln, replyShutdown)
 		return
 	}
-	trusted := ln.role != mail.Inbound && contains(ln.TrustedNetworks, peer.Addr())
-	key := slotKey(peer.Addr())
-	if why := s.slots.take(key, trusted, set.Limits); why != "" {
-		s.stats.turnedAway.Add(1)
-		s.alarm(why, slog.String("listener", name), slog.String("client", peer.Addr().String()))
-		s.turnAway(conn, mail.Temporary(421, "7.0", "Error: too many connections"))
+	proxy := len(ln.ProxyFrom) > 0
+	if proxy && !contains(ln.ProxyFrom, peer.Addr()) {
+		s.turnedAway(name, peer.Addr(), "not one of proxy_from")
+		conn.Close()
 		return
 	}
-	ss := &session{srv: s, set: set, ln: ln, raw: conn, conn: conn, in: newReader(conn), out: replyWriter{conn: conn}}
+	// A balancer's connections are its clients', who are not known yet: their
+	// trust, limits and conduct come when it has named them.
+	vouched := proxy || contains(ln.XClientFrom, peer.Addr())
+	trusted := !proxy && ln.trusts(peer.Addr())
+	at := place{key: slotKey(peer.Addr()), counted: !trusted && !vouched,
+		reserve: trusted || vouched && ln.role != mail.Inbound}
+	if at.counted && set.Conduct != nil {
+		if r := set.Conduct.Note(peer.Addr(), ActConnection); r.Refuse {
+			s.stats.overLimit.Add(1)
+			s.turnedAway(name, peer.Addr(), r.Why)
+			s.turnAway(conn, ln, replyTooMany)
+			return
+		}
+	}
+	if why := s.slots.take(at, set.Limits); why != "" {
+		s.turnedAway(name, peer.Addr(), why)
+		s.turnAway(conn, ln, replyTooMany)
+		if why == whyFull {
+			s.shed(true)
+		}
+		return
+	}
+	ss := &session{srv: s, set: set, ln: ln, raw: conn, conn: conn, in: newReader(conn), out: replyWriter{conn: conn},
+		place: at, vouched: vouched}
 	ss.out.full = ss.flush
 	ss.s = mail.Session{ID: s.ids.Next(), Listener: name, Role: ln.role, Peer: peer, Client: peer,
 		Proto: "SMTP", Start: time.Now(), Trusted: trusted}
+	s.start(ss)
+}
+
+// start lets a session run in a goroutine of its own.
+func (s *Server) start(ss *session) {
 	s.mu.Lock()
 	s.sessions[ss] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
 	s.stats.connections.Add(1)
 	s.trim.note()
+	if s.weigh(ss.set.Limits); s.pressure.on.Load() {
+		s.shed(false)
+	}
 	go func() {
 		defer s.wg.Done()
 		defer func() {
 			s.mu.Lock()
 			delete(s.sessions, ss)
 			s.mu.Unlock()
-			s.slots.give(key, trusted)
+			s.slots.give(ss.place)
+			s.weigh(ss.set.Limits)
 		}()
 		ss.run(s.base)
 	}()
 }
 
-// turnAway answers one line and closes.
-func (s *Server) turnAway(conn net.Conn, r mail.Reply) {
-	conn.SetWriteDeadline(time.Now().Add(time.Second))
-	io.WriteString(conn, r.String()+"\r\n")
+// turnAway answers one line and closes; under TLS from the first octet it is
+// no use.
+func (s *Server) turnAway(conn net.Conn, ln *Listener, r mail.Reply) {
+	if ln == nil || !ln.ImplicitTLS {
+		conn.SetWriteDeadline(time.Now().Add(time.Second))
+		io.WriteString(conn, r.String()+"\r\n")
+	}
 	conn.Close()
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,14 @@ type session struct {
 
 	login login // what AUTH has shown, see auth.go
 
+	place   place          // how it counts
+	dst     netip.AddrPort // where the client connected to, if a peer said so
+	vouched bool           // the peer may speak for others and has named nobody
+	named   bool           // XCLIENT has named the client
+	said    saidBy
+	opened  bool         // the log has its beginning
+	since   atomic.Int64 // waits for a command since then; see pressure.go
+
 	errors, junk int
 	messages     int
 	counts       maillog.Counts
@@ -63,10 +72,11 @@ func (s *session) run(ctx context.Context) {
 		s.in.release()
 		s.conn.Close()
 		s.set.Policy.Closed(&s.s)
-		s.srv.log.Disconnect(&s.s, s.counts)
+		if s.opened {
+			s.srv.log.Disconnect(&s.s, s.counts)
+		}
 	}()
-	s.srv.log.Connect(&s.s)
-	if !s.greet(ctx) {
+	if !s.arrive(ctx) {
 		s.out.flush()
 		return
 	}
@@ -80,29 +90,6 @@ func (s *session) run(ctx context.Context) {
 	}
 	s.dropTransaction(ctx, "session ended")
 	s.out.flush()
-}
-
-// greet sends the first line, or what stands in for it.
-func (s *session) greet(ctx context.Context) bool {
-	if s.s.Role == mail.ContentFilter && !s.s.Trusted {
-		s.out.reply(replyNotYou)
-		s.srv.log.Reject(&s.s, nil, "CONNECT", "", replyNotYou)
-		return false
-	}
-	if d := s.set.Policy.Connect(ctx, &s.s); d.Verdict == mail.Reject || d.Verdict == mail.Defer {
-		r := decisionReply(d)
-		if d.Verdict == mail.Defer {
-			r.Code, r.Enhanced = 421, "4.7.0"
-		}
-		s.srv.log.Reject(&s.s, nil, "CONNECT", "", r)
-		s.out.bare = false
-		s.out.reply(r)
-		return false
-	}
-	s.out.bare = true
-	s.out.reply(mail.OK(220, "", s.set.Hostname+" ESMTP Garita"))
-	s.out.bare = false
-	return true
 }
 
 // readCommand waits for the next command line. What was answered so far goes
@@ -125,14 +112,21 @@ func (s *session) readLine(limit int) ([]byte, error) {
 	}
 	s.state.Store(waiting)
 	defer s.state.Store(busy)
+	if !s.s.Trusted && !s.vouched {
+		s.since.Store(s.srv.clock())
+		defer s.since.Store(0)
+	}
 	now := time.Now()
-	end := now.Add(s.set.Limits.CommandTimeout)
+	end := now.Add(s.within(s.set.Limits.CommandTimeout, stressCommand))
 	for {
 		s.conn.SetReadDeadline(s.tx.wake(now, end))
 		// After the deadline was set: Shutdown sets its flag first and the
 		// deadline after, so one of us always sees the other.
 		if s.srv.draining.Load() {
 			return nil, errDraining
+		}
+		if s.since.Load() == shedMark {
+			return nil, errShed
 		}
 		line, err := s.in.readLine(limit)
 		if s.tx.holds() || err != nil {
@@ -145,6 +139,8 @@ func (s *session) readLine(limit int) ([]byte, error) {
 			return line, err
 		case s.srv.draining.Load():
 			return nil, errDraining
+		case s.since.Load() == shedMark:
+			return nil, errShed
 		case !now.Before(end):
 			return nil, err
 		}
@@ -154,8 +150,9 @@ func (s *session) readLine(limit int) ([]byte, error) {
 // flush sends the replies. A client that does not read holds the next hop's
 // connection no longer than one that does not write.
 func (s *session) flush() error {
+	whole := s.within(s.srv.writeTimeout, stressWrite)
 	if !s.tx.holds() {
-		return s.out.flush()
+		return s.out.flushIn(whole)
 	}
 	was := time.Now()
 	d := parkSoon
@@ -172,7 +169,7 @@ func (s *session) flush() error {
 		s.out.err = err
 		return err
 	}
-	return s.out.flush()
+	return s.out.flushIn(whole)
 }
 
 // readFailed says why the session ends, where there is somebody to say it to.
@@ -181,6 +178,12 @@ func (s *session) readFailed(ctx context.Context, err error) {
 	switch {
 	case errors.Is(err, errDraining):
 		s.out.reply(replyShutdown)
+	case errors.Is(err, errShed):
+		s.out.reply(mail.Temporary(421, "3.2", "Too busy, try again later"))
+		s.srv.log.ClientWarn(&s.s, "under pressure: an idle session made room", slog.String("after", after))
+	case errors.Is(err, errAlien):
+		s.alien([]byte{s.in.alien})
+		return
 	case errors.Is(err, errLineTooLong):
 		s.out.reply(mail.Permanent(500, "5.2", "Line too long"))
 		s.srv.log.ClientWarn(&s.s, "command line too long; connection closed")
@@ -213,12 +216,8 @@ func (s *session) phase() string {
 
 // dispatch executes one command line.
 func (s *session) dispatch(ctx context.Context, line []byte) {
-	if foreign(line) {
-		// A browser or another protocol that was led here (attacks S-62):
-		// nothing that follows may run.
-		s.srv.log.ClientWarn(&s.s, "not SMTP; connection closed")
-		s.out.reply(mail.Permanent(521, "5.0", "This is an SMTP server"))
-		s.close()
+	if foreign(line) != "" {
+		s.alien(line)
 		return
 	}
 	for _, c := range line {
@@ -261,7 +260,7 @@ var commands = map[string]command{
 	"ETRN":     {notImplemented, unknownCount},
 	"TURN":     {notImplemented, unknownCount},
 	"AUTH":     {(*session).auth, func(c *maillog.Counts) *maillog.Count { return &c.Auth }},
-	"XCLIENT":  {notImplemented, unknownCount},
+	"XCLIENT":  {(*session).xclient, unknownCount},
 }
 
 // command is one verb: what it does, and where the log counts it.
@@ -291,21 +290,13 @@ func notImplemented(s *session, _ context.Context, _ string) {
 	s.fail(mail.Permanent(502, "5.1", "Error: command not implemented"))
 }
 
-// foreign tells a line of another protocol: an HTTP request, a header field,
-// a TLS record, anything that does not begin with a letter.
-func foreign(line []byte) bool {
-	if len(line) == 0 {
-		return false
-	}
-	if c := line[0] | 0x20; c < 'a' || c > 'z' {
-		return true
-	}
-	word, _, _ := bytes.Cut(line, []byte{' '})
-	switch upper(word) {
-	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PRI", "REGISTER", "INVITE", "DESCRIBE":
-		return true
-	}
-	return len(word) > 1 && word[len(word)-1] == ':'
+// alien ends a session in which another protocol is spoken: nothing that
+// follows may run (attacks S-62).
+func (s *session) alien(line []byte) {
+	s.srv.log.ClientWarn(&s.s, "not SMTP; connection closed", slog.String("what", foreign(line)))
+	s.out.reply(mail.Permanent(521, "5.0", "This is an SMTP server"))
+	s.abuse()
+	s.close()
 }
 
 // fail answers an error of the client's and counts it. Trusted relays are not
@@ -319,6 +310,7 @@ func (s *session) fail(r mail.Reply) {
 	if s.errors >= s.set.Limits.HardErrors {
 		s.out.reply(mail.Temporary(421, "7.0", "Error: too many errors"))
 		s.srv.log.TooManyErrors(&s.s, s.phase())
+		s.abuse()
 		s.close()
 		return
 	}
@@ -354,8 +346,9 @@ func (s *session) inStep() bool {
 	if s.in.buffered() == 0 {
 		return true
 	}
-	s.out.reply(mail.Permanent(554, "5.0", "Error: SMTP protocol synchronization"))
+	s.out.reply(replyOutOfStep)
 	s.srv.log.Pipelining(&s.s, s.phase())
+	s.abuse()
 	s.close()
 	return false
 }
@@ -365,7 +358,9 @@ var (
 	replyInternal = mail.Temporary(451, "3.0", "Error: internal fault, try again later")
 	replyNotYou   = mail.Permanent(554, "7.1", "Error: access denied")
 	replyShutdown = mail.Temporary(421, "3.2", "Service shutting down, try again")
-	replyRelay    = mail.Permanent(554, "7.1", "Relay access denied")
+	// replyOutOfStep is Postfix's, of clients that do not wait.
+	replyOutOfStep = mail.Permanent(554, "5.0", "Error: SMTP protocol synchronization")
+	replyRelay     = mail.Permanent(554, "7.1", "Relay access denied")
 )
 
 // decisionReply is the reply of a refusing decision, with a general text

@@ -30,6 +30,10 @@ func (s *session) starttls(ctx context.Context, arg string) {
 		s.fail(mail.Permanent(503, "5.1", "Error: send EHLO first"))
 		return
 	}
+	if s.over(ActHandshake) {
+		s.refuseWith(replyHandshakes) // RFC 3207 section 4
+		return
+	}
 	s.dropTransaction(ctx, "STARTTLS")
 	if n := s.in.discard(); n > 0 {
 		s.srv.log.ClientWarn(&s.s, "dropped octets that were injected before TLS", slog.Int("octets", n))
@@ -39,20 +43,28 @@ func (s *session) starttls(ctx context.Context, arg string) {
 		s.close()
 		return
 	}
+	s.handshake(ctx)
+}
+
+// handshake takes the connection under TLS. When that fails the session is
+// over.
+func (s *session) handshake(ctx context.Context) bool {
 	tc := tls.Server(s.conn, s.ln.TLS)
 	hctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	s.state.Store(waiting) // Shutdown need not wait for a client that stalls here
+	defer cancel()
+	s.conn.SetReadDeadline(time.Now().Add(handshakeTimeout)) // not that of an earlier read
+	s.state.Store(waiting)                                   // Shutdown need not wait for a client that stalls here
 	err := tc.HandshakeContext(hctx)
 	s.state.Store(busy)
-	cancel()
 	if err != nil {
 		s.srv.stats.tlsFailed.Add(1)
 		s.srv.log.ClientWarn(&s.s, "TLS handshake failed; connection closed", slog.String("error", err.Error()))
 		s.out.err = errReadFailed // a plain reply would be taken for a TLS record
 		s.close()
-		return
+		return false
 	}
 	s.secured(tc)
+	return true
 }
 
 // secured begins anew under TLS: nothing said before counts (RFC 3207

@@ -8,8 +8,8 @@ import (
 
 // counters count since the start of the process.
 type counters struct {
-	connections, turnedAway, refusals, noRoom, tlsFailed, panics atomic.Int64
-	outcomes                                                     [mail.Ambiguous + 1]atomic.Int64
+	connections, turnedAway, refusals, noRoom, tlsFailed, panics, overLimit atomic.Int64
+	outcomes                                                                [mail.Ambiguous + 1]atomic.Int64
 }
 
 func (c *counters) count(k mail.OutcomeKind) {
@@ -27,7 +27,11 @@ type Stats struct {
 	NoRoom      int64            `json:"no_room"`     // 452 before DATA
 	TLSFailed   int64            `json:"tls_failed"`
 	Panics      int64            `json:"panics"`
-	Outcomes    map[string]int64 `json:"outcomes"` // of transactions
+	OverLimit   int64            `json:"over_limit"`     // refused by client conduct
+	Pressure    bool             `json:"pressure"`       // under pressure now
+	Pressed     int64            `json:"pressure_times"` // how often it began
+	Shed        int64            `json:"shed"`           // idle sessions that made room
+	Outcomes    map[string]int64 `json:"outcomes"`       // of transactions
 }
 
 // Stats gives the present figures.
@@ -38,7 +42,8 @@ func (s *Server) Stats() Stats {
 	c := &s.stats
 	st := Stats{Sessions: n, Connections: c.connections.Load(), TurnedAway: c.turnedAway.Load(),
 		Refusals: c.refusals.Load(), NoRoom: c.noRoom.Load(), TLSFailed: c.tlsFailed.Load(),
-		Panics: c.panics.Load(), Outcomes: map[string]int64{}}
+		Panics: c.panics.Load(), OverLimit: c.overLimit.Load(), Pressure: s.pressure.on.Load(),
+		Pressed: s.pressure.times.Load(), Shed: s.pressure.shed.Load(), Outcomes: map[string]int64{}}
 	for k := range c.outcomes {
 		st.Outcomes[mail.OutcomeKind(k).String()] = c.outcomes[k].Load()
 	}

@@ -56,11 +56,8 @@ func (c ListenerConfig) Validate() []error {
 func (c ListenerConfig) validateTrust(role mail.Role) []error {
 	var errs []error
 	bad := func(key, text, hint string) { errs = append(errs, Problem{key, text, hint}) }
-	for _, n := range c.TrustedNetworks {
-		if n.Bits() == 0 || (n.Addr().Is4In6() && n.Bits() <= 96) {
-			bad("trusted_networks", n.String()+" is everybody: that makes an open relay", "name your own networks")
-		}
-	}
+	errs = append(errs, networks("trusted_networks", c.TrustedNetworks, "that makes an open relay", "name your own networks")...)
+	errs = append(errs, c.validatePeers(role)...)
 	switch role {
 	case mail.Inbound:
 		if len(c.RelayDomains) == 0 {
@@ -87,6 +84,61 @@ func (c ListenerConfig) validateTrust(role mail.Role) []error {
 	}
 	errs = append(errs, c.validateAuth(role)...)
 	return append(errs, c.validatePostmaster(role)...)
+}
+
+// maxGreetDelay: clients wait 5 minutes for the greeting (RFC 5321 section
+// 4.5.3.2.1), but each that waits holds a session.
+const maxGreetDelay = 30 * time.Second
+
+// validatePeers looks at the peers that may say who their client is.
+func (c ListenerConfig) validatePeers(role mail.Role) []error {
+	errs := networks("proxy_from", c.ProxyFrom, "anybody could choose the address that he comes from", "name your load balancers")
+	errs = append(errs, networks("xclient_from", c.XClientFrom, "anybody could choose the address that he comes from", "name the peers that send XCLIENT")...)
+	bad := func(key, text, hint string) { errs = append(errs, Problem{key, text, hint}) }
+	for _, p := range c.ProxyFrom {
+		for _, n := range c.TrustedNetworks {
+			if unmapPrefix(n).Overlaps(unmapPrefix(p)) {
+				bad("proxy_from", p.String()+" is in trusted_networks ("+n.String()+"): a load balancer there would make everybody behind it one of us",
+					"take it out of trusted_networks, or name the other hosts of that network one by one")
+			}
+		}
+	}
+	if role == mail.ContentFilter {
+		if len(c.XClientFrom) > 0 {
+			bad("xclient_from", "has no meaning for role content-filter", "an MTA tells a content filter by xforward who its client is")
+		}
+		if c.GreetDelay > 0 {
+			bad("greet_delay", "has no meaning for role content-filter: its peers are trusted", "remove it")
+		}
+	}
+	if c.GreetDelay < 0 || c.GreetDelay > maxGreetDelay {
+		bad("greet_delay", "must lie between 0s and "+maxGreetDelay.String(), "6s is usual")
+	}
+	return errs
+}
+
+// networks tells what is wrong with a list of networks: everybody, and
+// addresses in a form in which a reader does not know them again.
+func networks(key string, list []netip.Prefix, why, hint string) []error {
+	var errs []error
+	for _, n := range list {
+		switch u := unmapPrefix(n); {
+		case u.Bits() <= 0:
+			errs = append(errs, Problem{key, n.String() + " is everybody: " + why, hint})
+		case u != n:
+			errs = append(errs, Problem{key, n.String() + " is an IPv4 network in IPv6 form", "write " + u.String()})
+		}
+	}
+	return errs
+}
+
+// unmapPrefix is the IPv4 network that an IPv4-mapped IPv6 one stands for;
+// others as they are.
+func unmapPrefix(n netip.Prefix) netip.Prefix {
+	if !n.Addr().Is4In6() {
+		return n
+	}
+	return netip.PrefixFrom(n.Addr().Unmap(), max(n.Bits()-96, 0))
 }
 
 func (c ListenerConfig) validatePostmaster(role mail.Role) []error {

@@ -1,0 +1,188 @@
+package smtpproxy
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"garita/mail"
+)
+
+// Answers to a recipient that are ours.
+var (
+	replyMaxRecipients = mail.Temporary(452, "5.3", "Error: too many recipients")
+	replyAlone         = mail.Temporary(452, "5.3", "Send this recipient in a message of its own")
+	replyAlias         = mail.Temporary(451, "3.5", "Error: mail system configuration, try again later")
+)
+
+// ask routes a recipient, lets the checks look, and asks the next hop for
+// what it stands for.
+func (s *session) ask(ctx context.Context, r mail.Recipient, exempt bool) {
+	t := s.tx
+	hop, denied := s.ln.Router.Route(&t.Transaction, r)
+	if denied != nil {
+		s.refuse("RCPT", r.String(), *denied, mail.Decision{})
+		return
+	}
+	if t.hop != nil && t.hop.Name() != hop.Name() || len(t.ForwardPaths) > 0 && t.exempt != exempt {
+		// One transaction, one next hop and one way to be judged: the end of
+		// data has one honest answer. The client comes back with this one.
+		s.out.reply(replyAlone)
+		return
+	}
+	if t.has(r.Path) {
+		s.chatter(replyRcptOK) // asked once, delivered once (S-149)
+		return
+	}
+	if len(t.ForwardPaths) == 0 {
+		t.exempt, t.Exempt = exempt, ""
+	}
+	if d := s.set.Policy.Rcpt(ctx, &t.Transaction, r); s.refuses(d) {
+		s.refuse("RCPT", r.String(), s.refusal(d), d)
+		return
+	}
+	targets, bad := s.rewrite(hop, r)
+	if bad != nil {
+		s.refuse("RCPT", r.String(), *bad, mail.Decision{})
+		return
+	}
+	if len(targets) == 0 {
+		s.chatter(replyRcptOK) // all of them are in the envelope
+		return
+	}
+	if t.delivery == nil {
+		t.hop, t.delivery = hop, hop.Begin(&t.Transaction)
+	}
+	s.accept(ctx, r, targets)
+}
+
+// has tells that the envelope holds the path, or an alias by that name.
+func (t *transaction) has(p mail.Path) bool {
+	for i := range t.ForwardPaths {
+		if f := &t.ForwardPaths[i]; f.Path == p && f.Alias.IsNull() || f.Alias == p {
+			return true
+		}
+	}
+	return false
+}
+
+// rewrite gives what the next hop is to be asked for: the recipient itself,
+// or what an alias leads to, without those that are in the envelope already.
+// Everything an alias names must have the same next hop; that it does not is
+// the operator's mistake, and waits with the sender until it is mended.
+func (s *session) rewrite(hop NextHop, r mail.Recipient) (out []mail.Recipient, bad *mail.Reply) {
+	t := s.tx
+	targets := s.ln.Router.Rewrite(&t.Transaction, r)
+	if len(targets) == 0 {
+		targets = []mail.Recipient{r}
+	}
+	for _, to := range targets {
+		if to.Path != r.Path {
+			// Its status parameters are those of the address that the sender
+			// wrote (RFC 3461 section 5.2.7.3).
+			to.Notify, to.OrcptType, to.Orcpt, to.Alias = r.Notify, r.OrcptType, r.Orcpt, r.Path
+			if !s.sameHop(hop, r, to) {
+				later := replyAlias
+				return nil, &later
+			}
+		}
+		if !t.delivers(to.Path) && !contained(out, to.Path) {
+			out = append(out, to)
+		}
+	}
+	if len(t.ForwardPaths)+len(out) > s.set.Limits.MaxRecipients {
+		if len(out) > s.set.Limits.MaxRecipients {
+			s.srv.alarm("an alias names more than max_recipients addresses; its mail is deferred",
+				slog.String("alias", r.String()), slog.Int("addresses", len(out)))
+		}
+		later := replyMaxRecipients
+		return nil, &later
+	}
+	return out, nil
+}
+
+// sameHop tells that a target of an alias has the alias' next hop. Relay
+// permission is not its question: the operator wrote the target, and what the
+// router denies a stranger goes where the alias goes.
+func (s *session) sameHop(hop NextHop, r, to mail.Recipient) bool {
+	other, denied := s.ln.Router.Route(&s.tx.Transaction, to)
+	if denied != nil && denied.Code == replyRelay.Code && denied.Enhanced == replyRelay.Enhanced {
+		return true
+	}
+	if denied == nil && other.Name() == hop.Name() {
+		return true
+	}
+	attrs := []slog.Attr{slog.String("alias", r.String()), slog.String("to", to.String())}
+	if denied != nil {
+		attrs = append(attrs, slog.String("refused", denied.String()))
+	}
+	s.srv.alarm("an alias leads to where its mail cannot go with the rest of it; it is deferred", attrs...)
+	return false
+}
+
+// delivers tells that the next hop has accepted the path.
+func (t *transaction) delivers(p mail.Path) bool { return contained(t.ForwardPaths, p) }
+
+func contained(rs []mail.Recipient, p mail.Path) bool {
+	for i := range rs {
+		if rs[i].Path == p {
+			return true
+		}
+	}
+	return false
+}
+
+// accept asks the next hop for all that a recipient stands for. All or none:
+// when one is refused, those before it are taken out of the envelope again,
+// because the sender is told that nobody was accepted.
+func (s *session) accept(ctx context.Context, r mail.Recipient, targets []mail.Recipient) {
+	t := s.tx
+	var reply mail.Reply
+	for i, to := range targets {
+		if reply = s.askHop(ctx, to); reply.Positive() {
+			continue
+		}
+		if i > 0 && t.delivery != nil {
+			t.delivery.Forget(targets[:i])
+			t.parked, t.waited = true, 0
+			t.parks++
+		}
+		if !to.Alias.IsNull() {
+			if reply.Permanent() {
+				s.srv.alarm("an alias leads to an address that the next hop refuses",
+					slog.String("alias", r.String()), slog.String("to", to.String()), slog.String("reply", reply.String()))
+			}
+			// Not asked for by the client, so not counted as its guess.
+			s.refuseAlias(r, reply)
+			return
+		}
+		s.refuse("RCPT", r.String(), reply, mail.Decision{})
+		return
+	}
+	t.ForwardPaths = append(t.ForwardPaths, targets...)
+	s.out.reply(reply)
+}
+
+// refuseAlias is refuse without the count of unknown recipients.
+func (s *session) refuseAlias(r mail.Recipient, reply mail.Reply) {
+	s.srv.log.Reject(&s.s, &s.tx.Transaction, "RCPT", r.String(), reply)
+	s.srv.stats.refusals.Add(1)
+	s.refuseWith(reply)
+}
+
+// askHop asks the next hop for one address.
+func (s *session) askHop(ctx context.Context, r mail.Recipient) mail.Reply {
+	t := s.tx
+	if t.parks >= maxParks {
+		return mail.Temporary(451, "4.2", "Too slow, try again later")
+	}
+	if s.out.waitsSince(time.Second) && s.flush() != nil {
+		s.close()
+		return mail.Temporary(451, "4.2", "Connection lost")
+	}
+	t.parked = false // asking takes a connection again
+	// A fault of the next hop is told by the relay, once a minute; here the
+	// log has the refusal.
+	reply, _ := t.delivery.Rcpt(ctx, r)
+	return reply
+}
