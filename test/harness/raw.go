@@ -57,7 +57,12 @@ func Connect(t testing.TB, addr string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{Conn: conn, r: bufio.NewReader(conn), t: t}, nil
+	return NewClient(t, conn), nil
+}
+
+// NewClient is a client on a connection that the test has made.
+func NewClient(t testing.TB, conn net.Conn) *Client {
+	return &Client{Conn: conn, r: bufio.NewReader(conn), t: t}
 }
 
 // Greeted connects, reads the greeting and says EHLO.

@@ -1,0 +1,116 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"garita/smtpproxy/relay/fakehop"
+	"garita/test/harness"
+)
+
+// startHAProxy runs haproxy in TCP mode before a listener; option is
+// send-proxy or send-proxy-v2.
+func startHAProxy(t *testing.T, to, option string) (addr string) {
+	t.Helper()
+	addr = harness.Addr(t)
+	file := filepath.Join(harness.Dir(t), "haproxy.cfg")
+	text := fmt.Sprintf(`defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend mx
+  bind %s
+  default_backend garita
+backend garita
+  server one %s %s
+`, addr, to, option)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := harness.Start(t, harness.Need(t, "haproxy", "haproxy"), "-db", "-f", file)
+	p.WaitPort(t, addr)
+	return addr
+}
+
+// greetedFrom connects from a loopback address of its own, so that it can be
+// told from the balancer's.
+func greetedFrom(t *testing.T, from, to string) *harness.Client {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := d.Dial("tcp4", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	c := harness.NewClient(t, conn)
+	c.Want(220)
+	c.Say("EHLO client.example").Want(250)
+	return c
+}
+
+// TestHAProxy: behind a real balancer the client is the one that the balancer
+// names, in the log, in the trace field and for the access list; and who comes
+// without a header, or from elsewhere, is not let in (attacks S-190, S-191).
+func TestHAProxy(t *testing.T) {
+	t.Parallel()
+	hop := startHop(t, fakehop.Config{})
+	own := harness.Addr(t)
+	g := harness.NewGateway(t, harness.Options{NextHop: hop.Addr(), Trust: strangers, Settings: []harness.Setting{
+		{Table: "check.access", Key: "clients", Value: `["127.0.0.66 reject Not you"]`},
+	}})
+	table := harness.TableOf(t, g.Config, "inbound")
+	harness.Configure(t, g.Config,
+		harness.Setting{Table: table, Key: "listen", Value: fmt.Sprintf("[%q, %q]", g.Inbound, own)},
+		harness.Setting{Table: table, Key: "proxy_from", Value: `["127.0.0.1/32"]`})
+	g.Start()
+	for _, option := range []string{"send-proxy", "send-proxy-v2"} {
+		t.Run(option, func(t *testing.T) {
+			addr := startHAProxy(t, g.Inbound, option)
+			before := len(hop.Accepted())
+			c := greetedFrom(t, "127.0.0.9", addr)
+			if r := c.Send("a@x.example", []string{"b@our.example"}, message); r.Code != 250 {
+				t.Fatalf("a message: %s\n%s", r, g.Log())
+			}
+			got := hop.Accepted()[before:]
+			if len(got) != 1 || !strings.Contains(string(got[0].Data), "[127.0.0.9]") || strings.Contains(string(got[0].Data), "[127.0.0.1]") {
+				t.Errorf("the trace field does not name the client: %+v", got)
+			}
+			g.WaitLog("[127.0.0.9]")
+			// The access list looks at the client behind the balancer.
+			bad := greetedFrom(t, "127.0.0.66", addr)
+			bad.Say("MAIL FROM:<a@x.example>").Want(250)
+			if r := bad.Say("RCPT TO:<b@our.example>").Reply(); r.Class() != 5 {
+				t.Errorf("a client of the block list behind the balancer: %s", r)
+			}
+			// A header inside the dialogue is another protocol.
+			again := greetedFrom(t, "127.0.0.9", addr)
+			if r := again.Say("PROXY TCP4 192.0.2.1 192.0.2.2 1 25").Reply(); r.Class() != 5 {
+				t.Errorf("a second header: %s", r)
+			}
+			again.WantClosed()
+		})
+	}
+	// No header: the listener takes nobody for the balancer's word.
+	plain := harness.Dial(t, g.Inbound)
+	plain.Say("EHLO client.example")
+	if r := plain.Reply(); r.Code == 250 || r.Code == 220 {
+		t.Errorf("a connection without a header was greeted with %s", r)
+	}
+	// From elsewhere, with a header.
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.9")}}
+	conn, err := d.Dial("tcp4", own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	liar := harness.NewClient(t, conn)
+	liar.Raw("PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\nEHLO x.example\r\n")
+	if r := liar.Reply(); r.Code == 250 || r.Code == 220 {
+		t.Errorf("a stranger with a header was greeted with %s", r)
+	}
+}
