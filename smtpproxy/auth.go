@@ -245,7 +245,9 @@ func (s *session) wrongLogin(mechanism, why, user string) {
 func (s *session) failedLogin(r mail.Reply) {
 	if s.login.failures++; s.login.failures >= maxAuthFailures {
 		s.out.reply(replyLoginLimit)
-		s.srv.log.TooManyErrors(&s.s, "AUTH")
+		if !r.Temporary() { // fail2ban reads it; a put-off may be our own fault
+			s.srv.log.TooManyErrors(&s.s, "AUTH")
+		}
 		s.close()
 		return
 	}

@@ -18,6 +18,9 @@ func options() config.Options {
 			if isNextHop(path) {
 				return relay.DefaultConfig()
 			}
+			if !strings.HasPrefix(path, "listener.") {
+				return nil // a zero entry
+			}
 			role, _ := raw["role"].(string)
 			return smtpproxy.DefaultListener(role)
 		},

@@ -1,19 +1,32 @@
 // Package access is the check of the operator's own lists: who is refused,
-// put off or let past the scoring checks, by client address, HELO name, sender
-// and recipient.
+// put off or let past the scoring checks, by client address, confirmed host
+// name, HELO name, sender and recipient. Lists stand in the configuration, in
+// files, and as tables with several conditions.
 //
-// It follows no standard; the entries resemble Postfix access(5). An accept
-// never opens relaying, which is smtpproxy's alone, and an accept by sender
-// counts only for trusted clients unless sender_accept says otherwise, since
-// anybody can write any sender. The check does no I/O and cannot fail; a wrong
-// entry is an error when the configuration is read.
+// Keys, the order in which they are looked up and the right-hand sides are
+// those of Postfix access(5), beside our own words; what has no equivalent
+// here (FILTER, HOLD, DISCARD, names of restrictions) is a mistake with its
+// line, never silently nothing. An accept never opens relaying, which is
+// smtpproxy's alone, and an accept by what anybody can say (HELO name, sender)
+// counts only for trusted or authenticated clients, unless sender_accept says
+// otherwise.
+//
+// The check does no I/O while mail flows and cannot fail; a wrong entry or a
+// file that cannot be read is an error when the configuration is read, so a
+// reload keeps the lists that it had.
+//
+// # Limits
+//
+// All lists together hold 1,000,000 entries at most, a file 64 MB; a text has
+// 300 characters, a reason 200. 50 mistakes are told, the rest counted. A
+// look-up costs one map access for each label of a name, up to as many labels
+// as the longest entry has, and one binary search for an address.
 package access
 
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"strings"
+	"time"
 
 	"garita/filters"
 	"garita/mail"
@@ -22,9 +35,10 @@ import (
 // Name of the check.
 const Name = "access"
 
-// The symbols, one for each list.
+// The symbols, one for each kind.
 const (
 	SymbolClient    = "access.client"
+	SymbolName      = "access.name"
 	SymbolHelo      = "access.helo"
 	SymbolSender    = "access.sender"
 	SymbolRecipient = "access.recipient"
@@ -32,35 +46,78 @@ const (
 
 // Config is the table [check.access].
 type Config struct {
-	Mode         string   `toml:"mode" doc:"off, observe (log what would have been done), score or enforce."`
-	Clients      []string `toml:"clients" doc:"By client address, first match wins: \"192.0.2.7 accept\", \"198.51.100.0/24 reject Not from here\", \"2001:db8::/32 defer\". The action is reject, defer or accept; the text after it is shown to the client. accept skips the scoring checks and never opens relaying."`
-	Helo         []string `toml:"helo" doc:"By HELO name: \"host.example reject\", \".example reject\" (the domain and all below it). An accept here counts only for trusted clients: anybody can say any name."`
-	Senders      []string `toml:"senders" doc:"By sender: \"user@domain reject\", \"domain reject\", \".domain reject\" (the domain and all below it), \"user@ reject\" (in any domain), \"<> defer\" (bounces)."`
-	Recipients   []string `toml:"recipients" doc:"By recipient, like senders. An accept sets aside what was found about client, HELO and sender for this recipient: \"postmaster@ accept\"."`
-	SenderAccept string   `toml:"sender_accept" doc:"Whose accept by sender counts: trusted (clients in trusted_networks) or any. A sender is easily forged."`
+	Mode                string           `toml:"mode" doc:"off, observe (log what would have been done), score or enforce."`
+	Clients             []string         `toml:"clients" doc:"By client address: \"192.0.2.7 accept\", \"198.51.100.0/24 reject Not from here\", \"2001:db8::/32 defer until=2026-12-31\". The action is reject, defer or accept, or what stands on the right in a Postfix access table; until=DATE and reason=\"for the log\" may follow it; the text after that is shown to the client. The most specific entry of a list wins; the list here is asked before the files. accept skips the scoring checks and never opens relaying."`
+	ClientFiles         []string         `toml:"client_files" doc:"Files of such entries, one a line, as Postfix's access and CIDR tables have them; asked in their order. A host name in them counts as an entry of names."`
+	Names               []string         `toml:"names" doc:"By the client's host name, only where reverse and forward DNS agree on it: \"mail.partner.example accept\", \"dyn.example reject\"."`
+	NameFiles           []string         `toml:"name_files" doc:"Files of such entries."`
+	Helo                []string         `toml:"helo" doc:"By HELO name: \"host.example reject\". An accept here counts only for trusted clients: anybody can say any name."`
+	HeloFiles           []string         `toml:"helo_files" doc:"Files of such entries."`
+	Senders             []string         `toml:"senders" doc:"By sender: \"user@domain reject\", \"domain reject\", \"user@ reject\" (in any domain), \"<> defer\" (bounces)."`
+	SenderFiles         []string         `toml:"sender_files" doc:"Files of such entries."`
+	Recipients          []string         `toml:"recipients" doc:"By recipient, like senders. An accept sets aside what was found about client, HELO and sender for this recipient: \"postmaster@ accept\"."`
+	RecipientFiles      []string         `toml:"recipient_files" doc:"Files of such entries."`
+	ParentDomainMatches bool             `toml:"parent_domain_matches" doc:"true: \"example.com\" is that domain and all below it, as Postfix's smtpd_access_maps in parent_domain_matches_subdomains. false: it is that domain alone, and \".example.com\" is what lies below it."`
+	RecipientDelimiter  string           `toml:"recipient_delimiter" doc:"The characters that begin an extension, as Postfix's recipient_delimiter: with \"+\", user+ext@domain is looked up as such and then as user@domain. Empty: there are no extensions."`
+	SenderAccept        string           `toml:"sender_accept" doc:"Whose accept by sender counts: trusted (clients in trusted_networks, and those who have logged in) or any. A sender is easily forged."`
+	Entry               map[string]Entry `toml:"entry" example:"NAME" doc:"Entries with several conditions, one table each, asked before the lists. They count at the stage of the last thing that they name."`
+}
+
+// Entry is a table [check.access.entry.NAME]. What is given must all fit. Its
+// zero value is the default.
+type Entry struct {
+	Client    string `toml:"client" doc:"Address or network of the client."`
+	Name      string `toml:"name" doc:"Its confirmed host name, like names."`
+	Helo      string `toml:"helo" doc:"HELO name, like helo."`
+	Sender    string `toml:"sender" doc:"Sender, like senders. Together with client or name an accept needs no trust."`
+	Recipient string `toml:"recipient" doc:"Recipient, like recipients."`
+	Role      string `toml:"role" doc:"Only on listeners of this role: inbound, outbound or content-filter. Empty: all."`
+	Direction string `toml:"direction" doc:"Only mail that goes in or out; needs sender or recipient. Empty: both."`
+	Action    string `toml:"action" doc:"reject, defer or accept."`
+	Text      string `toml:"text" doc:"What the client is told by reject and defer, perhaps with an enhanced code before it: \"5.7.1 Not from here\". Empty: a usual text."`
+	Reason    string `toml:"reason" doc:"For the log alone."`
+	Expires   Expiry `toml:"expires" doc:"From when on it does not count: the end of a day (2026-12-31, UTC) or a time (2026-12-31T18:00:00Z). Empty: never."`
 }
 
 // Default is an empty list.
 func Default() Config {
 	return Config{
-		Mode:         "enforce",
-		Clients:      []string{},
-		Helo:         []string{},
-		Senders:      []string{},
-		Recipients:   []string{},
-		SenderAccept: "trusted",
+		Mode:                "enforce",
+		Clients:             []string{},
+		ClientFiles:         []string{},
+		Names:               []string{},
+		NameFiles:           []string{},
+		Helo:                []string{},
+		HeloFiles:           []string{},
+		Senders:             []string{},
+		SenderFiles:         []string{},
+		Recipients:          []string{},
+		RecipientFiles:      []string{},
+		ParentDomainMatches: true,
+		SenderAccept:        "trusted",
 	}
 }
 
-// Validate gives every mistake, each naming its key.
+// Validate gives every mistake, each naming its key. It reads the files.
 func (c Config) Validate() []error {
-	_, errs := build(c)
+	_, errs, _ := build(c, time.Now)
 	return errs
 }
 
+// Warnings gives what can be lived with and is not meant, in the form of
+// Validate: entries that have expired, keys that come twice in one list,
+// accepts of everybody.
+func (c Config) Warnings(now time.Time) []error {
+	_, _, warnings := build(c, func() time.Time { return now })
+	return warnings
+}
+
 // New makes the check.
-func New(c Config) (filters.Check, error) {
-	l, errs := build(c)
+func New(c Config) (filters.Check, error) { return NewAt(c, time.Now) }
+
+// NewAt makes the check with a clock, by which entries expire.
+func NewAt(c Config, now func() time.Time) (filters.Check, error) {
+	l, errs, _ := build(c, now)
 	if len(errs) > 0 {
 		return filters.Check{}, fmt.Errorf("access: %w", errs[0])
 	}
@@ -68,268 +125,49 @@ func New(c Config) (filters.Check, error) {
 	return filters.Check{Name: Name, Impl: l, Mode: mode, Class: filters.Policy}, nil
 }
 
-// lists are the four lists, ready to be asked.
-type lists struct {
-	clients                   clientList
-	helo, senders, recipients addressList
-	anySender                 bool
-}
-
-func build(c Config) (*lists, []error) {
-	var errs []error
-	if _, ok := mail.ParseMode(c.Mode); !ok {
-		errs = append(errs, fmt.Errorf("mode: %q is not off, observe, score or enforce", c.Mode))
-	}
-	if c.SenderAccept != "trusted" && c.SenderAccept != "any" {
-		errs = append(errs, fmt.Errorf("sender_accept: %q is not trusted or any", c.SenderAccept))
-	}
-	l := &lists{anySender: c.SenderAccept == "any"}
-	errs = append(errs, l.clients.build("clients", c.Clients)...)
-	errs = append(errs, l.helo.build("helo", c.Helo)...)
-	errs = append(errs, l.senders.build("senders", c.Senders)...)
-	errs = append(errs, l.recipients.build("recipients", c.Recipients)...)
-	return l, errs
-}
-
-// CheckConnect looks the client up. Client, not Peer: behind a proxy the list
-// is meant for who sends.
+// CheckConnect looks address and name of the client up. Client, not Peer:
+// behind a proxy the list is meant for who sends.
 func (l *lists) CheckConnect(_ context.Context, s *mail.Session) (filters.Result, error) {
-	e := l.clients.find(s.Client.Addr())
-	return e.result(SymbolClient, true), nil
+	q := query{s: s, trusted: trusted(s)}
+	r := l.client(&q, s.Client.Addr()).result(byClient)
+	// A name that only the client's own zone claims is worth nothing (S-195).
+	if s.Host.Confirmed {
+		named := l.host(&q, s.Host.Name).result(byName)
+		r.Findings = append(r.Findings, named.Findings...)
+	}
+	return r, nil
 }
 
 // CheckHelo looks the HELO name up.
 func (l *lists) CheckHelo(_ context.Context, s *mail.Session) (filters.Result, error) {
-	if len(l.helo.entries) == 0 {
-		return filters.Result{}, nil
-	}
-	e := l.helo.find(mail.Path{Domain: strings.TrimSuffix(s.Helo, ".")})
-	return e.result(SymbolHelo, s.Trusted), nil
+	q := query{s: s, trusted: trusted(s)}
+	return l.heloName(&q, s.Helo).result(byHelo), nil
 }
 
 // CheckMail looks the sender up.
 func (l *lists) CheckMail(_ context.Context, tx *mail.Transaction) (filters.Result, error) {
-	e := l.senders.find(tx.ReversePath)
-	return e.result(SymbolSender, l.anySender || tx.Trusted), nil
+	q := query{s: tx.Session, tx: tx, trusted: trusted(tx.Session)}
+	return l.path(&q, bySender, tx.ReversePath).result(bySender), nil
 }
 
 // CheckRcpt looks one recipient up.
-func (l *lists) CheckRcpt(_ context.Context, _ *mail.Transaction, r mail.Recipient) (filters.Result, error) {
-	e := l.recipients.find(r.Path)
-	return e.result(SymbolRecipient, true), nil
+func (l *lists) CheckRcpt(_ context.Context, tx *mail.Transaction, r mail.Recipient) (filters.Result, error) {
+	q := query{s: tx.Session, tx: tx, trusted: trusted(tx.Session)}
+	return l.path(&q, byRecipient, r.Path).result(byRecipient), nil
 }
 
-// result is the finding of an entry, none of nil. mayAccept is whether an
-// accept counts here.
-func (e *entry) result(symbol string, mayAccept bool) filters.Result {
-	if e == nil || e.verdict == mail.Accept && !mayAccept {
+// trusted tells whose word on sender and HELO name we take.
+func trusted(s *mail.Session) bool { return s.Trusted || s.Login != "" }
+
+// result is the finding of a match, none of no match.
+func (m match) result(k kind) filters.Result {
+	if m.entry == nil {
 		return filters.Result{}
 	}
-	return filters.Found(mail.Finding{Symbol: symbol, Verdict: e.verdict, Reply: e.reply, Detail: e.what, Rule: e.where})
-}
-
-// entry is one line of a list.
-type entry struct {
-	index   int
-	what    string // as written
-	where   string // "check.access.clients[0]"
-	verdict mail.Verdict
-	reply   *mail.Reply
-}
-
-// refusalOf says by list what was refused, in Postfix's words, which reports
-// group by.
-var refusalOf = map[string]string{
-	"clients": "Client host rejected", "helo": "Helo command rejected",
-	"senders": "Sender address rejected", "recipients": "Recipient address rejected",
-}
-
-// parseEntry reads "what action [text]".
-func parseEntry(key string, i int, line string) (*entry, error) {
-	fail := func(format string, args ...any) error {
-		return fmt.Errorf("%s[%d]: %q: %s", key, i, line, fmt.Sprintf(format, args...))
+	a := m.entry.act
+	detail := m.entry.what
+	if a.reason != "" {
+		detail += " (" + a.reason + ")"
 	}
-	what, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-	action, text, _ := strings.Cut(strings.TrimSpace(rest), " ")
-	text = strings.TrimSpace(text)
-	e := &entry{index: i, what: what, where: fmt.Sprintf("check.access.%s[%d]", key, i)}
-	if len(text) > 300 || strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
-		return nil, fail("the text must be printable ASCII, 300 characters at most")
-	}
-	var r mail.Reply
-	switch action {
-	case "accept":
-		e.verdict = mail.Accept
-		if text != "" {
-			return nil, fail("accept shows no text")
-		}
-		return e, nil
-	case "reject":
-		e.verdict = mail.Reject
-		r = mail.Permanent(554, "7.1", refusalOf[key]+": Access denied")
-	case "defer":
-		e.verdict = mail.Defer
-		r = mail.Temporary(450, "7.1", refusalOf[key]+": Access denied for now, try again later")
-	default:
-		return nil, fail("the action must be reject, defer or accept")
-	}
-	if text != "" {
-		r.Text = text
-	}
-	e.reply = &r
-	return e, nil
-}
-
-// first gives the entry that stands earlier in the list.
-func first(a, b *entry) *entry {
-	if a == nil || b != nil && b.index < a.index {
-		return b
-	}
-	return a
-}
-
-// clientList finds an address by one look-up for each prefix length in use.
-type clientList struct {
-	bits4, bits6 []int
-	entries      map[netip.Prefix]*entry
-}
-
-func (l *clientList) build(key string, lines []string) (errs []error) {
-	l.entries = make(map[netip.Prefix]*entry, len(lines))
-	var has [2][129]bool
-	for i, line := range lines {
-		e, err := parseEntry(key, i, line)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		p, err := parsePrefix(e.what)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s[%d]: %q: %w", key, i, line, err))
-			continue
-		}
-		l.entries[p] = first(l.entries[p], e)
-		family, list := 0, &l.bits4
-		if p.Addr().Is6() {
-			family, list = 1, &l.bits6
-		}
-		if !has[family][p.Bits()] {
-			has[family][p.Bits()] = true
-			*list = append(*list, p.Bits())
-		}
-	}
-	return errs
-}
-
-// parsePrefix reads an address or a CIDR. Host bits are an error: who writes
-// 192.0.2.7/24 may have meant either.
-func parsePrefix(s string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Zone() != "" || a.Is4In6() {
-			return p, fmt.Errorf("%q is not an address or CIDR", s)
-		}
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	if p.Addr().Is4In6() {
-		return p, fmt.Errorf("write %q as IPv4", s)
-	}
-	if p != p.Masked() {
-		return p, fmt.Errorf("%q has bits beyond the prefix, did you mean %s?", s, p.Masked())
-	}
-	return p, nil
-}
-
-func (l *clientList) find(a netip.Addr) *entry {
-	a = a.Unmap().WithZone("")
-	bits := l.bits6
-	if a.Is4() {
-		bits = l.bits4
-	}
-	var found *entry
-	for _, n := range bits {
-		if p, err := a.Prefix(n); err == nil {
-			found = first(found, l.entries[p])
-		}
-	}
-	return found
-}
-
-// addressList finds a path by its address, its domain, the domains above it
-// and its local part. Local parts are compared without case, as access(5)
-// does: a list that a capital letter walks past would deny nobody.
-type addressList struct {
-	entries map[mail.Path]*entry
-}
-
-func (l *addressList) build(key string, lines []string) (errs []error) {
-	l.entries = make(map[mail.Path]*entry, len(lines))
-	for i, line := range lines {
-		e, err := parseEntry(key, i, line)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if plain := strings.TrimLeft(e.what, "*@."); plain != e.what && strings.ContainsAny(e.what[:len(e.what)-len(plain)], "*@") || strings.Contains(e.what, "*") {
-			// It would be taken for an address that nobody has.
-			errs = append(errs, fmt.Errorf("%s[%d]: %q: there are no wildcards (try %q, or %q with all below it)", key, i, line, plain, "."+plain))
-			continue
-		}
-		p, ok := parsePattern(e.what, key == "helo")
-		if !ok {
-			errs = append(errs, fmt.Errorf("%s[%d]: %q: %q is not an address, a domain or a .domain", key, i, line, e.what))
-			continue
-		}
-		l.entries[p] = first(l.entries[p], e)
-	}
-	return errs
-}
-
-// parsePattern turns an entry's first word into the key of the map: a domain
-// has no local part, "<>" is neither, and a sub-domain pattern keeps its dot.
-func parsePattern(s string, nameOnly bool) (mail.Path, bool) {
-	if s == "<>" {
-		return mail.Path{}, !nameOnly
-	}
-	if local, ok := strings.CutSuffix(s, "@"); ok && !nameOnly {
-		p, _, err := mail.ParseReverse("<"+local+"@x>", true)
-		return mail.Path{Local: strings.ToLower(p.Local)}, err == nil
-	}
-	if strings.Contains(s, "@") && !nameOnly {
-		p, rest, err := mail.ParseReverse("<"+s+">", true)
-		return mail.Path{Local: strings.ToLower(p.Local), Domain: p.DomainKey()}, err == nil && rest == ""
-	}
-	domain, dot := s, ""
-	if strings.HasPrefix(s, ".") {
-		domain, dot = s[1:], "."
-	}
-	if !mail.ValidDomain(domain, true) {
-		return mail.Path{}, false
-	}
-	return mail.Path{Domain: dot + mail.DomainKey(domain)}, true
-}
-
-func (l *addressList) find(p mail.Path) *entry {
-	if len(l.entries) == 0 {
-		return nil
-	}
-	local, domain := strings.ToLower(p.Local), p.DomainKey()
-	found := l.entries[mail.Path{Local: local, Domain: domain}]
-	if local != "" {
-		found = first(found, l.entries[mail.Path{Local: local}])
-	}
-	if domain == "" {
-		return found
-	}
-	found = first(found, l.entries[mail.Path{Domain: domain}])
-	// ".example" is the domain and all below it. The map's keys carry the
-	// dot, so that "example" alone cannot match here (S-96).
-	found = first(found, l.entries[mail.Path{Domain: "." + domain}])
-	for i := range len(domain) {
-		if domain[i] == '.' {
-			found = first(found, l.entries[mail.Path{Domain: domain[i:]}])
-		}
-	}
-	return found
+	return filters.Found(mail.Finding{Symbol: kinds()[k].symbol, Verdict: a.verdict, Reply: a.reply, Detail: detail, Rule: m.list.rule(m.entry)})
 }

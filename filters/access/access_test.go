@@ -2,16 +2,25 @@ package access
 
 import (
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"garita/filters"
 	"garita/filters/filtertest"
+	"garita/mail"
+	"garita/tables"
 )
+
+// testTime is before every expiry in the texts that name no time.
+func testTime() time.Time { return time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC) }
 
 func TestAccess(t *testing.T) {
 	filtertest.Run(t, "testdata/*.txt", func(t *testing.T, config []string) filters.Check {
-		c := Default()
+		c, at := Default(), testTime()
+		c.Entry = map[string]Entry{}
 		for _, line := range config {
 			key, value, _ := strings.Cut(line, " ")
 			switch key {
@@ -19,24 +28,83 @@ func TestAccess(t *testing.T) {
 				c.Mode = value
 			case "sender_accept":
 				c.SenderAccept = value
-			case "clients":
-				c.Clients = append(c.Clients, value)
-			case "helo":
-				c.Helo = append(c.Helo, value)
-			case "senders":
-				c.Senders = append(c.Senders, value)
-			case "recipients":
-				c.Recipients = append(c.Recipients, value)
+			case "parent_domain_matches":
+				c.ParentDomainMatches = value == "true"
+			case "recipient_delimiter":
+				c.RecipientDelimiter = value
+			case "now":
+				var err error
+				if at, err = time.Parse(time.RFC3339, value); err != nil {
+					t.Fatal(err)
+				}
+			case "entry":
+				name, rest, _ := strings.Cut(value, " ")
+				field, value, _ := strings.Cut(rest, " ")
+				e := c.Entry[name]
+				setField(t, &e, field, value)
+				c.Entry[name] = e
+			case "file":
+				key, text, _ := strings.Cut(value, " ")
+				list := listOf(t, &c, key)
+				*list = append(*list, writeFile(t, strings.ReplaceAll(text, "|", "\n")+"\n"))
 			default:
-				t.Fatalf("config %q", line)
+				list := listOf(t, &c, key)
+				*list = append(*list, value)
 			}
 		}
-		check, err := New(c)
+		check, err := NewAt(c, func() time.Time { return at })
 		if err != nil {
 			t.Fatal(err)
 		}
 		return check
 	})
+}
+
+// listOf gives the field of a key.
+func listOf(t *testing.T, c *Config, key string) *[]string {
+	t.Helper()
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		if list, ok := v.Field(i).Addr().Interface().(*[]string); ok && v.Type().Field(i).Tag.Get("toml") == key {
+			return list
+		}
+	}
+	t.Fatalf("no list %q", key)
+	return nil
+}
+
+func setField(t *testing.T, e *Entry, key, value string) {
+	t.Helper()
+	v := reflect.ValueOf(e).Elem()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("toml") != key {
+			continue
+		}
+		if key == "expires" {
+			if err := e.Expires.UnmarshalText([]byte(value)); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		v.Field(i).SetString(value)
+		return
+	}
+	t.Fatalf("no field %q", key)
+}
+
+func writeFile(t testing.TB, text string) string {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
 }
 
 func TestValidate(t *testing.T) {
@@ -50,9 +118,10 @@ func TestValidate(t *testing.T) {
 		Senders:      []string{"a@b@c reject", "x reject a\x1bb", "x drop", "<a@b> reject", "a@b> reject", "x accept text", "x reject " + strings.Repeat("x", 301)},
 		Recipients:   []string{"@x reject", ". reject", ""},
 		SenderAccept: "",
+		Names:        []string{"unknown reject", "[192.0.2.1] reject", "a@b reject", "ok.example reject"},
 	}
 	want := []string{
-		"mode:", "sender_accept:", "clients[0]:", "clients[1]:", "clients[2]:", "clients[3]:", "clients[4]:", "helo[0]:", "helo[1]:", "helo[2]:",
+		"mode:", "sender_accept:", "clients[0]:", "clients[1]:", "clients[2]:", "clients[3]:", "clients[4]:", "names[0]:", "names[1]:", "names[2]:", "helo[0]:", "helo[1]:", "helo[2]:",
 		"senders[0]:", "senders[1]:", "senders[2]:", "senders[3]:", "senders[4]:", "senders[5]:", "senders[6]:", "recipients[0]:", "recipients[1]:", "recipients[2]:",
 	}
 	errs := c.Validate()
@@ -78,35 +147,104 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range []string{SymbolClient, SymbolHelo, SymbolSender, SymbolRecipient, "clients", "helo", "senders", "recipients", "sender_accept", "mode"} {
+	for _, w := range []string{SymbolClient, SymbolName, SymbolHelo, SymbolSender, SymbolRecipient} {
+		if !strings.Contains(string(text), "`"+w+"`") {
+			t.Errorf("README.md does not explain %s", w)
+		}
+	}
+	for _, w := range append(keysOf(Config{}), keysOf(Entry{})...) {
 		if !strings.Contains(string(text), "`"+w+"`") {
 			t.Errorf("README.md does not explain %s", w)
 		}
 	}
 }
 
+func keysOf(v any) (keys []string) {
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+		keys = append(keys, f.Tag.Get("toml"))
+	}
+	return keys
+}
+
 func FuzzEntry(f *testing.F) {
-	for _, s := range []string{"192.0.2.0/24 reject Not here", ".a.example defer", "<> reject", "u@ accept", `"a b"@c reject`, "bücher.example reject"} {
+	for _, s := range []string{
+		"192.0.2.0/24 reject Not here", ".a.example defer", "<> reject", "u@ accept", `"a b"@c reject`, "bücher.example reject",
+		"192.168 450 4.7.1 x", "2001:db8 550 x", "a.example reject until=2026-12-31 reason=\"a b\" c", "a OK", "a 1234", "[::1] dunno",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		c := Default()
-		for _, list := range []*[]string{&c.Clients, &c.Helo, &c.Senders, &c.Recipients} {
-			*list = []string{s}
-			for _, err := range c.Validate() {
-				if strings.ContainsAny(err.Error(), "\x1b\r\n\x00") {
-					t.Fatalf("raw octets in %q", err)
+		for _, key := range []string{"clients", "names", "helo", "senders", "recipients"} {
+			c := Default()
+			*listOf(t, &c, key) = []string{s}
+			errs := c.Validate()
+			for _, err := range errs {
+				if strings.ContainsAny(err.Error(), "\x1b\r\n\x00") || !strings.HasPrefix(err.Error(), key+"[0]: ") {
+					t.Fatalf("%q", err)
 				}
 			}
-			*list = nil
-		}
-		c.Clients = []string{s}
-		if len(c.Validate()) == 0 {
-			if _, err := New(c); err != nil {
-				t.Fatalf("%q is valid, but %v", s, err)
+			check, err := NewAt(c, testTime)
+			if (err == nil) != (len(errs) == 0) {
+				t.Fatalf("%q: %v, but %v", s, errs, err)
 			}
+			if err != nil {
+				continue
+			}
+			findsItself(t, check.Impl.(*lists), key, s)
 		}
 	})
+}
+
+// findsItself: an entry is found by its own key, or it would block nobody.
+func findsItself(t *testing.T, ls *lists, key, line string) {
+	q := &query{s: &mail.Session{}, trusted: true}
+	what, _, _ := tables.Split(strings.TrimLeft(line, " \t"))
+	var l *list
+	for _, of := range ls.of {
+		for l = range slices.Values(of) {
+			break
+		}
+	}
+	if l == nil || len(l.entries) != 1 {
+		t.Fatalf("%s %q: no entry", key, line)
+	}
+	a := l.entries[0].act
+	if a.verdict == mail.Continue || a.until != 0 {
+		return
+	}
+	var m match
+	switch key {
+	case "clients":
+		p, _, err := parseNetwork(what)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m = ls.client(q, p.Addr())
+	case "names":
+		m = ls.host(q, strings.TrimPrefix(what, "."))
+	case "helo":
+		m = ls.heloName(q, strings.TrimPrefix(what, "."))
+	default:
+		p := mail.Path{Local: "x", Domain: strings.TrimPrefix(what, ".")}
+		switch {
+		case what == "<>":
+			p = mail.Path{}
+		case strings.HasSuffix(what, "@"):
+			p, _, _ = mail.ParseReverse("<"+what+"x>", true)
+		case strings.Contains(what, "@"):
+			p, _, _ = mail.ParseReverse("<"+what+">", true)
+		}
+		m = ls.path(q, bySender, p)
+		if key == "recipients" {
+			m = ls.path(q, byRecipient, p)
+		}
+	}
+	if m.entry == nil || m.entry.what != what {
+		t.Fatalf("%s: %q is not found by its own key", key, line)
+	}
+	if r := a.reply; r != nil && (r.Text == "" || !r.Temporary() && !r.Permanent() || strings.ContainsAny(r.Text, "\r\n")) {
+		t.Fatalf("%q: reply %+v", line, r)
+	}
 }
 
 // A pattern that looks right and never matches is a block that blocks nobody.

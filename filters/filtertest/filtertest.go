@@ -4,6 +4,8 @@
 //	== a title
 //	config clients 192.0.2.0/24 reject Not from here
 //	client 192.0.2.1
+//	host mail.example          (its confirmed name; unconfirmed: host ?mail.example)
+//	login ana@our.example
 //	helo mail.example
 //	from <a@sender.example>
 //	rcpt <b@our.example>
@@ -130,6 +132,11 @@ func (c *Case) fact(line string) error {
 		}
 		c.Session.Client = netip.AddrPortFrom(a, 40000)
 		c.Session.Peer = c.Session.Client
+	case "host":
+		name, claimed := strings.CutPrefix(value, "?")
+		c.Session.Host = mail.HostName{Name: name, Confirmed: !claimed}
+	case "login":
+		c.Session.Login = value
 	case "helo":
 		c.Session.Helo = value
 	case "from":
