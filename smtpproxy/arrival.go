@@ -73,7 +73,8 @@ func (s *session) introduced() bool {
 // peer itself might do is gone: trust, limits and conduct are the client's.
 func (s *session) become(client netip.AddrPort) (why string) {
 	trusted := s.ln.trustsSaid(client.Addr(), s.s.Peer.Addr())
-	s.s.Client, s.s.Trusted, s.s.Host, s.s.Login = client, trusted, mail.HostName{}, ""
+	s.s.Client, s.s.Trusted, s.s.Host = client, trusted, mail.HostName{}
+	s.forgetLogin()
 	s.vouched = false
 	to := place{key: slotKey(client.Addr()), reserve: trusted, counted: !trusted}
 	if why = s.srv.slots.move(s.place, to, s.set.Limits); why != "" {

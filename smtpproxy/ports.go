@@ -30,10 +30,11 @@ type Policy interface {
 type Router interface {
 	Route(tx *mail.Transaction, r mail.Recipient) (NextHop, *mail.Reply)
 	// Rewrite gives the addresses that a recipient stands for (virtual
-	// aliases); nil when it stands for itself. All lead to one next hop, or
-	// Route refuses them one by one. It comes after Route has allowed r: an
-	// alias never opens relaying to strangers, and its targets are the
-	// operator's own words, which may lead anywhere.
+	// aliases); nil when it stands for itself. It comes after Route has
+	// allowed r, and all of them go to the next hop that Route gave for r:
+	// where they could not, Route refuses r for now. An alias never opens
+	// relaying to strangers; its targets are the operator's own words, which
+	// may lead anywhere.
 	Rewrite(tx *mail.Transaction, r mail.Recipient) []mail.Recipient
 	// NextHops are all that Route can answer: what the listener announces is
 	// what every one of them has.

@@ -12,7 +12,6 @@ import (
 var (
 	replyMaxRecipients = mail.Temporary(452, "5.3", "Error: too many recipients")
 	replyAlone         = mail.Temporary(452, "5.3", "Send this recipient in a message of its own")
-	replyAlias         = mail.Temporary(451, "3.5", "Error: mail system configuration, try again later")
 )
 
 // ask routes a recipient, lets the checks look, and asks the next hop for
@@ -41,7 +40,7 @@ func (s *session) ask(ctx context.Context, r mail.Recipient, exempt bool) {
 		s.refuse("RCPT", r.String(), s.refusal(d), d)
 		return
 	}
-	targets, bad := s.rewrite(hop, r)
+	targets, bad := s.rewrite(r)
 	if bad != nil {
 		s.refuse("RCPT", r.String(), *bad, mail.Decision{})
 		return
@@ -68,9 +67,8 @@ func (t *transaction) has(p mail.Path) bool {
 
 // rewrite gives what the next hop is to be asked for: the recipient itself,
 // or what an alias leads to, without those that are in the envelope already.
-// Everything an alias names must have the same next hop; that it does not is
-// the operator's mistake, and waits with the sender until it is mended.
-func (s *session) rewrite(hop NextHop, r mail.Recipient) (out []mail.Recipient, bad *mail.Reply) {
+// Route has seen to it that all of them have the recipient's next hop.
+func (s *session) rewrite(r mail.Recipient) (out []mail.Recipient, bad *mail.Reply) {
 	t := s.tx
 	targets := s.ln.Router.Rewrite(&t.Transaction, r)
 	if len(targets) == 0 {
@@ -78,15 +76,9 @@ func (s *session) rewrite(hop NextHop, r mail.Recipient) (out []mail.Recipient, 
 	}
 	for _, to := range targets {
 		if to.Path != r.Path {
-			// Its status parameters are those of the address that the sender
-			// wrote (RFC 3461 section 5.2.7.3).
-			to.Notify, to.OrcptType, to.Orcpt, to.Alias = r.Notify, r.OrcptType, r.Orcpt, r.Path
-			if !s.sameHop(hop, r, to) {
-				later := replyAlias
-				return nil, &later
-			}
+			to.Alias = r.Path
 		}
-		if !t.delivers(to.Path) && !contained(out, to.Path) {
+		if !contained(t.ForwardPaths, to.Path) && !contained(out, to.Path) {
 			out = append(out, to)
 		}
 	}
@@ -101,28 +93,7 @@ func (s *session) rewrite(hop NextHop, r mail.Recipient) (out []mail.Recipient, 
 	return out, nil
 }
 
-// sameHop tells that a target of an alias has the alias' next hop. Relay
-// permission is not its question: the operator wrote the target, and what the
-// router denies a stranger goes where the alias goes.
-func (s *session) sameHop(hop NextHop, r, to mail.Recipient) bool {
-	other, denied := s.ln.Router.Route(&s.tx.Transaction, to)
-	if denied != nil && denied.Code == replyRelay.Code && denied.Enhanced == replyRelay.Enhanced {
-		return true
-	}
-	if denied == nil && other.Name() == hop.Name() {
-		return true
-	}
-	attrs := []slog.Attr{slog.String("alias", r.String()), slog.String("to", to.String())}
-	if denied != nil {
-		attrs = append(attrs, slog.String("refused", denied.String()))
-	}
-	s.srv.alarm("an alias leads to where its mail cannot go with the rest of it; it is deferred", attrs...)
-	return false
-}
-
-// delivers tells that the next hop has accepted the path.
-func (t *transaction) delivers(p mail.Path) bool { return contained(t.ForwardPaths, p) }
-
+// contained tells that the path is one of the recipients.
 func contained(rs []mail.Recipient, p mail.Path) bool {
 	for i := range rs {
 		if rs[i].Path == p {

@@ -93,13 +93,16 @@ func (s *session) identify(id identity) (why string) {
 		// Nobody knows the client. The peer's address stays, so that nothing
 		// is counted against it, and none of the peer's rights.
 		s.named = true
-		s.s.Trusted, s.s.Host, s.s.Login = false, mail.HostName{}, ""
+		s.s.Trusted, s.s.Host = false, mail.HostName{}
+		s.forgetLogin()
 	}
 	if id.host != nil {
 		s.s.Host = *id.host
 	}
 	if id.log != nil {
-		s.s.Login = *id.log
+		if s.forgetLogin(); *id.log != "" {
+			s.s.Login, s.s.LoginMethod, s.login.done = *id.log, "XCLIENT", true
+		}
 	}
 	if id.helo != nil {
 		s.said.helo = *id.helo
