@@ -15,6 +15,7 @@ import (
 
 	"garita/admin"
 	"garita/config"
+	"garita/tls"
 )
 
 // daemon is the running gateway.
@@ -24,7 +25,9 @@ type daemon struct {
 	drain   time.Duration
 	notify  notifier
 	started time.Time
-	start   *Settings // with which the process began
+	// reminder knows which ends of certificates were told; the loop has it.
+	reminder tls.Reminder
+	start    *Settings // with which the process began
 
 	parts   *parts
 	sockets *sockets
@@ -113,6 +116,7 @@ func (d *daemon) serve(ctx context.Context) error {
 			d.parts.log.Info("master", "listening", slog.String("listener", name), slog.String("address", a.String()))
 		}
 	}
+	d.parts.recallBypass(ctx)
 	d.parts.log.Info("master", "started", slog.String("version", build().Version), slog.String("mode", d.start.Mode), slog.Int("pid", os.Getpid()))
 	return nil
 }
@@ -145,8 +149,8 @@ func (d *daemon) prepareProcess() {
 func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 	probe := time.NewTicker(5 * time.Second)
 	defer probe.Stop()
-	renew := time.NewTicker(24 * time.Hour)
-	defer renew.Stop()
+	minute := time.NewTicker(time.Minute)
+	defer minute.Stop()
 	var watchdog <-chan time.Time
 	if every := d.notify.watchdog(); every > 0 {
 		t := time.NewTicker(every / 2)
@@ -173,11 +177,8 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 		case <-probe.C:
 			probeAll(ctx, d.now.Load().hops)
 			d.parts.bypass.remind(d.parts.log)
-		case <-renew.C:
-			// A self-made certificate is renewed, files are read again.
-			if err := d.now.Load().tls.Reload(); err != nil {
-				d.parts.log.Warn("master", "the certificate could not be read again; the old one stays", slog.String("error", err.Error()))
-			}
+		case now := <-minute.C:
+			d.minutely(now)
 		case <-watchdog:
 			d.notify.alive()
 		}
@@ -273,9 +274,11 @@ func (d *daemon) tryReload(ctx context.Context) (*reloadReport, error) {
 		return nil, &admin.Error{Code: admin.CodeConfig, Text: err.Error()}
 	}
 	if err := d.parts.swap(ctx, g, d.sockets); err != nil {
+		g.drop(old)
 		return nil, &admin.Error{Code: admin.CodeConfig, Text: err.Error()}
 	}
 	d.use(g)
+	g.replaces(d.parts, old)
 	d.parts.log.Reopen()
 	r := &reloadReport{Changed: changed(old.settings, s), Restart: needRestart(d.start, s), Warn: doc.Warnings()}
 	for _, line := range r.Changed[:min(len(r.Changed), maxLogged)] {

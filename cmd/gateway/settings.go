@@ -1,8 +1,10 @@
 package main
 
 import (
+	"garita/accounts"
 	"garita/filters/all"
 	"garita/maillog"
+	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
 	"garita/tls"
@@ -20,6 +22,9 @@ type Settings struct {
 	Limits smtpproxy.Limits `toml:"limits" doc:"Bounds that protect the machine and every other client, common to all listeners."`
 	Log    maillog.Config   `toml:"log" doc:"Where the mail log goes and in which form."`
 	Admin  AdminSettings    `toml:"admin" doc:"The local socket of garita reload, status and health."`
+
+	DNS   resolver.Config `toml:"dns" doc:"The name servers that checks and next hops are looked up with. servers = [\"off\"] turns the DNS off."`
+	Users accounts.Config `toml:"users" doc:"Who may log in at listeners with auth = true."`
 
 	Listener map[string]smtpproxy.ListenerConfig `toml:"listener" example:"inbound" doc:"One table for each thing that mail comes in by. The name is yours and stands in the log."`
 	NextHop  map[string]relay.Config             `toml:"next_hop" example:"inbound" doc:"One table for each server that mail goes to."`
@@ -41,6 +46,8 @@ func defaults() Settings {
 		Limits:   smtpproxy.DefaultLimits(),
 		Log:      maillog.Default(),
 		Admin:    AdminSettings{Socket: "/run/garita/admin.sock"},
+		DNS:      resolver.Default(),
+		Users:    accounts.Default(),
 		Check:    all.Default(),
 	}
 }

@@ -233,7 +233,7 @@ func offline(s *Settings, client *offlineClient, body io.Reader) (*tested, error
 		return nil, err
 	}
 	defer os.RemoveAll(spool)
-	engine, err := (&parts{}).policy(s)
+	engine, err := (&parts{}).policy(s, nil)
 	if err != nil {
 		return nil, err
 	}

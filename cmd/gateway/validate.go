@@ -183,7 +183,7 @@ func (f *faults) parts() {
 	if len(f.list) > before {
 		return
 	}
-	if _, err := (&parts{}).policy(s); err != nil {
+	if _, err := (&parts{}).policy(s, nil); err != nil {
 		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
 	}
 }

@@ -13,12 +13,14 @@ import (
 	"slices"
 	"strings"
 
+	"garita/accounts"
 	"garita/config"
 	"garita/filters"
 	"garita/filters/all"
 	"garita/mail"
 	"garita/maillog"
 	"garita/message"
+	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
 	"garita/store"
@@ -31,6 +33,8 @@ import (
 type generation struct {
 	settings *Settings
 	tls      *tls.Store
+	dns      *resolver.DNS      // nil: there is none
+	accounts *accounts.Accounts // nil: nobody can log in
 	hops     map[string]*hop
 	wire     *smtpproxy.Settings
 }
@@ -41,8 +45,12 @@ type parts struct {
 	budget *message.Budget
 	server *smtpproxy.Server
 	own    *relay.OwnSockets
-	store  store.Store // nil in commands that only look
-	bypass bypass
+	// store is nil in commands that only look; memory is the same one, for
+	// its figures.
+	store   store.Store
+	memory  *store.Memory
+	tickets *tls.Tickets
+	bypass  bypass
 	// listening gives our own addresses.
 	listening func() []netip.AddrPort
 	// lookup finds the addresses of next hops; nil: the system's resolver.
@@ -59,6 +67,15 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 		return nil, err
 	}
 	p := &parts{log: log, own: relay.NewOwnSockets(), listening: listening}
+	if err := p.openStore(s); err != nil {
+		log.Close()
+		return nil, err
+	}
+	if err := p.openTickets(); err != nil {
+		p.store.Close()
+		log.Close()
+		return nil, err
+	}
 	p.budget = message.NewBudget(budgetFor(s))
 	p.server = smtpproxy.NewServer(smtpproxy.ServerConfig{
 		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
@@ -105,13 +122,21 @@ func budgetFor(s *Settings) message.BudgetConfig {
 
 // build makes a generation. What of old is still the same is taken over, with
 // its pooled connections. It opens no socket and changes nothing of old.
-func (p *parts) build(s *Settings, old *generation) (*generation, error) {
+func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	g := &generation{settings: s, hops: map[string]*hop{}}
-	var err error
-	if g.tls, err = tls.Load(s.TLS, s.Hostname, s.StateDir); err != nil {
+	defer func() {
+		if err != nil {
+			g.drop(old)
+		}
+	}()
+	if g.tls, err = tls.New(tls.Options{Config: s.TLS, Hostname: s.Hostname, StateDir: s.StateDir, Tickets: p.tickets}); err != nil {
 		return nil, err
 	}
-	policy, err := p.policy(s)
+	g.dns = p.resolverFor(s, old)
+	if g.accounts, err = p.accountsFor(s, old); err != nil {
+		return nil, err
+	}
+	policy, err := p.policy(s, g.dns)
 	if err != nil {
 		return nil, err
 	}
@@ -136,23 +161,54 @@ func (p *parts) build(s *Settings, old *generation) (*generation, error) {
 	g.wire = &smtpproxy.Settings{
 		Hostname: s.Hostname, Limits: s.Limits, Policy: policy, Listeners: map[string]*smtpproxy.Listener{},
 	}
-	for name, c := range s.Listener {
-		h := g.hops[c.NextHop]
-		if h == nil {
-			return nil, fmt.Errorf("listener %q: there is no next hop %q", name, c.NextHop)
-		}
-		l := &smtpproxy.Listener{Name: name, ListenerConfig: c, Router: smtpproxy.NewRouter(c, h.NextHop)}
-		if c.STARTTLS {
-			l.TLS = g.tls.ServerConfig(name)
-		}
-		g.wire.Listeners[name] = l
+	// A nil pointer in an interface is not a nil interface.
+	if g.dns != nil {
+		g.wire.Names = names{g.dns}
+	}
+	if g.accounts != nil {
+		g.wire.Accounts = g.accounts
+	}
+	if err = g.listeners(); err != nil {
+		return nil, err
 	}
 	return g, nil
 }
 
-// policy makes the engine with the configured checks.
-func (p *parts) policy(s *Settings) (*filters.Engine, error) {
-	checks, err := all.Checks(s.Check, site(s))
+// listeners makes what the wire is told of each.
+func (g *generation) listeners() error {
+	for name, c := range g.settings.Listener {
+		h := g.hops[c.NextHop]
+		if h == nil {
+			return fmt.Errorf("listener %q: there is no next hop %q", name, c.NextHop)
+		}
+		l := &smtpproxy.Listener{Name: name, ListenerConfig: c, Router: smtpproxy.NewRouter(c, h.NextHop)}
+		if c.STARTTLS || c.ImplicitTLS {
+			l.TLS = g.tls.ServerConfigFor(name, ticketPolicy(c))
+			if err := l.ClientAuth(); err != nil {
+				return fmt.Errorf("listener %q: %w", name, err)
+			}
+		}
+		g.wire.Listeners[name] = l
+	}
+	return nil
+}
+
+// ticketPolicy says what trust in a session of that listener hangs on: a
+// ticket of another policy is not taken.
+func ticketPolicy(c smtpproxy.ListenerConfig) tls.Policy {
+	return tls.Policy{
+		RequestClientCertificate: len(c.ClientCerts) > 0 || c.ClientCAFile != "",
+		Binding:                  strings.Join(c.ClientCerts, ",") + "\n" + c.ClientCAFile,
+	}
+}
+
+// policy makes the engine with the configured checks; dns may be nil.
+func (p *parts) policy(s *Settings, dns *resolver.DNS) (*filters.Engine, error) {
+	where := site(s)
+	if dns != nil {
+		where.Resolver = dns
+	}
+	checks, err := all.Checks(s.Check, where)
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)
 	}
@@ -286,6 +342,9 @@ func (p *parts) close(g *generation) error {
 		for _, h := range g.hops {
 			errs = append(errs, h.Close())
 		}
+	}
+	if p.store != nil {
+		errs = append(errs, p.store.Close())
 	}
 	p.log.Info("master", "stopped", slog.Int("pid", os.Getpid()))
 	errs = append(errs, p.log.Close())
