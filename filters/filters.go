@@ -70,7 +70,8 @@ type (
 
 // Result is what a check has to say. Of a Finding it fills Symbol
 // ("access.client"), Score, Verdict, and as it likes Final, Detail, Where,
-// Rule and Reply; the engine fills the rest. Detail and Where may hold hostile
+// Rule and Reply, and Mode where this finding may do less than the check (see
+// Part); the engine fills the rest. Detail and Where may hold hostile
 // text, a Reply must not. Auth, Edits and Envelope belong to a transaction:
 // at connect and HELO they are dropped. Edits and Envelope count only in mode
 // enforce.

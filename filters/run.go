@@ -304,6 +304,9 @@ func (e *Engine) merge(u *check, c *call, r *ran, out *outcome, st *txState) {
 
 // dress fills in what the engine knows about a finding.
 func dress(u *check, c *call, mode mail.Mode, f mail.Finding) mail.Finding {
+	if u.Class != Mandatory {
+		mode = max(mode, f.Mode) // a part of a check may do less than the whole
+	}
 	f.Filter, f.Stage, f.Mode = u.Name, c.stage, mode
 	f.Counted = mode == mail.Enforce || mode == mail.Score
 	f.Rcpt = nil

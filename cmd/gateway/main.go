@@ -25,17 +25,18 @@ func main() {
 
 // commandLine is every command; the tags are what --help shows.
 type commandLine struct {
-	Run     runCommand     `cmd:"" help:"Run the gateway in the foreground."`
-	Init    initCommand    `cmd:"" help:"Write a first configuration."`
-	Config  configCommands `cmd:"" help:"Check, show and explain the configuration."`
-	Reload  reloadCommand  `cmd:"" help:"Make the running gateway read its configuration again."`
-	Bypass  bypassCommand  `cmd:"" help:"Let checks refuse nothing for a while (observe), and say so loudly."`
-	Status  statusCommand  `cmd:"" help:"Show what the running gateway does."`
-	Health  healthCommand  `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
-	Test    testCommand    `cmd:"" help:"Say what would happen to a message, without a network."`
-	Session sessionCommand `cmd:"" help:"Play a client by hand: real answers, nothing delivered."`
-	Demo    demoCommand    `cmd:"" help:"Show on this machine, offline, what the gateway does with good and bad mail."`
-	Version versionCommand `cmd:"" help:"Show the version."`
+	Run          runCommand          `cmd:"" help:"Run the gateway in the foreground."`
+	Init         initCommand         `cmd:"" help:"Write a first configuration."`
+	Config       configCommands      `cmd:"" help:"Check, show and explain the configuration."`
+	Reload       reloadCommand       `cmd:"" help:"Make the running gateway read its configuration again."`
+	Bypass       bypassCommand       `cmd:"" help:"Let checks refuse nothing for a while (observe), and say so loudly."`
+	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
+	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
+	Test         testCommand         `cmd:"" help:"Say what would happen to a message, without a network."`
+	Session      sessionCommand      `cmd:"" help:"Play a client by hand: real answers, nothing delivered."`
+	Demo         demoCommand         `cmd:"" help:"Show on this machine, offline, what the gateway does with good and bad mail."`
+	UserPassword userPasswordCommand `cmd:"" help:"Make a line of the users file from a name and a password."`
+	Version      versionCommand      `cmd:"" help:"Show the version."`
 }
 
 const firstWords = `garita stands in front of a mail server and decides what passes.

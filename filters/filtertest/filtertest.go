@@ -6,6 +6,8 @@
 //	client 192.0.2.1
 //	host mail.example          (its confirmed name; unconfirmed: host ?mail.example)
 //	login ana@our.example
+//	role outbound
+//	dns mail.example A 192.0.2.1       (as resolver.Mock.Add reads it)
 //	helo mail.example
 //	from <a@sender.example>
 //	rcpt <b@our.example>
@@ -35,6 +37,7 @@ import (
 	"garita/filters"
 	"garita/mail"
 	"garita/message"
+	"garita/resolver"
 )
 
 // Case is one test.
@@ -48,11 +51,19 @@ type Case struct {
 	Message []byte // nil for none
 	Expect  []string
 	Answer  string
+	DNS     *resolver.Mock // nil: there is none
 }
 
 // Run runs all cases of the files against the check that build makes of a
 // case's config lines.
 func Run(t *testing.T, glob string, build func(t *testing.T, config []string) filters.Check) {
+	t.Helper()
+	RunDNS(t, glob, func(t *testing.T, config []string, _ resolver.Resolver) filters.Check { return build(t, config) })
+}
+
+// RunDNS is Run for checks that ask the DNS: r is what the "dns" lines of the
+// case say, nil where it has none.
+func RunDNS(t *testing.T, glob string, build func(t *testing.T, config []string, r resolver.Resolver) filters.Check) {
 	t.Helper()
 	files, err := filepath.Glob(glob)
 	if err != nil || len(files) == 0 {
@@ -69,7 +80,11 @@ func Run(t *testing.T, glob string, build func(t *testing.T, config []string) fi
 		}
 		for _, c := range cases {
 			t.Run(strings.TrimSuffix(filepath.Base(name), ".txt")+"/"+c.Title, func(t *testing.T) {
-				found, answer := c.play(t, build(t, c.Config))
+				var r resolver.Resolver
+				if c.DNS != nil {
+					r = c.DNS
+				}
+				found, answer := c.play(t, build(t, c.Config, r))
 				slices.Sort(found)
 				slices.Sort(c.Expect)
 				if !slices.Equal(found, c.Expect) {
@@ -137,6 +152,19 @@ func (c *Case) fact(line string) error {
 		c.Session.Host = mail.HostName{Name: name, Confirmed: !claimed}
 	case "login":
 		c.Session.Login = value
+	case "role":
+		for _, r := range []mail.Role{mail.Inbound, mail.Outbound, mail.ContentFilter} {
+			if r.String() == value {
+				c.Session.Role = r
+				return nil
+			}
+		}
+		return fmt.Errorf("unknown role %q", value)
+	case "dns":
+		if c.DNS == nil {
+			c.DNS = &resolver.Mock{}
+		}
+		return c.DNS.Add(value)
 	case "helo":
 		c.Session.Helo = value
 	case "from":

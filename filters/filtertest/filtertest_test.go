@@ -40,7 +40,7 @@ func TestCase(t *testing.T) {
 	if found, _ := cases[1].play(t, check); !slices.Equal(found, []string{"loud.helo continue", "loud.message quarantine"}) {
 		t.Errorf("%q", found)
 	}
-	for _, bad := range []string{"client 192.0.2.1", "== x\nclint 192.0.2.1", "== x\nclient a", "== x\nfrom a@b", "== x\nrcpt <>"} {
+	for _, bad := range []string{"client 192.0.2.1", "== x\nclint 192.0.2.1", "== x\nclient a", "== x\nfrom a@b", "== x\nrcpt <>", "== x\nrole king", "== x\ndns a A b"} {
 		if _, err := Parse(bad); err == nil {
 			t.Errorf("%q is read", bad)
 		}

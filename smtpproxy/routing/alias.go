@@ -3,6 +3,7 @@ package routing
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,8 +19,8 @@ const (
 	// reach it: lines for whole domains, lines for a user with an extension of
 	// the client's, lines for exactly that extension come one after another.
 	deepest = 3*maxSteps + 2
-	// maxVisits bounds the work of one expansion.
-	maxVisits = 1000
+	// maxVisits bounds the work of one expansion, in aliases.
+	maxVisits = 500
 	// maxMapped is the longest domain of "@domain" as a target: a path has 254
 	// octets (RFC 5321 section 4.5.3.1.3), 64 of them the local part's.
 	maxMapped = 189
@@ -185,44 +186,47 @@ var (
 // A mailbox is one address that an alias stands for in the end.
 type mailbox struct {
 	mail.Path
-	via []where // the lines that led there
+	// foreign: the local part is the client's, in a domain that is not the
+	// client's word.
+	foreign bool
+	via     []where // the lines that led there, if they were asked for
 }
 
 // expansion is one run of expand.
 type expansion struct {
 	t       *Tables
 	steps   int // bound of depth
+	trace   bool
 	chain   []string
 	via     []where
-	visited map[string]bool
+	visited []string
 	out     []mailbox
 }
 
 // expand gives what an address stands for in the end, each once. An address
 // that stands for itself among others is kept and not looked up again.
-func (t *Tables) expand(p mail.Path, steps int) ([]mailbox, error) {
-	x := expansion{t: t, steps: steps, visited: map[string]bool{}}
-	err := x.walk(p)
+func (t *Tables) expand(p mail.Path, steps int, trace bool) ([]mailbox, error) {
+	x := expansion{t: t, steps: steps, trace: trace}
+	err := x.walk(p, true)
 	return x.out, err
 }
 
-func (x *expansion) walk(p mail.Path) error {
+// walk goes on from p, whose local part is the client's or a table's.
+func (x *expansion) walk(p mail.Path, clients bool) error {
 	var buf [maxKey]byte
 	k := makeKey(buf[:], p, x.t.delimiter)
-	name := string(k.full)
-	for _, above := range x.chain {
-		if above == name {
-			return errCircle
-		}
-	}
-	if x.visited[name] {
-		return nil
-	}
-	x.visited[name] = true
 	a, extra, ok := x.t.findAlias(k)
 	if !ok {
-		return x.add(p)
+		return x.add(p, clients)
 	}
+	name := string(k.full)
+	if slices.Contains(x.chain, name) {
+		return errCircle
+	}
+	if slices.Contains(x.visited, name) {
+		return nil
+	}
+	x.visited = append(x.visited, name)
 	ext := ""
 	if extra {
 		ext = x.t.extension(p)
@@ -235,12 +239,12 @@ func (x *expansion) walk(p mail.Path) error {
 		to := x.t.apply(target, p, ext)
 		var own [maxKey]byte
 		if string(makeKey(own[:], to, 0).full) == name {
-			if err := x.add(p); err != nil {
+			if err := x.add(p, clients); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := x.walk(to); err != nil {
+		if err := x.walk(to, clients && target.Local == ""); err != nil {
 			return err
 		}
 	}
@@ -250,7 +254,7 @@ func (x *expansion) walk(p mail.Path) error {
 
 // add takes an address that is the end. Equal means equal in case too: two
 // copies to one person are better than none.
-func (x *expansion) add(p mail.Path) error {
+func (x *expansion) add(p mail.Path, clients bool) error {
 	for _, have := range x.out {
 		if have.Equal(p) {
 			return nil
@@ -259,7 +263,11 @@ func (x *expansion) add(p mail.Path) error {
 	if len(x.out) >= maxTargets {
 		return errTooMuch
 	}
-	x.out = append(x.out, mailbox{p, append([]where(nil), x.via...)})
+	box := mailbox{Path: p, foreign: clients}
+	if x.trace {
+		box.via = slices.Clone(x.via)
+	}
+	x.out = append(x.out, box)
 	return nil
 }
 
@@ -300,7 +308,7 @@ func (k *compiler) circles() {
 		if p.Local == "" {
 			p.Local = anybody
 		}
-		_, err := k.t.expand(p, maxSteps)
+		_, err := k.t.expand(p, maxSteps, false)
 		if err == nil {
 			continue
 		}

@@ -23,7 +23,7 @@ func TestDestinations(t *testing.T) {
 		{"lmtp:inet:[h.example]:7025", "lmtp:[h.example]:7025", "lmtp://h.example:7025", ""},
 		{"lmtp:unix:/run/dovecot/lmtp", "lmtp:unix:/run/dovecot/lmtp", "lmtp:///run/dovecot/lmtp", ""},
 		{"", "", "", "says nothing"}, {"mx.example", "", "", "no MX look-up"}, {"smtp:mx.example", "", "", "no MX look-up"},
-		{"smtp:mx.example:25", "", "", "no MX look-up"}, {"mx.example:25", "", "", "no transport"}, {"smtp:", "", "", "no host"},
+		{"smtp:mx.example:25", "", "", "no MX look-up"}, {"mx.example:25", "", "", "no MX look-up"}, {"smtp:", "", "", "no host"},
 		{"smtp:[mx.example", "", "", "not closed"}, {"smtp:[mx.example]25", "", "", "no port"}, {"smtp:[mx.example]:0", "", "", "no port"},
 		{"smtp:[mx.example]:65536", "", "", "no port"}, {"smtp:[mx.example]:+25", "", "", "no port"}, {"smtp:[mx.example]:http", "", "", "no port"},
 		{"smtp:[]", "", "", "no host name"}, {"smtp:[a b]", "", "", "more than one"}, {"smtp:[0.0.0.0]", "", "", "no host name"},

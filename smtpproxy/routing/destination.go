@@ -65,6 +65,9 @@ func parseValue(s string) (name string, d *Destination, bad *wrong) {
 	case "relay", "":
 		proto = "smtp"
 	default:
+		if _, port := portNumber(":" + rest); port {
+			return hostPort("smtp", s) // host:port, and its missing brackets
+		}
 		return "", nil, &wrong{strconv.Quote(clip(proto)+":") + " is no transport of ours", "smtp:, smtps:, relay: or lmtp:; mail is refused by access lists, not by routes"}
 	}
 	if path, ok := strings.CutPrefix(rest, "unix:"); ok {

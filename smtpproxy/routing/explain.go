@@ -50,7 +50,7 @@ func (r *Router) Explain(to, from mail.Path) Explanation {
 	var buf [maxKey]byte
 	k := makeKey(buf[:], to, r.t.sign())
 	home, ours := r.own[string(k.domain())]
-	boxes, err := r.boxes(to)
+	boxes, err := r.boxes(to, true)
 	if err != nil {
 		e.Refused, e.Because = replyFor(err), "the alias "+err.Error()
 		a, _, _ := r.t.findAlias(k)

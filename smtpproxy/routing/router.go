@@ -150,7 +150,7 @@ func (r *Router) Rewrite(tx *mail.Transaction, to mail.Recipient) []mail.Recipie
 	if !r.may(tx, to.Path) {
 		return nil
 	}
-	boxes, err := r.boxes(to.Path)
+	boxes, err := r.boxes(to.Path, false)
 	if err != nil || len(boxes) == 0 || len(boxes) == 1 && boxes[0].Path == to.Path {
 		return nil
 	}
@@ -217,7 +217,7 @@ func (r *Router) resolve(from, to mail.Path) (smtpproxy.NextHop, *mail.Reply) {
 		hop, _ := r.route(k, from, home)
 		return hop, nil
 	}
-	boxes, err := r.boxes(to)
+	boxes, err := r.boxes(to, false)
 	if err != nil {
 		return nil, replyFor(err)
 	}
@@ -245,7 +245,7 @@ func replyFor(err error) *mail.Reply {
 
 // boxes expands a recipient of our own domains; none for a stranger's and for
 // one that no line names.
-func (r *Router) boxes(to mail.Path) ([]mailbox, error) {
+func (r *Router) boxes(to mail.Path, trace bool) ([]mailbox, error) {
 	var buf [maxKey]byte
 	k := makeKey(buf[:], to, r.t.sign())
 	if _, ours := r.own[string(k.domain())]; !ours {
@@ -254,14 +254,14 @@ func (r *Router) boxes(to mail.Path) ([]mailbox, error) {
 	if _, _, alias := r.t.findAlias(k); !alias {
 		return nil, nil
 	}
-	boxes, err := r.t.expand(to, deepest)
+	boxes, err := r.t.expand(to, deepest, trace)
 	if err != nil {
 		return nil, err
 	}
 	for _, b := range boxes {
 		// The client's local part has come into another domain: what was sound
 		// in ours must be sound there (S-84 to S-94).
-		if b.Path != to && !sound(b.Path) {
+		if b.foreign && b.Path != to && !sound(b.Path) {
 			return nil, errUnsound
 		}
 	}
@@ -401,7 +401,7 @@ func (r *Router) parted() error {
 		if p.Local == "" {
 			p.Local = anybody
 		}
-		boxes, err := r.t.expand(p, deepest)
+		boxes, err := r.t.expand(p, deepest, false)
 		if err != nil {
 			return fmt.Errorf("routing: tables with problems: %w", err)
 		}

@@ -1,12 +1,13 @@
-// Package fakehop is a scripted SMTP server for tests: the next hop that
+// Package fakehop is a scripted SMTP or LMTP server for tests: the next hop that
 // behaves, and every way in which one may not. It records every octet it was
 // sent, for each connection, and the messages that it accepted with their
 // envelopes and un-stuffed data.
 //
-// A test says what to answer by verb: CONNECT, EHLO, HELO, STARTTLS, XFORWARD,
-// MAIL, RCPT, DATA, "." (the end of data), RSET, QUIT, or by verb and address
-// ("RCPT:a@b.example"), in Script (one Action for each occurrence, then the
-// default) and Always. It listens on loopback only. A message counts as
+// A test says what to answer by verb: CONNECT, EHLO, LHLO, HELO, STARTTLS,
+// AUTH, AUTH2 and AUTH3 (the lines that AUTH asks for), XCLIENT, XFORWARD, MAIL,
+// RCPT, DATA, "." (the end of data), RSET, QUIT, or by verb and address
+// ("RCPT:a@b.example", in LMTP ".:a@b.example"), in Script (one Action for each occurrence, then the
+// default) and Always. It listens on loopback or a unix socket only. A message counts as
 // accepted when its CR LF . CR LF was read and the answer began with 2, so a
 // reply that is then lost still leaves the message here, as in life.
 package fakehop
@@ -60,10 +61,19 @@ type Config struct {
 	TLSExtensions []string
 	Script        map[string][]Action
 	Always        map[string]Action
-	// TLS makes the server offer STARTTLS.
-	TLS *tls.Config
-	// Addr to listen on; empty for 127.0.0.1:0.
+	// TLS makes the server offer STARTTLS, with Implicit speak TLS from the
+	// first octet.
+	TLS      *tls.Config
+	Implicit bool
+	// Addr to listen on; empty for 127.0.0.1:0, "/path" for a unix socket.
 	Addr string
+	// LMTP makes it RFC 2033.
+	LMTP bool
+	// Login and Password are what AUTH PLAIN and LOGIN take.
+	Login, Password string
+	// MaxConns is the number of connections from which on the greeting is 421;
+	// 0 for none.
+	MaxConns int
 }
 
 // Message is one accepted message.
@@ -71,6 +81,8 @@ type Message struct {
 	From, FromParams string
 	To, ToParams     []string
 	XForward         []string // the commands' arguments
+	XClient          []string // likewise, all of the connection's
+	Login            string   // who has logged in
 	Data             []byte   // un-stuffed, CR LF line ends as received
 	TLS              bool
 	Conn             int // number of the connection, from 0
@@ -102,11 +114,14 @@ type Conn struct {
 
 // Start runs a server.
 func Start(cfg Config) (*Server, error) {
-	addr := cfg.Addr
-	if addr == "" {
+	network, addr := "tcp", cfg.Addr
+	switch {
+	case addr == "":
 		addr = "127.0.0.1:0"
+	case addr[0] == '/':
+		network = "unix"
 	}
-	ln, err := net.Listen("tcp", addr)
+	ln, err := net.Listen(network, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -116,14 +131,26 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Addr is "127.0.0.1:port".
+// Addr is "127.0.0.1:port", or the path of the socket.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
 
 // AddrPort is the same, parsed.
 func (s *Server) AddrPort() netip.AddrPort { return netip.MustParseAddrPort(s.Addr()) }
 
 // URL is the next hop's url in the configuration.
-func (s *Server) URL() string { return "smtp://" + s.Addr() }
+func (s *Server) URL() string {
+	scheme := "smtp"
+	switch {
+	case s.cfg.LMTP:
+		scheme = "lmtp"
+	case s.cfg.Implicit:
+		scheme = "smtps"
+	}
+	if s.Addr()[0] == '/' {
+		scheme += "+unix"
+	}
+	return scheme + "://" + s.Addr()
+}
 
 // Close ends the listener and every connection and waits for them.
 func (s *Server) Close() {
@@ -221,11 +248,12 @@ func (s *Server) serve() {
 		n := len(s.conns)
 		s.conns = append(s.conns, rec)
 		s.open[nc] = struct{}{}
+		full := s.cfg.MaxConns > 0 && len(s.open) > s.cfg.MaxConns
 		s.wg.Add(1)
 		s.mu.Unlock()
 		go func() {
 			defer s.wg.Done()
-			ss := &session{s: s, rec: rec, raw: nc, nc: nc, number: n}
+			ss := &session{s: s, rec: rec, raw: nc, nc: nc, number: n, full: full}
 			ss.run()
 			nc.Close()
 			rec.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -22,26 +23,42 @@ type session struct {
 	msg     Message
 	inMail  bool
 	xfwd    []string
+	xclient []string
+	login   string
+	full    bool
 }
 
 func (ss *session) run() {
 	ss.rd = bufio.NewReader(recorder{ss.nc, ss.rec})
+	if ss.full {
+		ss.answer(Action{Reply: "421 4.7.0 fake.example Error: too many connections\r\n", Drop: true}, "")
+		return
+	}
+	if ss.s.cfg.Implicit && !ss.handshake() {
+		return
+	}
 	if !ss.answer(ss.s.next("CONNECT", ""), "220 fake.example ESMTP\r\n") {
 		return
 	}
 	for {
-		line, err := ss.rd.ReadString('\n')
-		if err != nil {
-			return
-		}
-		line = strings.TrimRight(line, "\r\n")
-		ss.rec.mu.Lock()
-		ss.rec.cmd = append(ss.rec.cmd, line)
-		ss.rec.mu.Unlock()
-		if !ss.command(line) {
+		line, ok := ss.line()
+		if !ok || !ss.command(line) {
 			return
 		}
 	}
+}
+
+// line reads one line and notes it.
+func (ss *session) line() (string, bool) {
+	line, err := ss.rd.ReadString('\n')
+	if err != nil {
+		return "", false
+	}
+	line = strings.TrimRight(line, "\r\n")
+	ss.rec.mu.Lock()
+	ss.rec.cmd = append(ss.rec.cmd, line)
+	ss.rec.mu.Unlock()
+	return line, true
 }
 
 // command obeys one line; false ends the connection.
@@ -54,9 +71,23 @@ func (ss *session) command(line string) bool {
 	}
 	a := ss.s.next(verb, addr)
 	switch verb {
-	case "EHLO":
+	case "EHLO", "LHLO":
+		if ss.s.cfg.LMTP != (verb == "LHLO") {
+			return ss.answer(a, "500 5.5.1 the other protocol\r\n")
+		}
 		ss.reset()
 		return ss.answer(a, ss.ehlo())
+	case "AUTH":
+		return ss.auth(a, arg)
+	case "XCLIENT":
+		if !ss.answer(a, "220 fake.example ESMTP\r\n") {
+			return false
+		}
+		if positive(a, "220") {
+			ss.reset()
+			ss.xclient = append(ss.xclient, arg)
+		}
+		return true
 	case "HELO", "RSET":
 		ss.reset()
 		return ss.answer(a, "250 2.0.0 Ok\r\n")
@@ -72,7 +103,7 @@ func (ss *session) command(line string) bool {
 		}
 		if positive(a, "250") {
 			ss.inMail = true
-			ss.msg = Message{From: addr, FromParams: params, XForward: ss.xfwd, TLS: ss.tls, Conn: ss.number}
+			ss.msg = Message{From: addr, FromParams: params, XForward: ss.xfwd, XClient: ss.xclient, Login: ss.login, TLS: ss.tls, Conn: ss.number}
 			ss.xfwd = nil
 		}
 		return ss.answer(a, "250 2.1.0 Ok\r\n")
@@ -155,14 +186,61 @@ func (ss *session) startTLS(a Action) bool {
 	if ss.s.cfg.TLS == nil {
 		return true
 	}
+	ss.reset()
+	return ss.handshake()
+}
+
+func (ss *session) handshake() bool {
 	tc := tls.Server(ss.raw, ss.s.cfg.TLS)
 	if err := tc.Handshake(); err != nil {
 		return false
 	}
 	ss.nc, ss.tls = tc, true
 	ss.rd = bufio.NewReader(recorder{tc, ss.rec})
-	ss.reset()
 	return true
+}
+
+// auth is AUTH PLAIN and LOGIN; the actions come before what is right.
+func (ss *session) auth(a Action, arg string) bool {
+	mechanism, initial, _ := strings.Cut(arg, " ")
+	var said []string
+	if initial != "" {
+		said = append(said, initial)
+	}
+	want := map[string]int{"PLAIN": 1, "LOGIN": 2}[strings.ToUpper(mechanism)]
+	for verb := "AUTH2"; len(said) < want; verb = "AUTH3" {
+		if !ss.answer(a, "334 VXNlcm5hbWU6\r\n") {
+			return false
+		}
+		if a.Silent || a.Reply != "" && !strings.HasPrefix(a.Reply, "334") {
+			return true
+		}
+		line, ok := ss.line()
+		if !ok {
+			return false
+		}
+		said = append(said, line)
+		a = ss.s.next(verb, "")
+	}
+	var plain []string
+	for _, s := range said {
+		b, err := base64.StdEncoding.DecodeString(s)
+		if err != nil {
+			return ss.answer(a, "501 5.5.2 not base64\r\n")
+		}
+		plain = append(plain, string(b))
+	}
+	right := "\x00" + ss.s.cfg.Login + "\x00" + ss.s.cfg.Password
+	if strings.EqualFold(mechanism, "LOGIN") {
+		right = ss.s.cfg.Login + "\x00" + ss.s.cfg.Password
+	}
+	if ss.s.cfg.Login == "" || strings.Join(plain, "\x00") != right {
+		return ss.answer(a, "535 5.7.8 authentication failed\r\n")
+	}
+	if positive(a, "235") {
+		ss.login = ss.s.cfg.Login
+	}
+	return ss.answer(a, "235 2.7.0 welcome\r\n")
 }
 
 func (ss *session) data(a Action) bool {
@@ -183,6 +261,9 @@ func (ss *session) data(a Action) bool {
 	if !ok {
 		return false
 	}
+	if ss.s.cfg.LMTP {
+		return ss.endLMTP(body)
+	}
 	end := ss.s.next(".", "")
 	if positive(end, "250") {
 		m := ss.msg
@@ -192,6 +273,32 @@ func (ss *session) data(a Action) bool {
 	number := len(ss.s.Accepted())
 	ss.reset()
 	return ss.answer(end, fmt.Sprintf("250 2.0.0 Ok: queued as FAKE%d\r\n", number))
+}
+
+// endLMTP gives each recipient that was accepted its answer; a message counts
+// as accepted with those that were told yes.
+func (ss *session) endLMTP(body []byte) bool {
+	m := ss.msg
+	ss.reset()
+	yes := m
+	yes.To, yes.Data = nil, body
+	var answers []Action
+	for _, to := range m.To {
+		a := ss.s.next(".", to)
+		if positive(a, "250") {
+			yes.To = append(yes.To, to)
+		}
+		answers = append(answers, a)
+	}
+	if len(yes.To) > 0 {
+		ss.s.accept(yes)
+	}
+	for i, a := range answers {
+		if !ss.answer(a, "250 2.0.0 <"+m.To[i]+"> Saved\r\n") {
+			return false
+		}
+	}
+	return true
 }
 
 // body reads to CR LF . CR LF and un-stuffs. Only CR LF ends a line here.
