@@ -18,7 +18,7 @@ import (
 func TestBypass(t *testing.T) {
 	dir := initialise(t, startHop(t, fakehop.Config{}).Addr())
 	g := &gateway{t: t, dir: dir}
-	g.edit("#senders = []", `senders = ["blocked.example reject"]`)
+	g.edit("[check.access]", "[check.access]\nsenders = [\"blocked.example reject\"]")
 	g = start(t, dir)
 	attempt := func(code int, to string) {
 		t.Helper()

@@ -84,6 +84,8 @@ func (p *parts) openTickets() error {
 // dnsOff is the one entry of dns.servers that turns the DNS off.
 const dnsOff = "off"
 
+func dnsIsOff(c resolver.Config) bool { return len(c.Servers) == 1 && c.Servers[0] == dnsOff }
+
 // resolverFor gives the resolver of a generation: the old one when nothing of
 // it has changed, with all that it remembers. None is no fault of a
 // configuration: a machine without name servers filters without names.
@@ -91,7 +93,7 @@ func (p *parts) resolverFor(s *Settings, old *generation) *resolver.DNS {
 	if old != nil && reflect.DeepEqual(old.settings.DNS, s.DNS) {
 		return old.dns
 	}
-	if len(s.DNS.Servers) == 1 && s.DNS.Servers[0] == dnsOff {
+	if dnsIsOff(s.DNS) {
 		return nil
 	}
 	d, err := resolver.New(resolver.Options{Config: s.DNS})

@@ -120,11 +120,15 @@ func newOfflineWire(s *Settings, client *offlineClient, watch *narrator, name, s
 	l.ProxyFrom, l.GreetDelay = nil, 0
 	limits := s.Limits
 	limits.FreeDisk = 0
+	router, err := sinkRouter(s, l)
+	if err != nil {
+		return nil, err
+	}
 	server := smtpproxy.NewServer(smtpproxy.ServerConfig{Budget: message.NewBudget(budgetFor(s)), SpoolDir: spool})
 	set := &smtpproxy.Settings{
 		Hostname: s.Hostname, Limits: limits, Policy: watch,
 		Listeners: map[string]*smtpproxy.Listener{client.listener: {
-			ListenerConfig: l, Router: smtpproxy.NewRouter(l, sinkHop{l.NextHop}),
+			ListenerConfig: l, Router: router,
 		}},
 	}
 	if name != "" {

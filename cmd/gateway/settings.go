@@ -7,6 +7,7 @@ import (
 	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
+	"garita/smtpproxy/routing"
 	"garita/tls"
 )
 
@@ -25,6 +26,8 @@ type Settings struct {
 
 	DNS   resolver.Config `toml:"dns" doc:"The name servers that checks and next hops are looked up with. servers = [\"off\"] turns the DNS off."`
 	Users accounts.Config `toml:"users" doc:"Who may log in at listeners with auth = true."`
+
+	Route routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
 
 	Listener map[string]smtpproxy.ListenerConfig `toml:"listener" example:"inbound" doc:"One table for each thing that mail comes in by. The name is yours and stands in the log."`
 	NextHop  map[string]relay.Config             `toml:"next_hop" example:"inbound" doc:"One table for each server that mail goes to."`
@@ -48,6 +51,7 @@ func defaults() Settings {
 		Admin:    AdminSettings{Socket: "/run/garita/admin.sock"},
 		DNS:      resolver.Default(),
 		Users:    accounts.Default(),
+		Route:    routing.Default(),
 		Check:    all.Default(),
 	}
 }

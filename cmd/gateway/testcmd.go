@@ -174,7 +174,7 @@ func (c *testCommand) client(s *Settings) (*offlineClient, error) {
 	if len(rcpts) == 0 {
 		rcpts = []string{"recipient@recipient.example"}
 		if len(l.RelayDomains) > 0 {
-			rcpts = []string{"postmaster@" + l.RelayDomains[0]}
+			rcpts = []string{"recipient@" + l.RelayDomains[0]}
 		}
 	}
 	for _, text := range rcpts {
@@ -242,11 +242,15 @@ func offline(s *Settings, client *offlineClient, body io.Reader) (*tested, error
 	l.RequireTLS = false // there is no network that could be listened to
 	limits := s.Limits
 	limits.FreeDisk = 0
+	router, err := sinkRouter(s, l)
+	if err != nil {
+		return nil, err
+	}
 	server := smtpproxy.NewServer(smtpproxy.ServerConfig{Budget: message.NewBudget(budgetFor(s)), SpoolDir: spool})
 	err = server.Apply(&smtpproxy.Settings{
 		Hostname: s.Hostname, Limits: limits, Policy: witness,
 		Listeners: map[string]*smtpproxy.Listener{client.listener: {
-			ListenerConfig: l, Router: smtpproxy.NewRouter(l, sinkHop{l.NextHop}),
+			ListenerConfig: l, Router: router,
 		}},
 	})
 	if err != nil {

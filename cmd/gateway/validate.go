@@ -14,11 +14,13 @@ import (
 	"strings"
 	"time"
 
+	"garita/accounts"
 	"garita/admin"
 	"garita/config"
 	"garita/mail"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
+	"garita/smtpproxy/routing"
 	"garita/tls"
 )
 
@@ -48,6 +50,7 @@ type faults struct {
 	s      *Settings
 	lookup lookup
 	found  map[string][]netip.Addr // by the name that was looked up
+	routes *routing.Tables         // nil: they have faults
 	list   []fault
 }
 
@@ -58,6 +61,7 @@ func check(s *Settings, look lookup) []fault {
 	f := &faults{s: s, lookup: look, found: map[string][]netip.Addr{}}
 	f.root()
 	f.parts()
+	f.route()
 	f.listeners()
 	f.nextHops()
 	return f.list
@@ -168,6 +172,12 @@ func (f *faults) parts() {
 		f.addError("limits", err)
 	}
 	f.addError("log", s.Log.Validate())
+	if !dnsIsOff(s.DNS) {
+		for _, err := range s.DNS.Validate() {
+			f.addError("dns", err)
+		}
+	}
+	f.users()
 	if err := s.TLS.Validate(); err != nil {
 		f.addError("tls", err)
 	} else if s.TLS.CertificateFile != "" {
@@ -185,6 +195,38 @@ func (f *faults) parts() {
 	}
 	if _, err := (&parts{}).policy(s, nil); err != nil {
 		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
+	}
+}
+
+// users reads the file of those who may log in.
+func (f *faults) users() {
+	errs := f.s.Users.Validate()
+	if len(errs) == 0 && f.s.Users.File != "" {
+		_, errs = accounts.Load(f.s.Users)
+	}
+	for _, err := range errs {
+		f.addError("users", err)
+	}
+}
+
+// route reads the tables. A line that cannot be is a fault of the key that
+// names its file.
+func (f *faults) route() {
+	errs := f.s.Route.Validate()
+	for _, err := range errs {
+		f.addError("route", err)
+	}
+	t, problems := routing.Compile(f.s.Route)
+	for _, p := range problems {
+		f.list = append(f.list, tableProblem(f.s.Route, p))
+	}
+	if len(errs)+len(problems) > 0 {
+		return
+	}
+	f.routes = t
+	for _, p := range t.Unknown(func(name string) bool { _, ok := f.s.NextHop[name]; return ok }) {
+		f.list = append(f.list, tableProblem(f.s.Route, p))
+		f.last().cause = "next_hop"
 	}
 }
 
@@ -244,14 +286,17 @@ func (f *faults) listeners() {
 // listener has other faults that would make it fail.
 func (f *faults) fits(key, name string, l smtpproxy.ListenerConfig) {
 	for _, have := range f.list {
-		if !have.warning && (have.key == key || strings.HasPrefix(have.key, key+".")) {
+		if !have.warning && (have.key == key || strings.HasPrefix(have.key, key+".") || strings.HasPrefix(have.key, "route")) {
 			return
 		}
 	}
 	// Nothing is served: Apply only works out what the words mean.
-	err := new(smtpproxy.Server).Apply(&smtpproxy.Settings{Hostname: f.s.Hostname, Listeners: map[string]*smtpproxy.Listener{
-		name: {ListenerConfig: l, Router: smtpproxy.NewRouter(l, sinkHop{l.NextHop})},
-	}})
+	router, err := sinkRouter(f.s, l)
+	if err == nil {
+		err = new(smtpproxy.Server).Apply(&smtpproxy.Settings{Hostname: f.s.Hostname, Listeners: map[string]*smtpproxy.Listener{
+			name: {ListenerConfig: l, Router: router},
+		}})
+	}
 	if err != nil && f.s.Hostname != "" {
 		f.add(key, "", "%s", strings.TrimPrefix(err.Error(), "smtpproxy: listener "+strconv.Quote(name)+": "))
 	}
@@ -292,7 +337,7 @@ func (f *faults) name(key, name string) {
 func (f *faults) nextHops() {
 	s := f.s
 	bound := listenAddresses(s)
-	used := usedHops(s)
+	used := usedHops(s, f.routes)
 	for _, name := range slices.Sorted(maps.Keys(s.NextHop)) {
 		h := s.NextHop[name]
 		f.name(config.Path("next_hop", name), name)
@@ -308,7 +353,13 @@ func (f *faults) nextHops() {
 			f.last().cause = "listener"
 			f.last().warning = true
 		}
-		f.notOurselves(config.Path("next_hop", name, "url"), h.URL, bound)
+		for i, url := range h.URLs() {
+			key := config.Path("next_hop", name, "url")
+			if i > 0 {
+				key = config.Path("next_hop", name, "fallback_urls")
+			}
+			f.notOurselves(key, url, bound)
+		}
 		if h.CAFile != "" {
 			// New opens no connection; it reads this file.
 			if _, err := relay.New(relay.Options{Name: name, Config: h, Hostname: "localhost.localdomain"}); err != nil {
@@ -316,15 +367,6 @@ func (f *faults) nextHops() {
 			}
 		}
 	}
-}
-
-// usedHops are the next hops that mail goes to.
-func usedHops(s *Settings) map[string]bool {
-	used := map[string]bool{}
-	for _, l := range s.Listener {
-		used[l.NextHop] = true
-	}
-	return used
 }
 
 // listenAddresses are all addresses of all listeners that can be read.
@@ -354,9 +396,10 @@ func (f *faults) notOurselves(key, url string, bound []netip.AddrPort) {
 // addresses are those that the URL of a next hop leads to, as far as they are
 // known; key is where it stands.
 func (f *faults) addresses(key, url string) []netip.AddrPort {
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(url, "smtp://"))
+	_, rest, _ := strings.Cut(url, "://")
+	host, port, err := net.SplitHostPort(rest)
 	if err != nil {
-		return nil // relay's Validate has said so
+		return nil // a socket of this machine, or relay's Validate has said so
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
@@ -411,7 +454,12 @@ func (f *faults) circle(key string, l smtpproxy.ListenerConfig) {
 	if l.Role != mail.Outbound.String() {
 		return
 	}
-	for _, to := range f.addresses(config.Path("next_hop", l.NextHop, "url"), f.s.NextHop[l.NextHop].URL) {
+	hop := f.s.NextHop[l.NextHop]
+	var all []netip.AddrPort
+	for _, url := range hop.URLs() {
+		all = append(all, f.addresses(config.Path("next_hop", l.NextHop, "url"), url)...)
+	}
+	for _, to := range all {
 		if to.Port() != smtpPort || to.Addr().IsLoopback() {
 			continue
 		}

@@ -23,6 +23,7 @@ import (
 	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
+	"garita/smtpproxy/routing"
 	"garita/store"
 	"garita/tls"
 )
@@ -35,6 +36,7 @@ type generation struct {
 	tls      *tls.Store
 	dns      *resolver.DNS      // nil: there is none
 	accounts *accounts.Accounts // nil: nobody can log in
+	routes   *routing.Tables
 	hops     map[string]*hop
 	wire     *smtpproxy.Settings
 }
@@ -140,23 +142,11 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	if err != nil {
 		return nil, err
 	}
-	used := usedHops(s)
-	for name, c := range s.NextHop {
-		if !used[name] {
-			continue // it would be probed, and might be called down, for nothing
-		}
-		if old != nil && old.settings.Hostname == s.Hostname && old.hops[name] != nil && old.hops[name].config.Equal(c) {
-			g.hops[name] = old.hops[name]
-			continue
-		}
-		h, err := relay.New(relay.Options{
-			Name: name, Config: c, Hostname: s.Hostname, Log: p.log, Own: p.own,
-			ListenAddrs: p.listening, Lookup: p.lookup,
-		})
-		if err != nil {
-			return nil, err
-		}
-		g.hops[name] = &hop{NextHop: h, config: c}
+	if g.routes, err = routesOf(s); err != nil {
+		return nil, err
+	}
+	if err = p.makeHops(g, old); err != nil {
+		return nil, err
 	}
 	g.wire = &smtpproxy.Settings{
 		Hostname: s.Hostname, Limits: s.Limits, Policy: policy, Listeners: map[string]*smtpproxy.Listener{},
@@ -177,11 +167,11 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 // listeners makes what the wire is told of each.
 func (g *generation) listeners() error {
 	for name, c := range g.settings.Listener {
-		h := g.hops[c.NextHop]
-		if h == nil {
-			return fmt.Errorf("listener %q: there is no next hop %q", name, c.NextHop)
+		router, err := g.router(c)
+		if err != nil {
+			return fmt.Errorf("listener %q: %w", name, err)
 		}
-		l := &smtpproxy.Listener{Name: name, ListenerConfig: c, Router: smtpproxy.NewRouter(c, h.NextHop)}
+		l := &smtpproxy.Listener{Name: name, ListenerConfig: c, Router: router}
 		if c.STARTTLS || c.ImplicitTLS {
 			l.TLS = g.tls.ServerConfigFor(name, ticketPolicy(c))
 			if err := l.ClientAuth(); err != nil {

@@ -92,6 +92,14 @@ func (t *Tables) Needed() []Destination {
 	return t.implicit
 }
 
+// Names are the next hops that the lines name, Needed's too.
+func (t *Tables) Names() []string {
+	if t == nil {
+		return nil
+	}
+	return t.names
+}
+
 // Unknown tells the lines that name a next hop which is neither known nor one
 // of Needed.
 func (t *Tables) Unknown(known func(name string) bool) []tables.Problem {
