@@ -355,3 +355,19 @@ func (k *kit) open() []*session {
 	}
 	return out
 }
+
+// withHeader sends a header in front of its first write.
+type withHeader struct {
+	net.Conn
+	header string
+}
+
+func (w *withHeader) Write(p []byte) (int, error) {
+	h := w.header
+	w.header = ""
+	if h == "" {
+		return w.Conn.Write(p)
+	}
+	_, err := w.Conn.Write(append([]byte(h), p...))
+	return len(p), err
+}
