@@ -245,20 +245,24 @@ func (ls *lists) domain(l *list, q *query, name string) *entry {
 	}
 	// "notour.example" must not be found by "our.example": only what begins
 	// behind a dot is a domain above (S-96).
-	left := strings.Count(name, ".")
-	for i := range len(name) {
-		if name[i] != '.' {
-			continue
+	m := l.below
+	if ls.parents {
+		m = l.domains
+	}
+	// No entry is longer than dotsMax says, however many labels the name has.
+	i := len(name)
+	for range l.dotsMax + 1 {
+		j := strings.LastIndexByte(name[:i], '.')
+		if j < 0 {
+			break
 		}
-		if left--; left > l.dotsMax {
-			continue
-		}
-		if ls.parents {
-			if e := at(ls, l, q, l.domains, name[i+1:]); e != nil {
+		i = j
+	}
+	for ; i < len(name); i++ {
+		if name[i] == '.' {
+			if e := at(ls, l, q, m, name[i+1:]); e != nil {
 				return e
 			}
-		} else if e := at(ls, l, q, l.below, name[i+1:]); e != nil {
-			return e
 		}
 	}
 	return nil
