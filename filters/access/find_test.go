@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -194,5 +195,51 @@ func TestExplain(t *testing.T) {
 	c.Clients = []string{"x"}
 	if _, _, err := Explain(c, "client", "192.0.2.1", testTime()); err == nil {
 		t.Error("a broken configuration was taken")
+	}
+}
+
+// TestContentFilter: behind an MTA the lists see the client that it told of,
+// and nobody earns trust by the MTA's.
+func TestContentFilter(t *testing.T) {
+	c := Default()
+	c.Clients = []string{"192.0.2.0/24 reject", "192.0.2.9 accept"}
+	c.Names = []string{"dyn.example reject"}
+	c.Helo = []string{"ylmf-pc reject"}
+	c.Senders = []string{"boss@our.example accept"}
+	c.Entry = map[string]Entry{"e": {Client: "192.0.2.9", Sender: "x@y.example", Action: "accept"}}
+	check, err := NewAt(c, testTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := check.Impl.(*lists)
+	boss, other := mail.Path{Local: "boss", Domain: "our.example"}, mail.Path{Local: "x", Domain: "y.example"}
+	for _, v := range []struct {
+		name  string
+		from  mail.Path
+		told  *mail.Forwarded
+		role  mail.Role
+		found string
+	}{
+		{"address", other, &mail.Forwarded{Addr: "192.0.2.1"}, mail.ContentFilter, SymbolClient},
+		{"an accept is an exception", other, &mail.Forwarded{Addr: "192.0.2.9"}, mail.ContentFilter, ""},
+		{"name", other, &mail.Forwarded{Addr: "198.51.100.1", Name: "h.dyn.example"}, mail.ContentFilter, SymbolName},
+		{"HELO", other, &mail.Forwarded{Addr: "198.51.100.1", Helo: "ylmf-pc"}, mail.ContentFilter, SymbolHelo},
+		{"a stranger's sender", boss, &mail.Forwarded{Addr: "198.51.100.1"}, mail.ContentFilter, ""},
+		{"of a before-queue proxy too", boss, &mail.Forwarded{Addr: "198.51.100.1"}, mail.Inbound, ""},
+		{"nothing was told", boss, nil, mail.ContentFilter, ""},
+		{"from inside", boss, &mail.Forwarded{Source: "LOCAL"}, mail.ContentFilter, SymbolSender},
+		{"a trusted client", boss, nil, mail.Outbound, SymbolSender},
+	} {
+		s := &mail.Session{Client: netip.MustParseAddrPort("127.0.0.1:9"), Role: v.role, Trusted: true}
+		tx := &mail.Transaction{Session: s, Forwarded: v.told}
+		tx.ReversePath = v.from
+		r, _ := l.CheckMail(context.Background(), tx)
+		found := ""
+		for _, f := range r.Findings {
+			found += f.Symbol
+		}
+		if found != v.found {
+			t.Errorf("%s: found %q, want %q", v.name, found, v.found)
+		}
 	}
 }
