@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -116,7 +117,12 @@ func (d *fakeDelivery) Data(_ context.Context, b Body) mail.Outcome {
 
 func (d *fakeDelivery) Park() { d.h.mu.Lock(); d.h.parks++; d.h.mu.Unlock() }
 
-func (d *fakeDelivery) Forget([]mail.Recipient) {}
+func (d *fakeDelivery) Forget(rcpts []mail.Recipient) {
+	d.Park()
+	for _, r := range rcpts {
+		d.to = slices.DeleteFunc(d.to, func(have string) bool { return have == r.String() })
+	}
+}
 func (d *fakeDelivery) Wanted() bool {
 	d.h.mu.Lock()
 	defer d.h.mu.Unlock()
@@ -134,6 +140,7 @@ type fakePolicy struct {
 	connect  func(*mail.Session) mail.Decision
 	rcpt     func(*mail.Transaction, mail.Recipient) mail.Decision
 	message  func(*mail.Transaction) mail.Decision
+	finish   func(*mail.Transaction)
 	outcomes []mail.Outcome
 	closed   int
 }
@@ -159,7 +166,10 @@ func (p *fakePolicy) Message(_ context.Context, tx *mail.Transaction) mail.Decis
 	}
 	return mail.Decision{}
 }
-func (p *fakePolicy) Finish(_ context.Context, _ *mail.Transaction, o mail.Outcome) {
+func (p *fakePolicy) Finish(_ context.Context, tx *mail.Transaction, o mail.Outcome) {
+	if p.finish != nil {
+		p.finish(tx)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.outcomes = append(p.outcomes, o)
@@ -354,4 +364,20 @@ func (k *kit) open() []*session {
 		out = append(out, s)
 	}
 	return out
+}
+
+// withHeader sends a header in front of its first write.
+type withHeader struct {
+	net.Conn
+	header string
+}
+
+func (w *withHeader) Write(p []byte) (int, error) {
+	h := w.header
+	w.header = ""
+	if h == "" {
+		return w.Conn.Write(p)
+	}
+	_, err := w.Conn.Write(append([]byte(h), p...))
+	return len(p), err
 }

@@ -37,6 +37,8 @@ type commandLine struct {
 	Demo         demoCommand         `cmd:"" help:"Show on this machine, offline, what the gateway does with good and bad mail."`
 	UserPassword userPasswordCommand `cmd:"" help:"Make a line of the users file from a name and a password."`
 	Version      versionCommand      `cmd:"" help:"Show the version."`
+	Completion   completionCommand   `cmd:"" help:"Write what a shell needs to complete this command line."`
+	Man          manCommand          `cmd:"" hidden:"" help:"Write the manual pages."`
 }
 
 const firstWords = `garita stands in front of a mail server and decides what passes.

@@ -26,6 +26,7 @@ package access
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"garita/filters"
@@ -128,36 +129,74 @@ func NewAt(c Config, now func() time.Time) (filters.Check, error) {
 // CheckConnect looks address and name of the client up. Client, not Peer:
 // behind a proxy the list is meant for who sends.
 func (l *lists) CheckConnect(_ context.Context, s *mail.Session) (filters.Result, error) {
-	q := query{s: s, trusted: trusted(s)}
-	r := l.client(&q, s.Client.Addr()).result(byClient)
-	// A name that only the client's own zone claims is worth nothing (S-195).
-	if s.Host.Confirmed {
-		named := l.host(&q, s.Host.Name).result(byName)
-		r.Findings = append(r.Findings, named.Findings...)
-	}
+	q := askedBy(s)
+	r := l.client(&q, q.client).result(byClient)
+	named := l.host(&q, q.host).result(byName)
+	r.Findings = append(r.Findings, named.Findings...)
 	return r, nil
 }
 
 // CheckHelo looks the HELO name up.
 func (l *lists) CheckHelo(_ context.Context, s *mail.Session) (filters.Result, error) {
-	q := query{s: s, trusted: trusted(s)}
+	q := askedBy(s)
 	return l.heloName(&q, s.Helo).result(byHelo), nil
 }
 
-// CheckMail looks the sender up.
+// CheckMail looks the sender up, and the client that a content filter is told
+// of (XFORWARD).
 func (l *lists) CheckMail(_ context.Context, tx *mail.Transaction) (filters.Result, error) {
-	q := query{s: tx.Session, tx: tx, trusted: trusted(tx.Session)}
-	return l.path(&q, bySender, tx.ReversePath).result(bySender), nil
+	q := askedIn(tx)
+	r := l.path(&q, bySender, tx.ReversePath).result(bySender)
+	if !q.hearsay {
+		return r, nil
+	}
+	for _, told := range []filters.Result{
+		l.client(&q, q.client).result(byClient), l.host(&q, q.host).result(byName), l.heloName(&q, q.helo).result(byHelo),
+	} {
+		// What a peer tells about others never earns trust (mail.Forwarded).
+		if len(told.Findings) > 0 && told.Findings[0].Verdict != mail.Accept {
+			r.Findings = append(r.Findings, told.Findings...)
+		}
+	}
+	return r, nil
 }
 
 // CheckRcpt looks one recipient up.
 func (l *lists) CheckRcpt(_ context.Context, tx *mail.Transaction, r mail.Recipient) (filters.Result, error) {
-	q := query{s: tx.Session, tx: tx, trusted: trusted(tx.Session)}
+	q := askedIn(tx)
 	return l.path(&q, byRecipient, r.Path).result(byRecipient), nil
 }
 
-// trusted tells whose word on sender and HELO name we take.
-func trusted(s *mail.Session) bool { return s.Trusted || s.Login != "" }
+// askedBy is the query about a session. Whose word on sender and HELO name we
+// take: trusted clients, and who has logged in.
+func askedBy(s *mail.Session) query {
+	q := query{s: s, client: s.Client.Addr(), helo: s.Helo, trusted: s.Trusted || s.Login != ""}
+	// A name that only the client's own zone claims is worth nothing (S-195).
+	if s.Host.Confirmed {
+		q.host = s.Host.Name
+	}
+	return q
+}
+
+// askedIn is the query about a transaction. What an MTA hands to a content
+// filter is a stranger's unless it is said to come from inside, however much
+// the MTA itself is trusted.
+func askedIn(tx *mail.Transaction) query {
+	q := askedBy(tx.Session)
+	q.tx = tx
+	f := tx.Forwarded
+	if f != nil && f.Source == "LOCAL" || f == nil && tx.Role != mail.ContentFilter {
+		return q
+	}
+	q.trusted = tx.Login != ""
+	if f == nil {
+		return q
+	}
+	if a, err := netip.ParseAddr(f.Addr); err == nil {
+		q.hearsay, q.client, q.host, q.helo = true, a, f.Name, f.Helo
+	}
+	return q
+}
 
 // result is the finding of a match, none of no match.
 func (m match) result(k kind) filters.Result {

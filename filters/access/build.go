@@ -242,6 +242,9 @@ func (b *builder) network(l *list, at spot, p netip.Prefix, e entry) {
 		family = 0
 	}
 	l.entries = append(l.entries, e)
+	if l.nets[family] == nil {
+		l.nets[family] = make(networks, 0, cap(l.entries))
+	}
 	l.nets[family] = append(l.nets[family], n)
 }
 

@@ -122,14 +122,13 @@ func parseName(s string, k kind, parents bool) (pattern, error) {
 		return pattern{}, err
 	}
 	if strings.Contains(s, "@") || s == "<>" {
-		return pattern{}, fmt.Errorf("%q is not an address, a domain or a .domain", s)
+		return pattern{}, notAnAddress(s)
 	}
 	return parseDomain(s, parents)
 }
 
 // parsePath reads a key of senders or recipients.
 func parsePath(s string, k kind, parents bool) (pattern, error) {
-	bad := fmt.Errorf("%q is not an address, a domain or a .domain", s)
 	if s == "<>" {
 		if k == byRecipient {
 			return pattern{}, errors.New("\"<>\" is a sender, no recipient")
@@ -142,18 +141,22 @@ func parsePath(s string, k kind, parents bool) (pattern, error) {
 	if local, ok := strings.CutSuffix(s, "@"); ok {
 		p, rest, err := mail.ParseReverse("<"+local+"@x>", true)
 		if err != nil || rest != "" || p.Domain != "x" {
-			return pattern{}, bad
+			return pattern{}, notAnAddress(s)
 		}
 		return pattern{kind: localPart, local: strings.ToLower(p.Local)}, nil
 	}
 	if strings.Contains(s, "@") {
 		p, rest, err := mail.ParseReverse("<"+s+">", true)
 		if err != nil || rest != "" {
-			return pattern{}, bad
+			return pattern{}, notAnAddress(s)
 		}
 		return pattern{kind: wholePath, local: strings.ToLower(p.Local), domain: p.DomainKey()}, nil
 	}
 	return parseDomain(s, parents)
+}
+
+func notAnAddress(s string) error {
+	return fmt.Errorf("%q is not an address, a domain or a .domain", s)
 }
 
 func parseDomain(s string, parents bool) (pattern, error) {
@@ -166,7 +169,7 @@ func parseDomain(s string, parents bool) (pattern, error) {
 		if strings.HasPrefix(s, "/") {
 			hint = " (regular expressions are for rules, not for lists)"
 		}
-		return pattern{}, fmt.Errorf("%q is not an address, a domain or a .domain%s", s, hint)
+		return pattern{}, fmt.Errorf("%w%s", notAnAddress(s), hint)
 	}
 	p := pattern{kind: oneDomain, domain: mail.DomainKey(domain)}
 	if dot && !parents {

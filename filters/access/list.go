@@ -73,7 +73,11 @@ func (l *list) rule(e *entry) string {
 type query struct {
 	s       *mail.Session
 	tx      *mail.Transaction // nil before MAIL
+	client  netip.Addr
+	host    string // its confirmed name, empty for none
+	helo    string
 	trusted bool
+	hearsay bool // client, host and helo are what a peer told of them
 }
 
 // conditions are what a table names beside the key of its entry.
@@ -85,17 +89,22 @@ type conditions struct {
 	direction    mail.Direction
 }
 
+// ofClient tells that the client is among the conditions.
+func (c *conditions) ofClient() bool {
+	return c != nil && (c.client.IsValid() || c.name.kind != anyPath)
+}
+
 func (c *conditions) hold(l *lists, q *query) bool {
 	if c.role != 0 && c.role != q.s.Role || c.direction != 0 && (q.tx == nil || c.direction != q.tx.Direction) {
 		return false
 	}
-	if c.client.IsValid() && !c.client.Contains(plain(q.s.Client.Addr())) {
+	if c.client.IsValid() && !c.client.Contains(plain(q.client)) {
 		return false
 	}
-	if c.name.kind != anyPath && !(q.s.Host.Confirmed && c.name.fitsName(nameKey(q.s.Host.Name), l.parents)) {
+	if c.name.kind != anyPath && !(q.host != "" && c.name.fitsName(nameKey(q.host), l.parents)) {
 		return false
 	}
-	if c.helo.kind != anyPath && !c.helo.fitsName(nameKey(q.s.Helo), l.parents) {
+	if c.helo.kind != anyPath && !c.helo.fitsName(nameKey(q.helo), l.parents) {
 		return false
 	}
 	return c.sender.kind == anyPath || q.tx != nil && c.sender.fits(l.addressOf(q.tx.ReversePath), l.parents)
@@ -107,7 +116,7 @@ func (c *conditions) hold(l *lists, q *query) bool {
 func (ls *lists) pick(l *list, i int32, q *query) *entry {
 	for ; i != none; i = l.entries[i].next {
 		e := &l.entries[i]
-		if e.act.verdict == mail.Accept && e.act.needsTrust && !q.trusted {
+		if e.act.verdict == mail.Accept && (e.act.needsTrust && !q.trusted || q.hearsay && e.also.ofClient()) {
 			continue
 		}
 		if e.act.until != 0 && ls.now().Unix() >= e.act.until {
@@ -245,20 +254,24 @@ func (ls *lists) domain(l *list, q *query, name string) *entry {
 	}
 	// "notour.example" must not be found by "our.example": only what begins
 	// behind a dot is a domain above (S-96).
-	left := strings.Count(name, ".")
-	for i := range len(name) {
-		if name[i] != '.' {
-			continue
+	m := l.below
+	if ls.parents {
+		m = l.domains
+	}
+	// No entry is longer than dotsMax says, however many labels the name has.
+	i := len(name)
+	for range l.dotsMax + 1 {
+		j := strings.LastIndexByte(name[:i], '.')
+		if j < 0 {
+			break
 		}
-		if left--; left > l.dotsMax {
-			continue
-		}
-		if ls.parents {
-			if e := at(ls, l, q, l.domains, name[i+1:]); e != nil {
+		i = j
+	}
+	for ; i < len(name); i++ {
+		if name[i] == '.' {
+			if e := at(ls, l, q, m, name[i+1:]); e != nil {
 				return e
 			}
-		} else if e := at(ls, l, q, l.below, name[i+1:]); e != nil {
-			return e
 		}
 	}
 	return nil

@@ -9,20 +9,29 @@ import (
 
 	"garita/filters"
 	"garita/filters/access"
+	"garita/filters/client"
 	"garita/filters/helo"
+	"garita/filters/recipient"
+	"garita/filters/sender"
 )
 
 // Config is the table [check], one field for each check in list order.
 type Config struct {
-	Access access.Config `toml:"access" doc:"The operator's own lists of clients, HELO names, senders and recipients."`
-	Helo   helo.Config   `toml:"helo" doc:"The form of the name in HELO and EHLO."`
+	Access    access.Config    `toml:"access" doc:"The operator's own lists of clients, HELO names, senders and recipients."`
+	Client    client.Config    `toml:"client" doc:"The client's name in the reverse DNS."`
+	Helo      helo.Config      `toml:"helo" doc:"The name in HELO and EHLO: its form, and whether the DNS knows it."`
+	Sender    sender.Config    `toml:"sender" doc:"The domain of the sender."`
+	Recipient recipient.Config `toml:"recipient" doc:"The domains that outbound mail goes to."`
 }
 
 // Default is every check's default.
 func Default() Config {
 	return Config{
-		Access: access.Default(),
-		Helo:   helo.Default(),
+		Access:    access.Default(),
+		Client:    client.Default(),
+		Helo:      helo.Default(),
+		Sender:    sender.Default(),
+		Recipient: recipient.Default(),
 	}
 }
 
@@ -33,7 +42,10 @@ func (c Config) Validate() (errs []error) {
 		errs []error
 	}{
 		{access.Name, c.Access.Validate()},
+		{client.Name, c.Client.Validate()},
 		{helo.Name, c.Helo.Validate()},
+		{sender.Name, c.Sender.Validate()},
+		{recipient.Name, c.Recipient.Validate()},
 	} {
 		for _, err := range v.errs {
 			errs = append(errs, fmt.Errorf("check.%s.%w", v.key, err))
@@ -46,7 +58,10 @@ func (c Config) Validate() (errs []error) {
 func Checks(c Config, site filters.Site) ([]filters.Check, error) {
 	var l list
 	l.add(access.New(c.Access))
+	l.add(client.New(c.Client, site))
 	l.add(helo.New(c.Helo, site))
+	l.add(sender.New(c.Sender, site))
+	l.add(recipient.New(c.Recipient, site))
 	return l.checks, errors.Join(l.errs...)
 }
 

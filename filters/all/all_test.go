@@ -44,7 +44,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 	c.Access.Clients = []string{"x"}
 	c.Helo.Mode = "loud"
 	errs := c.Validate()
-	if len(errs) != 2 || !strings.HasPrefix(errs[0].Error(), "check.access.clients[0]: ") || !strings.HasPrefix(errs[1].Error(), "check.helo.mode: ") {
+	if len(errs) != 2 || !strings.HasPrefix(errs[0].Error(), "check.access.clients[0]: ") || !strings.HasPrefix(errs[1].Error(), "check.helo.mode = ") {
 		t.Errorf("%v", errs)
 	}
 	if _, err := Checks(c, filters.Site{}); err == nil || !strings.Contains(err.Error(), "access") || !strings.Contains(err.Error(), "helo") {

@@ -3,32 +3,28 @@ package helo
 import (
 	"net/netip"
 	"os"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
 	"garita/filters"
 	"garita/filters/filtertest"
 	"garita/mail"
+	"garita/resolver"
 )
 
 var site = filters.Site{Hostname: "mx.our.example", Domains: []string{"our.example"}, Addresses: []string{"203.0.113.5", "0.0.0.0"}}
 
 func TestHelo(t *testing.T) {
-	filtertest.Run(t, "testdata/*.txt", func(t *testing.T, config []string) filters.Check {
+	filtertest.RunDNS(t, "testdata/*.txt", func(t *testing.T, config []string, r resolver.Resolver) filters.Check {
 		c := Default()
-		c.Mode = "enforce"
 		for _, line := range config {
-			key, value, _ := strings.Cut(line, " ")
-			switch key {
-			case "mode":
-				c.Mode = value
-			case "own_names":
-				c.OwnNames = append(c.OwnNames, value)
-			default:
-				t.Fatalf("config %q", line)
-			}
+			set(t, &c, line)
 		}
-		check, err := New(c, site)
+		own := site
+		own.Resolver = r
+		check, err := New(c, own)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,16 +32,50 @@ func TestHelo(t *testing.T) {
 	})
 }
 
+// set sets a key of the configuration.
+func set(t *testing.T, c *Config, line string) {
+	t.Helper()
+	key, value, _ := strings.Cut(line, " ")
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("toml") != key {
+			continue
+		}
+		switch f := v.Field(i); f.Kind() {
+		case reflect.String:
+			f.SetString(value)
+		case reflect.Float64:
+			x, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.SetFloat(x)
+		default:
+			f.Set(reflect.Append(f, reflect.ValueOf(value)))
+		}
+		return
+	}
+	t.Fatalf("no key %q", key)
+}
+
 func TestValidate(t *testing.T) {
 	if errs := Default().Validate(); len(errs) > 0 {
 		t.Errorf("default: %v", errs)
 	}
-	errs := Config{Mode: "x", OwnNames: []string{"ok.example", "a b"}}.Validate()
-	if len(errs) != 2 || !strings.HasPrefix(errs[0].Error(), "mode:") || !strings.HasPrefix(errs[1].Error(), "own_names[1]:") {
-		t.Errorf("%v", errs)
+	lines := []string{"mode loud", "own_names a b"}
+	for key := range Default().parts() {
+		lines = append(lines, key+" loud", key+"_score 1000")
 	}
-	if _, err := New(Config{Mode: "x"}, site); err == nil {
-		t.Error("New took it")
+	for _, line := range lines {
+		c := Default()
+		set(t, &c, line)
+		key, _, _ := strings.Cut(line, " ")
+		if errs := c.Validate(); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), key) {
+			t.Errorf("%s: %v", line, errs)
+		}
+		if _, err := New(c, site); err == nil {
+			t.Errorf("%s: New took it", line)
+		}
 	}
 }
 
@@ -55,7 +85,15 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range []string{SymbolSyntax, SymbolOwnName, SymbolOwnAddress, SymbolBareIP, SymbolLiteral, SymbolNotFQDN, "mode", "own_names"} {
+	words := []string{SymbolTemporary}
+	for _, p := range Default().parts() {
+		words = append(words, p.Symbol)
+	}
+	typ := reflect.TypeFor[Config]()
+	for i := range typ.NumField() {
+		words = append(words, typ.Field(i).Tag.Get("toml"))
+	}
+	for _, w := range words {
 		if !strings.Contains(string(text), "`"+w+"`") {
 			t.Errorf("README.md does not explain %s", w)
 		}

@@ -21,7 +21,7 @@ func TestDestinations(t *testing.T) {
 		{"smtp:[::ffff:192.0.2.1]", "smtp:[192.0.2.1]:25", "smtp://192.0.2.1:25", ""},
 		{"lmtp:[127.0.0.1]", "lmtp:[127.0.0.1]:24", "lmtp://127.0.0.1:24", ""},
 		{"lmtp:inet:[h.example]:7025", "lmtp:[h.example]:7025", "lmtp://h.example:7025", ""},
-		{"lmtp:unix:/run/dovecot/lmtp", "lmtp:unix:/run/dovecot/lmtp", "lmtp:///run/dovecot/lmtp", ""},
+		{"lmtp:unix:/run/dovecot/lmtp", "lmtp:unix:/run/dovecot/lmtp", "lmtp+unix:///run/dovecot/lmtp", ""},
 		{"", "", "", "says nothing"}, {"mx.example", "", "", "no MX look-up"}, {"smtp:mx.example", "", "", "no MX look-up"},
 		{"smtp:mx.example:25", "", "", "no MX look-up"}, {"mx.example:25", "", "", "no MX look-up"}, {"smtp:", "", "", "no host"},
 		{"smtp:[mx.example", "", "", "not closed"}, {"smtp:[mx.example]25", "", "", "no port"}, {"smtp:[mx.example]:0", "", "", "no port"},
@@ -30,7 +30,7 @@ func TestDestinations(t *testing.T) {
 		{"smtp:[ff02::1]", "", "", "no host name"}, {"smtp:[fe80::1%eth0]", "", "", "no host name"}, {"smtp:[[::1]]", "", "", "no "},
 		{"smtp:[user@mx.example]", "", "", "no host name"}, {"smtp:[mx.example/x]", "", "", "no host name"},
 		{"lmtp:unix:private/lmtp", "", "", "path of the socket"}, {"lmtp:unix:/a/../b", "", "", "path of the socket"}, {"lmtp:unix:/a?b", "", "", "path of the socket"},
-		{"smtp:unix:/x", "", "", "only LMTP"}, {"error:5.1.1 moved", "", "", "more than one"}, {"error:moved", "", "", "no transport"},
+		{"smtp:unix:/x", "smtp:unix:/x", "smtp+unix:///x", ""}, {"smtps:unix:/x", "", "", "not spoken"}, {"lmtp:unix:/", "", "", "path of the socket"}, {"lmtp:unix:/a//b", "", "", "path of the socket"}, {"error:5.1.1 moved", "", "", "more than one"}, {"error:moved", "", "", "no transport"},
 		{"discard:", "", "", "no transport"}, {"local:", "", "", "no transport"}, {"a, b", "", "", "more than one"},
 		{"smtp:[a.example]:25,smtp:[b.example]:25", "", "", "more than one"}, {strings.Repeat("n", 33), "", "", "no MX look-up"},
 	}

@@ -7,7 +7,7 @@ import (
 
 // Config is the [route] table. A line is "key value", as in the files.
 type Config struct {
-	Recipients         []string `toml:"recipients" doc:"Routes by recipient, as lines: \"our.example mailbox\", \".our.example mailbox\" (sub-domains), \"ana@our.example other\". The second word is the NAME of a [next_hop.NAME], or Postfix's smtp:[host]:port, relay:[host]:port, lmtp:[host]:port, lmtp:unix:/path. They open no relay: relay_domains decides whose mail is taken."`
+	Recipients         []string `toml:"recipients" doc:"Routes by recipient, as lines: \"our.example mailbox\", \".our.example mailbox\" (sub-domains), \"ana@our.example other\". The second word is the NAME of a [next_hop.NAME], or Postfix's smtp:[host]:port, relay:[host]:port, smtps:[host]:port, lmtp:[host]:port, lmtp:unix:/path, always with brackets. They open no relay: relay_domains decides whose mail is taken."`
 	RecipientFiles     []string `toml:"recipient_files" doc:"Files of such lines: Postfix's transport maps (the text, not the .db)."`
 	Senders            []string `toml:"senders" doc:"outbound only: routes by sender, as lines: \"our.example smart\", \"ana@our.example other\", \"<> bounces\" (the null reverse-path). A route by recipient and our own domains come first."`
 	SenderFiles        []string `toml:"sender_files" doc:"Files of such lines: Postfix's sender_dependent_relayhost_maps."`

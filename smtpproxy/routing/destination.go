@@ -3,6 +3,7 @@ package routing
 import (
 	"net"
 	"net/netip"
+	"path"
 	"strconv"
 	"strings"
 
@@ -27,10 +28,10 @@ type Destination struct {
 }
 
 // URL is the destination as [next_hop] writes it: smtp://host:port,
-// lmtp://host:port, lmtp:///path for a socket.
+// lmtp://host:port, lmtp+unix:///path for a socket.
 func (d Destination) URL() string {
 	if d.Path != "" {
-		return d.Proto + "://" + d.Path
+		return d.Proto + "+unix://" + d.Path
 	}
 	return d.Proto + "://" + net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port)))
 }
@@ -70,22 +71,24 @@ func parseValue(s string) (name string, d *Destination, bad *wrong) {
 		}
 		return "", nil, &wrong{strconv.Quote(clip(proto)+":") + " is no transport of ours", "smtp:, smtps:, relay: or lmtp:; mail is refused by access lists, not by routes"}
 	}
-	if path, ok := strings.CutPrefix(rest, "unix:"); ok {
-		return socket(proto, path)
+	if name, ok := strings.CutPrefix(rest, "unix:"); ok {
+		return socket(proto, name)
 	}
 	rest = strings.TrimPrefix(rest, "inet:") // lmtp:inet:[host]:port is lmtp(8)'s
 	return hostPort(proto, rest)
 }
 
-func socket(proto, path string) (string, *Destination, *wrong) {
-	if proto != "lmtp" {
-		return "", nil, &wrong{"only LMTP is spoken over a socket", "write lmtp:unix:/path"}
+func socket(proto, name string) (string, *Destination, *wrong) {
+	if proto == "smtps" {
+		return "", nil, &wrong{"TLS from the first octet is not spoken over a socket", "write lmtp:unix:/path or smtp:unix:/path"}
 	}
-	// 107: sun_path of Linux without its NUL.
-	if !strings.HasPrefix(path, "/") || len(path) > 107 || strings.Contains(path, "/../") || strings.ContainsAny(path, "?#% \"\\") {
-		return "", nil, &wrong{"the path of the socket cannot be", "write lmtp:unix:/path, from /, at most 107 bytes; Postfix takes other paths as below its queue folder"}
+	// 107: sun_path of Linux without its NUL. The rest is what a URL and a log
+	// line take as it is.
+	strange := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`?#%"\[]`, r) }
+	if !strings.HasPrefix(name, "/") || name == "/" || len(name) > 107 || path.Clean(name) != name || strings.ContainsFunc(name, strange) {
+		return "", nil, &wrong{"the path of the socket cannot be", "write " + proto + ":unix:/path, from /, at most 107 bytes; Postfix takes other paths as below its queue folder"}
 	}
-	return "", &Destination{Name: "lmtp:unix:" + path, Proto: "lmtp", Path: path}, nil
+	return "", &Destination{Name: proto + ":unix:" + name, Proto: proto, Path: name}, nil
 }
 
 func hostPort(proto, s string) (string, *Destination, *wrong) {

@@ -58,13 +58,12 @@ func FuzzLine(f *testing.F) {
 func lookedUp(t *testing.T, tab *Tables) {
 	var buf [maxKey]byte
 	probe := func(name string) key {
-		switch name[0] {
-		case '.':
-			name = "user@sub" + name
-		case '@':
+		switch at := strings.LastIndexByte(name, '@'); {
+		case at == 0:
 			name = "user" + name
-		}
-		if !strings.Contains(name, "@") {
+		case at < 0 && name[0] == '.':
+			name = "user@sub" + name
+		case at < 0:
 			name = "user@" + name
 		}
 		p := pathOf(name)

@@ -26,6 +26,9 @@ type Options struct {
 	// inbound listeners, with these listeners' next hops: mail of our users to
 	// our users takes the inbound route.
 	InboundHops map[string]smtpproxy.NextHop
+	// Single are the names of next hops that take one recipient a message:
+	// those over LMTP. The ones of Needed are known.
+	Single map[string]bool
 }
 
 // Router is the smtpproxy.Router of one listener. It never changes and serves
@@ -109,7 +112,7 @@ func New(o Options) (*Router, error) {
 		}
 	}
 	r.all = r.reachable()
-	if err := r.parted(); err != nil {
+	if err := r.parted(o.Single); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -233,11 +236,14 @@ func (r *Router) resolve(from, to mail.Path) (smtpproxy.NextHop, *mail.Reply) {
 }
 
 // errUnsound is an address of a client that has no form in the domain that
-// its own domain stands for.
-var errUnsound = errors.New("has no form that may be sent")
+// its own domain stands for, errNobody one that is not in that domain's list.
+var (
+	errUnsound = errors.New("leads to an address that may not be sent")
+	errNobody  = errors.New("leads to a recipient that its domain's list does not have")
+)
 
 func replyFor(err error) *mail.Reply {
-	if errors.Is(err, errUnsound) {
+	if errors.Is(err, errUnsound) || errors.Is(err, errNobody) {
 		return refuse(replyUnknown)
 	}
 	return refuse(replyTables)
@@ -261,8 +267,18 @@ func (r *Router) boxes(to mail.Path, trace bool) ([]mailbox, error) {
 	for _, b := range boxes {
 		// The client's local part has come into another domain: what was sound
 		// in ours must be sound there (S-84 to S-94).
-		if b.foreign && b.Path != to && !sound(b.Path) {
+		if !b.foreign || b.Path == to {
+			continue
+		}
+		if !sound(b.Path) {
 			return nil, errUnsound
+		}
+		// A line for a whole domain makes nobody exist in the other one, or it
+		// would be the way round the list for a harvest (S-106).
+		var own [maxKey]byte
+		k := makeKey(own[:], b.Path, r.t.sign())
+		if ok, _, _ := r.t.exists(k); !ok && r.own[string(k.domain())] != nil && string(k.full) != r.postmaster {
+			return nil, errNobody
 		}
 	}
 	return boxes, nil
@@ -385,9 +401,10 @@ func (r *Router) reachableDomains() map[string]bool {
 	return out
 }
 
-// parted tells the aliases whose targets lead to more than one next hop: one
-// message has one next hop, so each of them would be refused when mail comes.
-func (r *Router) parted() error {
+// parted tells the aliases that no mail could reach: those whose targets lead
+// to more than one next hop, since one message has one, and those with several
+// targets on a next hop that takes one recipient a message.
+func (r *Router) parted(single map[string]bool) error {
 	if r.t == nil {
 		return nil
 	}
@@ -405,18 +422,26 @@ func (r *Router) parted() error {
 		if err != nil {
 			return fmt.Errorf("routing: tables with problems: %w", err)
 		}
-		for i := 1; i < len(boxes); i++ {
-			a, _ := r.boxRoute(boxes[0].Path, home)
-			b, _ := r.boxRoute(boxes[i].Path, home)
-			if a.Name() != b.Name() {
-				errs = append(errs, fmt.Errorf("%s: the targets of %q lead to two next hops, %s and %s: let the server behind one of them send the copies to the other",
-					r.t.at(r.t.aliases[name].where), clip(name), a.Name(), b.Name()))
-				break
-			}
+		if why := r.partedBoxes(boxes, home, single); why != "" {
+			errs = append(errs, fmt.Errorf("%s: the alias %q %s", r.t.at(r.t.aliases[name].where), clip(name), why))
 		}
 		if len(errs) >= maxProblems {
 			break
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (r *Router) partedBoxes(boxes []mailbox, home smtpproxy.NextHop, single map[string]bool) string {
+	for i := 1; i < len(boxes); i++ {
+		a, _ := r.boxRoute(boxes[0].Path, home)
+		b, _ := r.boxRoute(boxes[i].Path, home)
+		if a.Name() != b.Name() {
+			return fmt.Sprintf("leads to two next hops, %s and %s: let the server behind one of them send the copies to the other", a.Name(), b.Name())
+		}
+		if single[a.Name()] || strings.HasPrefix(a.Name(), "lmtp:") {
+			return fmt.Sprintf("has %d targets, and %s speaks LMTP, which takes one recipient a message: give it one target, and make the list on the server behind", len(boxes), a.Name())
+		}
+	}
+	return ""
 }

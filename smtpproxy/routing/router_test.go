@@ -261,6 +261,20 @@ func TestKnownRecipients(t *testing.T) {
 	if got := ask(all, client(false, ""), "nobody@our.example"); got != "mailbox" {
 		t.Errorf("@domain: %s", got)
 	}
+	// A domain that stands for another has the other's recipients (S-106).
+	c.Aliases = append(c.Aliases, "@also.example @our.example")
+	mapped := newRouter(t, "inbound", c)
+	for to, want := range map[string]string{
+		"nobody@also.example": unknown, "Ana@also.example": "mailbox: Ana@our.example", "luis+t@also.example": "mailbox: luis+t@our.example",
+		"abuse@also.example": "mailbox: abuse@our.example", "info@also.example": "mailbox: ana@our.example",
+	} {
+		if got := ask(mapped, client(false, ""), to); got != want {
+			t.Errorf("%s: %s, want %s", to, got, want)
+		}
+	}
+	if e := mapped.Explain(address("nobody@also.example"), mail.Path{}); e.Refused == nil || e.By.Line != 2 {
+		t.Errorf("%+v", e)
+	}
 	none := newRouter(t, "content-filter", c)
 	if got := ask(none, client(true, ""), "nobody@our.example"); got != "back" {
 		t.Errorf("content filter: %s", got)
@@ -310,7 +324,13 @@ func TestNewRefuses(t *testing.T) {
 		{Options{Listener: in, Default: def, Tables: compile(t, Config{Recipients: []string{"our.example smtp:[h.example]"}})}, "smtp:[h.example]:25 was not made"},
 		{Options{Listener: in, Default: def, Hops: hops("a"), Tables: compile(t, Config{
 			Recipients: []string{"far.example a"}, Aliases: []string{"x@our.example ana@our.example", "all@our.example x@our.example, b@far.example"},
-		})}, "route.aliases:2: the targets of \"all@our.example\" lead to two next hops, mailbox and a"},
+		})}, "route.aliases:2: the alias \"all@our.example\" leads to two next hops, mailbox and a"},
+		{Options{Listener: in, Default: def, Single: map[string]bool{"mailbox": true}, Tables: compile(t, Config{
+			Aliases: []string{"one@our.example ana@our.example", "two@our.example ana@our.example, luis@our.example"},
+		})}, "route.aliases:2: the alias \"two@our.example\" has 2 targets, and mailbox speaks LMTP"},
+		{Options{Listener: in, Default: def, Hops: hops("lmtp:unix:/run/l"), Tables: compile(t, Config{
+			Recipients: []string{"our.example lmtp:unix:/run/l"}, Aliases: []string{"two@our.example ana@our.example, luis@our.example"},
+		})}, "lmtp:unix:/run/l speaks LMTP"},
 	}
 	for _, tt := range tests {
 		if r, err := New(tt.o); err == nil || r != nil || !strings.Contains(err.Error(), tt.want) {
