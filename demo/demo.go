@@ -43,6 +43,7 @@ func Trusted() netip.Prefix { return netip.MustParsePrefix("127.0.0.1/32") }
 type Site struct {
 	NextHop, SmartHost, Return string
 	Lookup                     func(ctx context.Context, host string) ([]netip.Addr, error)
+	NameServer                 string // where Lookup asks, as dns.servers has it
 }
 
 // Gateway is the gateway that was started.

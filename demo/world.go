@@ -31,6 +31,10 @@ func newWorld() (*world, error) {
 		w.hosts = append(w.hosts, h)
 		names[name] = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
+	// The domains that take part in the demo exist too.
+	for _, name := range []string{"sender.example", "client.sender.example", "far.example", "elsewhere.example", "other.example", Domain} {
+		names[name] = netip.AddrFrom4([4]byte{192, 0, 2, 25})
+	}
 	var err error
 	if w.dns, err = newNameServer(names); err != nil {
 		w.close()
@@ -51,7 +55,7 @@ func (w *world) close() {
 func (w *world) site() Site {
 	return Site{
 		NextHop: w.hosts[0].address(), SmartHost: w.hosts[1].address(), Return: w.hosts[2].address(),
-		Lookup: w.dns.lookup,
+		Lookup: w.dns.lookup, NameServer: w.dns.addr,
 	}
 }
 

@@ -104,6 +104,7 @@ func startDemo(ctx context.Context, dir string, site demo.Site) (*demo.Gateway, 
 	set := map[string]any{
 		"hostname": demo.Hostname, "state_dir": filepath.Join(dir, "state"),
 		"log.output": filepath.Join(dir, "garita.log"), "admin.socket": filepath.Join(dir, "admin.sock"),
+		"dns.servers":      []string{site.NameServer},
 		"limits.free_disk": "16MB", // a demo must run where /tmp is small
 
 		"listener.inbound.role": "inbound", "listener.inbound.listen": anywhere,

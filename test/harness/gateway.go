@@ -139,6 +139,8 @@ func NewGateway(t testing.TB, o Options) *Gateway {
 	// Loopback clients share one address: the bound for each would stop the
 	// tests and is tested on its own.
 	Configure(t, g.Config, Setting{"limits", "max_connections_per_client", "1000"})
+	// No question leaves this machine.
+	Configure(t, g.Config, Setting{"dns", "servers", `["off"]`})
 	Configure(t, g.Config, o.Settings...)
 	return g
 }
