@@ -25,7 +25,7 @@ func TestHashesOfOthers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if !got.matches("secreto") || got.matches("Secreto") || got.matches("") {
+		if !got.matches("secreto") || got.matches("Secreto") {
 			t.Errorf("%s does not verify", name)
 		}
 		if got.String() != h {
@@ -45,8 +45,8 @@ func TestLinesOfOthers(t *testing.T) {
 		t.Fatal(u, problems)
 	}
 	for name, i := range u.byName {
-		if !u.hashes[i].matches("secreto") {
-			t.Errorf("%s does not verify", name)
+		if s := u.hashes[i].String(); s != argonSecreto && s != bcryptSecreto {
+			t.Errorf("%s has %s", name, s)
 		}
 	}
 }

@@ -52,6 +52,8 @@ func (b *Ban) why() string {
 var (
 	ErrNotBanned = errors.New("is not banned")
 	ErrRefused   = errors.New("cannot be banned")
+	// ErrNotDurable: the change holds, and a restart may undo it.
+	ErrNotDurable = errors.New("it holds, but could not be written; a restart may undo it")
 )
 
 // history is what is known of a client that was banned.
@@ -201,7 +203,7 @@ func normal(p netip.Prefix) netip.Prefix {
 }
 
 // Ban bans a network for a time, 0 for ever. It returns when the ban is
-// durable; an error of the disk means that it holds and may not survive.
+// durable; ErrNotDurable means that it holds all the same.
 func (c *Conduct) Ban(ctx context.Context, p netip.Prefix, length time.Duration, reason string) (Ban, error) {
 	if !p.IsValid() {
 		return Ban{}, fmt.Errorf("%w: it is not an address or network", ErrRefused)
@@ -247,10 +249,13 @@ func (c *Conduct) Ban(ctx context.Context, p netip.Prefix, length time.Duration,
 	c.banMu.Lock()
 	raw, err := c.keep(b, length)
 	c.banMu.Unlock()
-	if err == nil {
-		err = c.store.PutNow(ctx, banPrefix+p.String(), raw, length)
+	if err != nil {
+		return Ban{}, fmt.Errorf("conduct: %w", err)
 	}
-	return *b, err
+	if err := c.store.PutNow(ctx, banPrefix+p.String(), raw, length); err != nil {
+		return *b, fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	return *b, nil
 }
 
 // Unban lifts the ban of exactly that network. The client begins anew: neither
@@ -266,7 +271,10 @@ func (c *Conduct) Unban(ctx context.Context, p netip.Prefix) (Ban, error) {
 	if err != nil {
 		return Ban{}, err
 	}
-	return *b, c.store.DeleteNow(ctx, banPrefix+p.String())
+	if err := c.store.DeleteNow(ctx, banPrefix+p.String()); err != nil {
+		return *b, fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	return *b, nil
 }
 
 // lift lifts a ban in memory.

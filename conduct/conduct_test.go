@@ -508,7 +508,7 @@ func TestStoreFaults(t *testing.T) {
 	bad := &badStore{Store: store.NewMemoryWith(store.Config{Now: c.now})}
 	bad.now.Store(true)
 	k := kitOn(t, c, bad, nil)
-	if _, err := k.Ban(t.Context(), net("192.0.2.9/32"), time.Hour, ""); !errors.Is(err, errBad) {
+	if _, err := k.Ban(t.Context(), net("192.0.2.9/32"), time.Hour, ""); !errors.Is(err, errBad) || !errors.Is(err, ErrNotDurable) {
 		t.Errorf("%v", err)
 	}
 	if k.notes("192.0.2.9", smtpproxy.ActMessage, 1) != 1 {

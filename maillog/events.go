@@ -15,8 +15,8 @@ type Count struct{ OK, Total uint32 }
 
 // Counts are the commands of one session, for the disconnect line.
 type Counts struct {
-	Helo, Ehlo, StartTLS, Auth, XForward, Mail, Rcpt, Data, Bdat Count
-	Rset, Noop, Vrfy, Help, Quit, Unknown                        Count
+	Helo, Ehlo, StartTLS, Auth, XClient, XForward, Mail, Rcpt, Data, Bdat Count
+	Rset, Noop, Vrfy, Help, Quit, Unknown                                 Count
 }
 
 // each calls f for the commands in the order of the line.
@@ -25,6 +25,7 @@ func (c *Counts) each(f func(name string, n Count)) {
 	f("helo", c.Helo)
 	f("starttls", c.StartTLS)
 	f("auth", c.Auth)
+	f("xclient", c.XClient)
 	f("xforward", c.XForward)
 	f("mail", c.Mail)
 	f("rcpt", c.Rcpt)

@@ -48,14 +48,14 @@ func (s *session) offersAuth() bool {
 // mustLogin is the refusal of a MAIL from somebody who may send to nobody
 // here: neither in the trusted networks nor logged in, on a listener that
 // takes logins. Without logins RCPT is what refuses.
-func (s *session) mustLogin() *mail.Reply {
+func (s *session) mustLogin() (mail.Reply, bool) {
 	switch {
 	case s.s.Trusted || s.s.Login != "" || !s.ln.Auth && s.ln.certs == nil:
-		return nil
+		return mail.Reply{}, false
 	case s.s.TLS == nil:
-		return &replyMustTLS
+		return replyMustTLS, true
 	}
-	return &replyMustLogin
+	return replyMustLogin, true
 }
 
 // identity is who sends, as the session has shown it.
@@ -230,13 +230,10 @@ func (s *session) canonical(user string) string {
 // wrongLogin answers a failure. The line is Postfix's: fail2ban reads it.
 func (s *session) wrongLogin(mechanism, why, user string) {
 	s.srv.log.ClientWarn(&s.s, "SASL "+mechanism+" authentication failed: "+why, slog.String("sasl_username", user))
-	if s.set.Conduct != nil && !s.s.Trusted {
-		if r := s.set.Conduct.Note(s.s.Client.Addr(), ActAuthFailure); r.Refuse {
-			s.srv.log.ClientWarn(&s.s, "too many failed logins; connection closed", slog.String("why", r.Why))
-			s.out.reply(replyLoginLimit)
-			s.close()
-			return
-		}
+	if s.over(ActAuthFailure) {
+		s.out.reply(replyLoginLimit)
+		s.close()
+		return
 	}
 	s.failedLogin(replyWrongLogin)
 }

@@ -157,8 +157,8 @@ func (s *session) mail(ctx context.Context, arg string) {
 		s.fail(*reply)
 		return
 	}
-	if r := s.mustLogin(); r != nil {
-		s.refuse("MAIL", path.String(), *r, mail.Decision{})
+	if r, must := s.mustLogin(); must {
+		s.refuse("MAIL", path.String(), r, mail.Decision{})
 		return
 	}
 	if r := mail.Sendable(path); r != nil {

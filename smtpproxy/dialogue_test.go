@@ -462,3 +462,23 @@ func TestPutOffIsNoError(t *testing.T) {
 		}
 	}
 }
+
+// S-51: HELO announces no PIPELINING; who pipelines all the same is out of
+// step, unless we know him.
+func TestPipeliningWithoutEHLO(t *testing.T) {
+	k := newKit(t, "inbound", nil)
+	c := k.dial()
+	c.want("220")
+	c.do("250", "HELO x.example")
+	c.do("250", "MAIL FROM:<a@s.example>")
+	c.send("RCPT TO:<b@our.example>\r\nDATA\r\nSubject: x\r\n")
+	c.want("554 Error: SMTP protocol synchronization")
+	c.closed()
+	own := newKit(t, "outbound", nil)
+	c = own.dial()
+	c.want("220")
+	c.do("250", "HELO x.example")
+	c.send("MAIL FROM:<a@s.example>\r\nRCPT TO:<b@our.example>\r\n")
+	c.want("250")
+	c.want("250")
+}

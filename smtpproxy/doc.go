@@ -6,7 +6,9 @@
 //
 // Standards: RFC 5321 (SMTP), 1870 (SIZE), 2034 and 3463 (enhanced codes),
 // 2920 (PIPELINING), 3030 (CHUNKING, without BINARYMIME), 3207 (STARTTLS),
-// 3461 (DSN), 6152 (8BITMIME), 6531 (SMTPUTF8), and Postfix's XFORWARD.
+// 3461 (DSN), 4954 (AUTH PLAIN and LOGIN), 6152 (8BITMIME), 6531 (SMTPUTF8),
+// 8314 (TLS from the first octet), Postfix's XFORWARD and XCLIENT, and
+// haproxy's PROXY protocol, versions 1 and 2.
 //
 // What it promises: a 250 to the end of data is sent only after the next
 // hop's own, after a durable hold, or for an explicit discard; whatever
@@ -15,8 +17,12 @@
 // commands. Relay permission, routing, size, loops and resource limits are
 // decided here and no mode of any check reaches them.
 //
-// What it does not do: authentication of clients (AUTH), XCLIENT and PROXY,
-// queueing, bounces.
+// Who the client is may be said by a peer that the listener names (PROXY at
+// the beginning of the connection, XCLIENT once): trust, limits, conduct and
+// checks then look at that client alone, and nothing of the peer's rights
+// stays. Under pressure strangers get less time, trusted peers notice nothing.
+//
+// What it does not do: queueing, bounces.
 //
 // Limits: one goroutine a session; 512 octets of read buffer while idle,
 // Limits.CommandLength while a command arrives, 64 KB while a message does;

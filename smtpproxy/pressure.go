@@ -113,10 +113,11 @@ func (s *Server) end(ss *session, since int64) int {
 	return 1
 }
 
+// stranger tells a client from outside of whom we know nothing.
+func (s *session) stranger() bool { return !s.s.Trusted && !s.vouched && s.s.Login == "" }
+
 // stressed tells that the session belongs to a client that gets less now.
-func (s *session) stressed() bool {
-	return !s.s.Trusted && !s.vouched && s.srv.pressure.on.Load()
-}
+func (s *session) stressed() bool { return s.stranger() && s.srv.pressure.on.Load() }
 
 // within is a time limit, or the shorter one under pressure.
 func (s *session) within(d, stress time.Duration) time.Duration {

@@ -112,7 +112,7 @@ func (s *session) readLine(limit int) ([]byte, error) {
 	}
 	s.state.Store(waiting)
 	defer s.state.Store(busy)
-	if !s.s.Trusted && !s.vouched {
+	if s.stranger() {
 		s.since.Store(s.srv.clock())
 		defer s.since.Store(0)
 	}
@@ -226,6 +226,9 @@ func (s *session) dispatch(ctx context.Context, line []byte) {
 			return
 		}
 	}
+	if s.greeted && !s.esmtp && !s.s.Trusted && !s.inStep() {
+		return // HELO announces no PIPELINING
+	}
 	verb, arg, _ := bytes.Cut(line, []byte{' '})
 	if c, ok := commands[upper(verb)]; ok {
 		n := c.count(&s.counts)
@@ -260,7 +263,7 @@ var commands = map[string]command{
 	"ETRN":     {notImplemented, unknownCount},
 	"TURN":     {notImplemented, unknownCount},
 	"AUTH":     {(*session).auth, func(c *maillog.Counts) *maillog.Count { return &c.Auth }},
-	"XCLIENT":  {(*session).xclient, unknownCount},
+	"XCLIENT":  {(*session).xclient, func(c *maillog.Counts) *maillog.Count { return &c.XClient }},
 }
 
 // command is one verb: what it does, and where the log counts it.
