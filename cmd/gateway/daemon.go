@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"garita/admin"
+	"garita/conduct"
 	"garita/config"
 	"garita/tls"
 )
@@ -33,6 +35,10 @@ type daemon struct {
 	sockets *sockets
 	admin   *admin.Server
 	now     atomic.Pointer[generation]
+
+	port metricsPort
+	// How often a reload succeeded and failed.
+	reloads, reloadsBad atomic.Uint64
 
 	// reloading is held by one reload at a time.
 	reloading sync.Mutex
@@ -70,6 +76,7 @@ func newDaemon(file string, s *Settings, look lookup, n notifier) (*daemon, erro
 		d.admin.Close()
 		return nil, err
 	}
+	d.parts.metrics = d.newMetrics()
 	d.sockets = newSockets(d.parts.server.Serve, func(name string, err error) {
 		d.die <- fmt.Errorf("listener %q: %w", name, err)
 	})
@@ -106,6 +113,9 @@ func (d *daemon) serve(ctx context.Context) error {
 		return err
 	}
 	d.prepareProcess()
+	if err := d.port.open(d, d.start.Metrics); err != nil {
+		return err
+	}
 	if err := d.parts.swap(ctx, g, d.sockets); err != nil {
 		return err
 	}
@@ -213,6 +223,7 @@ func (d *daemon) shutdown(signals <-chan os.Signal, why string) error {
 			d.reloading.Lock()
 			d.sockets.close()
 			d.reloading.Unlock()
+			d.port.end()
 			d.admin.Close()
 			return d.parts.close(d.now.Load())
 		case s := <-signals:
@@ -257,9 +268,11 @@ func (d *daemon) reload(ctx context.Context) (*reloadReport, error) {
 	if err != nil {
 		text := inShort(err.Error())
 		d.badReload.Store(&text)
+		d.reloadsBad.Add(1)
 		return nil, err
 	}
 	d.badReload.Store(nil)
+	d.reloads.Add(1)
 	return r, nil
 }
 
@@ -279,6 +292,9 @@ func (d *daemon) tryReload(ctx context.Context) (*reloadReport, error) {
 	}
 	d.use(g)
 	g.replaces(d.parts, old)
+	if err := d.port.open(d, s.Metrics); err != nil {
+		d.parts.log.Warn("metrics", "the metrics are not served", slog.String("error", err.Error()))
+	}
 	d.parts.log.Reopen()
 	r := &reloadReport{Changed: changed(old.settings, s), Restart: needRestart(d.start, s), Warn: doc.Warnings()}
 	for _, line := range r.Changed[:min(len(r.Changed), maxLogged)] {
@@ -294,7 +310,13 @@ func (d *daemon) tryReload(ctx context.Context) (*reloadReport, error) {
 var errStopping = errors.New("the gateway is already stopping")
 
 func (d *daemon) verbs() map[string]admin.Verb {
-	return map[string]admin.Verb{
+	verbs := banVerbs(func() *conduct.Conduct {
+		if d.now.Load() == nil {
+			return nil
+		}
+		return d.parts.conduct
+	})
+	maps.Copy(verbs, map[string]admin.Verb{
 		"status": {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
 		"diff":   {Run: d.diff},
 		"bypass": {Act: true, Run: d.setBypass},
@@ -310,5 +332,6 @@ func (d *daemon) verbs() map[string]admin.Verb {
 			}
 			return "stopping", nil
 		}},
-	}
+	})
+	return verbs
 }

@@ -30,6 +30,7 @@ type commandLine struct {
 	Config       configCommands      `cmd:"" help:"Check, show and explain the configuration."`
 	Reload       reloadCommand       `cmd:"" help:"Make the running gateway read its configuration again."`
 	Bypass       bypassCommand       `cmd:"" help:"Let checks refuse nothing for a while (observe), and say so loudly."`
+	Ban          banCommands         `cmd:"" help:"Show, make and lift bans of clients."`
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
 	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
 	Test         testCommand         `cmd:"" help:"Say what would happen to a message, without a network."`

@@ -146,6 +146,9 @@ func (g *generation) replaces(p *parts, old *generation) {
 			p.log.Warn("users", "the file of users has changed under our hands; the old one stays", slog.String("error", inShort(err.Error())))
 		}
 	}
+	if err := p.conduct.Update(g.settings.Conduct); err != nil {
+		p.log.Warn("conduct", "the old limits stay", slog.String("error", err.Error()))
+	}
 	for name, h := range old.hops {
 		if g.hops[name] != h {
 			h.Retire()

@@ -2,8 +2,10 @@ package main
 
 import (
 	"garita/accounts"
+	"garita/conduct"
 	"garita/filters/all"
 	"garita/maillog"
+	"garita/metrics"
 	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
@@ -27,7 +29,9 @@ type Settings struct {
 	DNS   resolver.Config `toml:"dns" doc:"The name servers that checks and next hops are looked up with. servers = [\"off\"] turns the DNS off."`
 	Users accounts.Config `toml:"users" doc:"Who may log in at listeners with auth = true."`
 
-	Route routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
+	Conduct conduct.Config `toml:"conduct" doc:"How much a client may do in a minute, and who is banned for how long. Trusted peers are not counted."`
+	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
+	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
 
 	Listener map[string]smtpproxy.ListenerConfig `toml:"listener" example:"inbound" doc:"One table for each thing that mail comes in by. The name is yours and stands in the log."`
 	NextHop  map[string]relay.Config             `toml:"next_hop" example:"inbound" doc:"One table for each server that mail goes to."`
@@ -51,6 +55,8 @@ func defaults() Settings {
 		Admin:    AdminSettings{Socket: "/run/garita/admin.sock"},
 		DNS:      resolver.Default(),
 		Users:    accounts.Default(),
+		Conduct:  conduct.Default(),
+		Metrics:  metrics.Default(),
 		Route:    routing.Default(),
 		Check:    all.Default(),
 	}

@@ -177,6 +177,12 @@ func (f *faults) parts() {
 			f.addError("dns", err)
 		}
 	}
+	for _, err := range s.Conduct.Validate() {
+		f.addError("conduct", err)
+	}
+	for _, err := range s.Metrics.Validate() {
+		f.addError("metrics", err)
+	}
 	f.users()
 	if err := s.TLS.Validate(); err != nil {
 		f.addError("tls", err)
@@ -189,6 +195,10 @@ func (f *faults) parts() {
 	before := len(f.list)
 	for _, err := range s.Check.Validate() {
 		f.addError("", err) // its keys begin with "check."
+	}
+	for _, err := range s.Check.Warnings(time.Now()) {
+		f.addError("", err)
+		f.last().warning = true
 	}
 	if len(f.list) > before {
 		return
@@ -275,6 +285,9 @@ func (f *faults) listeners() {
 		// message might not find room.
 		if l.MaxMessageSize > s.Limits.MessagesTotal/2 {
 			f.add(key("max_message_size"), "", "is more than half of limits.messages_total, so such a message might find no room")
+		}
+		if l.Auth && s.Users.File == "" {
+			f.add(key("auth"), "write the users with garita user-password and name the file in [users]", "nobody could log in: users.file is empty")
 		}
 		f.width(key("trusted_networks"), l.TrustedNetworks)
 		f.circle(key("next_hop"), l)

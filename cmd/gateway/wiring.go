@@ -12,14 +12,17 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"garita/accounts"
+	"garita/conduct"
 	"garita/config"
 	"garita/filters"
 	"garita/filters/all"
 	"garita/mail"
 	"garita/maillog"
 	"garita/message"
+	"garita/metrics"
 	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
@@ -52,6 +55,9 @@ type parts struct {
 	store   store.Store
 	memory  *store.Memory
 	tickets *tls.Tickets
+	conduct *conduct.Conduct
+	metrics *metrics.Metrics // nil in commands that only look
+	faults  atomic.Uint64    // of checks
 	bypass  bypass
 	// listening gives our own addresses.
 	listening func() []netip.AddrPort
@@ -74,6 +80,11 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 		return nil, err
 	}
 	if err := p.openTickets(); err != nil {
+		p.store.Close()
+		log.Close()
+		return nil, err
+	}
+	if p.conduct, err = conduct.New(conduct.Options{Config: s.Conduct, Store: p.store, Log: log}); err != nil {
 		p.store.Close()
 		log.Close()
 		return nil, err
@@ -154,6 +165,12 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	// A nil pointer in an interface is not a nil interface.
 	if g.dns != nil {
 		g.wire.Names = names{g.dns}
+	}
+	if p.conduct != nil {
+		g.wire.Conduct = p.conduct
+	}
+	if p.metrics != nil {
+		g.wire.Policy = counted{policy, p.metrics}
 	}
 	if g.accounts != nil {
 		g.wire.Accounts = g.accounts
@@ -237,6 +254,7 @@ func site(s *Settings) filters.Site {
 
 // checkFault tells the operator that a check could not do its work.
 func (p *parts) checkFault(name string, stage mail.Stage, err error) {
+	p.faults.Add(1)
 	p.log.Warn("checks", "a check failed", slog.String("check", name), slog.String("stage", stage.String()), slog.String("error", err.Error()))
 }
 

@@ -6,6 +6,7 @@ package all
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"garita/filters"
 	"garita/filters/access"
@@ -50,6 +51,14 @@ func (c Config) Validate() (errs []error) {
 		for _, err := range v.errs {
 			errs = append(errs, fmt.Errorf("check.%s.%w", v.key, err))
 		}
+	}
+	return errs
+}
+
+// Warnings tells what will work and is worth a word, each naming its key.
+func (c Config) Warnings(now time.Time) (errs []error) {
+	for _, err := range c.Access.Warnings(now) {
+		errs = append(errs, fmt.Errorf("check.%s.%w", access.Name, err))
 	}
 	return errs
 }
