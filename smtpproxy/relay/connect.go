@@ -160,7 +160,7 @@ func (c *conn) prepare(ctx context.Context, wantTLS bool) *fault {
 	if f := c.stepDone("the connection"); f != nil {
 		return f
 	}
-	if f := c.hello(ctx); f != nil {
+	if f := c.hello(ctx, h.hostname); f != nil {
 		return f
 	}
 	if wantTLS && !c.host.implicit {

@@ -220,7 +220,7 @@ func (c *conn) startTLS(ctx context.Context) *fault {
 		return f
 	}
 	// RFC 3207 section 4.2: everything learnt before TLS is forgotten.
-	return c.hello(ctx)
+	return c.hello(ctx, c.hop.hostname)
 }
 
 // handshake puts TLS over the socket.
