@@ -409,6 +409,20 @@ func TestPortsAndIDs(t *testing.T) {
 	}
 }
 
+// TestFromCache: under FromCache nothing is asked and nothing is waited for.
+func TestFromCache(t *testing.T) {
+	f := newFake(t, zone(t, "a.example. 600 IN A 192.0.2.1"))
+	d := start(t, nil, f.addr)
+	ctx := FromCache(t.Context())
+	if _, err := d.Addresses(ctx, "a.example"); !errors.Is(err, ErrNotCached) || !errors.Is(err, ErrTemporary) || f.asked.Load() != 0 {
+		t.Errorf("%v, %d asked", err, f.asked.Load())
+	}
+	_, _ = d.Addresses(t.Context(), "a.example")
+	if a, err := d.Addresses(ctx, "a.example"); err != nil || len(a) != 1 || f.asked.Load() != 2 {
+		t.Errorf("%v, %v, %d asked", a, err, f.asked.Load())
+	}
+}
+
 func TestClose(t *testing.T) {
 	f := newFake(t, silent)
 	d := start(t, func(o *Options) { o.Timeout, o.Budget = 30*time.Second, 30*time.Second }, f.addr)
