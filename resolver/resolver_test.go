@@ -398,6 +398,8 @@ func TestPortsAndIDs(t *testing.T) {
 	for i := range 640 {
 		_, _ = d.A(t.Context(), reverseName(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})))
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if len(f.ports) < 640/socketUses || len(f.ports) < 40 {
 		t.Errorf("%d ports for 640 questions", len(f.ports))
 	}
