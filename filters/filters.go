@@ -25,6 +25,7 @@ package filters
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"garita/mail"
@@ -122,6 +123,9 @@ func ParseOnError(s string) (OnError, bool) {
 	return 0, false
 }
 
+// ErrWouldWait is the error of a Cached check that cannot answer from memory.
+var ErrWouldWait = errors.New("the answer is not in memory")
+
 // DefaultTimeout is the time that a check with I/O has when it names none.
 const DefaultTimeout = 10 * time.Second
 
@@ -139,6 +143,11 @@ type Check struct {
 	// a copy of the transaction, for at most Timeout.
 	IO      bool
 	Timeout time.Duration
+	// Cached says that with I/O its answer is mostly in memory: it is first
+	// asked in the session's goroutine under resolver.FromCache, and only when
+	// it then returns ErrWouldWait as one with I/O. It has no effects before
+	// that. Not with Needs.
+	Cached bool
 	// Needs names earlier checks whose findings and authentication results
 	// must be in the transaction when this one starts.
 	Needs []string

@@ -1,10 +1,12 @@
 package filters
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
 	"garita/mail"
+	"garita/resolver"
 )
 
 // maxPoints bounds a configured score: far beyond any threshold.
@@ -51,10 +53,13 @@ func (p Part) Found(detail string, reply *mail.Reply) Result {
 	return Found(f)
 }
 
-// Unsure is the Result of a look-up that failed: seen in the log, and without
-// any effect, since a failure of the DNS says nothing about the mail.
-func Unsure(symbol string, err error) Result {
-	return Found(mail.Finding{Symbol: symbol, Mode: mail.Observe, Detail: err.Error()})
+// Unsure is what a check says of a look-up that failed: seen in the log, and
+// without any effect, since a failure of the DNS says nothing about the mail.
+func Unsure(symbol string, err error) (Result, error) {
+	if errors.Is(err, resolver.ErrNotCached) {
+		return Result{}, ErrWouldWait
+	}
+	return Found(mail.Finding{Symbol: symbol, Mode: mail.Observe, Detail: err.Error()}), nil
 }
 
 // Stranger tells that the checks about a client and what it says of itself

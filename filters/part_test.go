@@ -5,9 +5,11 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"garita/mail"
+	"garita/resolver"
 )
 
 // parted is a check of one part that would refuse.
@@ -63,8 +65,47 @@ func TestPartValidate(t *testing.T) {
 	if errs := (Part{"a", "x.a", "off", math.NaN()}).Validate(); len(errs) != 1 {
 		t.Error(errs)
 	}
-	if r := Unsure("x.y", errors.New("z")); r.Findings[0].Mode != mail.Observe || r.Findings[0].Verdict != mail.Continue {
+	if r, err := Unsure("x.y", errors.New("z")); err != nil || r.Findings[0].Mode != mail.Observe || r.Findings[0].Verdict != mail.Continue {
 		t.Error(r)
+	}
+}
+
+// waiting is a check that has to wait until told otherwise.
+type waiting struct {
+	dns   *resolver.Mock
+	calls *atomic.Int32
+}
+
+func (w waiting) CheckMail(ctx context.Context, tx *mail.Transaction) (Result, error) {
+	w.calls.Add(1)
+	if _, err := w.dns.A(ctx, "a.example"); !errors.Is(err, resolver.ErrNoName) {
+		return Unsure("w.temporary", err)
+	}
+	return Found(mail.Finding{Symbol: "w.found"}), nil
+}
+
+// TestCached: a check that answers from memory runs once, in the session's
+// goroutine; one that must wait is asked again, with the time to do so; the
+// order of findings is the list's either way.
+func TestCached(t *testing.T) {
+	for cold, calls := range map[bool]int32{false: 1, true: 2} {
+		w := waiting{&resolver.Mock{Cold: cold}, &atomic.Int32{}}
+		faults := 0
+		e, err := New(Config{
+			Checks: []Check{
+				{Name: "w", Impl: w, IO: true, Cached: true},
+				{Name: "p", Impl: parted{Part{"p", "p.x", "score", 1}}},
+			},
+			Fault: func(string, mail.Stage, error) { faults++ },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx := &mail.Transaction{Session: &mail.Session{}, ID: "T", Direction: mail.In}
+		d := e.Mail(t.Context(), tx)
+		if len(d.Because) != 2 || d.Because[0].Symbol != "w.found" || d.Because[1].Symbol != "p.x" || w.calls.Load() != calls || faults != 0 {
+			t.Errorf("cold %v: %+v, %d calls, %d faults", cold, d.Because, w.calls.Load(), faults)
+		}
 	}
 }
 

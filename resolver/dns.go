@@ -104,8 +104,8 @@ func (d *DNS) Addresses(ctx context.Context, name string) ([]netip.Addr, error) 
 		return nil, ErrNoName
 	}
 	k4, k6 := key{name, dns.TypeA}, key{name, dns.TypeAAAA}
-	a4, f4 := d.begin(k4)
-	a6, f6 := d.begin(k6)
+	a4, f4 := d.begin(ctx, k4)
+	a6, f6 := d.begin(ctx, k6)
 	a4, a6 = f4.wait(ctx, k4, a4), f6.wait(ctx, k6, a6)
 	if len(a4.addrs)+len(a6.addrs) > 0 {
 		return slices.Concat(a4.addrs, a6.addrs), nil
@@ -166,7 +166,7 @@ func (d *DNS) lookup(ctx context.Context, name string, typ uint16) (*answer, err
 		return nil, ErrNoName
 	}
 	k := key{name, typ}
-	a, f := d.begin(k)
+	a, f := d.begin(ctx, k)
 	if f != nil {
 		a = f.wait(ctx, k, a)
 	}
@@ -208,7 +208,7 @@ var (
 )
 
 // begin gives the cached answer, or the flight that will have it.
-func (d *DNS) begin(k key) (*answer, *flight) {
+func (d *DNS) begin(ctx context.Context, k key) (*answer, *flight) {
 	s := d.cache.shard(k)
 	now := d.clock()
 	s.mu.Lock()
@@ -216,6 +216,9 @@ func (d *DNS) begin(k key) (*answer, *flight) {
 	if a := s.get(k, now); a != nil {
 		s.hits++
 		return a, nil
+	}
+	if onlyCached(ctx) {
+		return &answer{err: ErrNotCached}, nil
 	}
 	s.misses++
 	if f := s.flights[k]; f != nil {

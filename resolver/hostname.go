@@ -45,7 +45,7 @@ func HostName(ctx context.Context, r Resolver, addr netip.Addr) (name string, co
 		case err == nil && slices.Contains(addrs, addr):
 			return n, true, nil
 		case err != nil && !errors.Is(err, ErrNotFound):
-			failed = err
+			failed = errors.Join(failed, err)
 		}
 	}
 	if name == "" {

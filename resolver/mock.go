@@ -20,6 +20,8 @@ type Mock struct {
 	PTRs  map[netip.Addr][]string
 	// Fails are the names, or addresses as text, whose look-ups fail.
 	Fails map[string]bool
+	// Cold has nothing for look-ups under FromCache.
+	Cold bool
 
 	mu    sync.Mutex
 	asked []string
@@ -84,6 +86,9 @@ func ask[V any](ctx context.Context, m *Mock, typ, name string, from map[string]
 	m.mu.Lock()
 	m.asked = append(m.asked, typ+" "+name)
 	m.mu.Unlock()
+	if m.Cold && onlyCached(ctx) {
+		return nil, ErrNotCached
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTemporary, err)
 	}
@@ -121,6 +126,9 @@ func (m *Mock) Addresses(ctx context.Context, name string) ([]netip.Addr, error)
 
 // PTR gives the names of an address.
 func (m *Mock) PTR(ctx context.Context, a netip.Addr) ([]string, error) {
+	if m.Cold && onlyCached(ctx) {
+		return nil, ErrNotCached
+	}
 	if m.Fails[a.String()] || ctx.Err() != nil {
 		return nil, fmt.Errorf("%w: PTR %s", ErrTemporary, a)
 	}

@@ -42,6 +42,9 @@ var (
 	ErrNoName = fmt.Errorf("%w: no such name", ErrNotFound)
 	// ErrTemporary: no server gave an answer that could be used.
 	ErrTemporary = errors.New("temporary DNS failure")
+	// ErrNotCached is the ErrTemporary of a look-up under FromCache that
+	// would have had to ask.
+	ErrNotCached = fmt.Errorf("%w: not in the cache", ErrTemporary)
 )
 
 // MX is one mail exchanger. A null MX (RFC 7505) is one with the host ".".
@@ -66,3 +69,13 @@ type Resolver interface {
 	// with line ends and all.
 	TXT(ctx context.Context, name string) ([]string, error)
 }
+
+type fromCache struct{}
+
+// FromCache marks a context: look-ups under it answer from memory or with
+// ErrNotCached, at once.
+func FromCache(ctx context.Context) context.Context {
+	return context.WithValue(ctx, fromCache{}, true)
+}
+
+func onlyCached(ctx context.Context) bool { return ctx.Value(fromCache{}) != nil }

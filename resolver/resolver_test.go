@@ -398,6 +398,8 @@ func TestPortsAndIDs(t *testing.T) {
 	for i := range 640 {
 		_, _ = d.A(t.Context(), reverseName(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})))
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if len(f.ports) < 640/socketUses || len(f.ports) < 40 {
 		t.Errorf("%d ports for 640 questions", len(f.ports))
 	}
@@ -406,6 +408,20 @@ func TestPortsAndIDs(t *testing.T) {
 	}
 	if n := len(d.servers[0].sockets.idle); n > 32 {
 		t.Errorf("%d idle sockets", n)
+	}
+}
+
+// TestFromCache: under FromCache nothing is asked and nothing is waited for.
+func TestFromCache(t *testing.T) {
+	f := newFake(t, zone(t, "a.example. 600 IN A 192.0.2.1"))
+	d := start(t, nil, f.addr)
+	ctx := FromCache(t.Context())
+	if _, err := d.Addresses(ctx, "a.example"); !errors.Is(err, ErrNotCached) || !errors.Is(err, ErrTemporary) || f.asked.Load() != 0 {
+		t.Errorf("%v, %d asked", err, f.asked.Load())
+	}
+	_, _ = d.Addresses(t.Context(), "a.example")
+	if a, err := d.Addresses(ctx, "a.example"); err != nil || len(a) != 1 || f.asked.Load() != 2 {
+		t.Errorf("%v, %v, %d asked", a, err, f.asked.Load())
 	}
 }
 

@@ -190,6 +190,12 @@ type kit struct {
 // newKit starts a server; change may alter the settings before.
 func newKit(t testing.TB, role string, change func(*Settings, *Listener)) *kit {
 	t.Helper()
+	return newTunedKit(t, role, change, func(*Server) {})
+}
+
+// newTunedKit lets tune alter what is constant but for tests.
+func newTunedKit(t testing.TB, role string, change func(*Settings, *Listener), tune func(*Server)) *kit {
+	t.Helper()
 	k := &kit{t: t, hop: newFakeHop(), policy: &fakePolicy{}}
 	lc := DefaultListener(role)
 	lc.Listen, lc.NextHop = []string{"127.0.0.1:0"}, "inbound"
@@ -211,6 +217,7 @@ func newKit(t testing.TB, role string, change func(*Settings, *Listener)) *kit {
 		Memory: k.set.Limits.MessagesMemory, Headroom: ln.MaxMessageSize, ReserveShare: 0.2})
 	k.srv = NewServer(ServerConfig{Budget: k.budget, SpoolDir: t.TempDir()})
 	k.srv.sleep = func(time.Duration) {}
+	tune(k.srv)
 	if err := k.srv.Apply(k.set); err != nil {
 		t.Fatal(err)
 	}

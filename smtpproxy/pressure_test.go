@@ -10,17 +10,16 @@ import (
 	"garita/message"
 )
 
-func pressureKit(t *testing.T, role string) *kit {
-	return newKit(t, role, func(s *Settings, _ *Listener) {
+func pressureKit(t *testing.T, role string, shedAfter time.Duration) *kit {
+	return newTunedKit(t, role, func(s *Settings, _ *Listener) {
 		s.Limits.MaxConnections, s.Limits.MaxConnectionsPerClient = 25, 100 // 20 for clients from outside
 		s.Limits.CommandTimeout, s.Limits.DataTimeout = 5*time.Minute, 3*time.Minute
-	})
+	}, func(s *Server) { s.shedAfter, s.made = shedAfter, s.made.Add(-time.Hour) })
 }
 
 // Pressure begins above 80 % and ends below 60 %, and is told once each way.
 func TestPressureComesAndGoes(t *testing.T) {
-	k := pressureKit(t, "inbound")
-	k.srv.shedAfter = time.Hour
+	k := pressureKit(t, "inbound", time.Hour)
 	var open []*client
 	for range 16 {
 		c := k.dial()
@@ -59,8 +58,7 @@ func TestPressureComesAndGoes(t *testing.T) {
 // S-140, S-144: with no room left, those that wait longest make some, with a
 // word; those at work and those that we trust stay.
 func TestIdleSessionsMakeRoom(t *testing.T) {
-	k := pressureKit(t, "inbound")
-	k.srv.shedAfter = time.Millisecond
+	k := pressureKit(t, "inbound", time.Millisecond)
 	oldest := k.dial()
 	oldest.want("220")
 	writer := k.hello()
@@ -97,7 +95,7 @@ func TestIdleSessionsMakeRoom(t *testing.T) {
 
 // A session that waited too long under pressure is ended when the next comes.
 func TestLongWaitUnderPressure(t *testing.T) {
-	k := pressureKit(t, "inbound")
+	k := pressureKit(t, "inbound", time.Hour)
 	c := k.dial()
 	c.want("220")
 	eventually(t, "waits", func() bool { o := k.open(); return len(o) == 1 && o[0].since.Load() > 0 })
@@ -106,7 +104,8 @@ func TestLongWaitUnderPressure(t *testing.T) {
 		t.Fatal("too early")
 	}
 	k.srv.pressure.last.Store(0)
-	k.srv.made = k.srv.made.Add(-stressCommand) // so long ago
+	ss := k.open()[0]
+	ss.since.Store(ss.since.Load() - int64(stressCommand)) // so long ago
 	k.srv.shed(false)
 	c.want("421 4.3.2")
 	c.closed()
@@ -114,8 +113,7 @@ func TestLongWaitUnderPressure(t *testing.T) {
 
 // Trusted peers are never shed and keep their time.
 func TestPressureAndTrustedPeers(t *testing.T) {
-	k := pressureKit(t, "outbound")
-	k.srv.shedAfter = 0
+	k := pressureKit(t, "outbound", 0)
 	var open []*client
 	for range 25 {
 		open = append(open, k.hello())
@@ -132,8 +130,8 @@ func TestPressureAndTrustedPeers(t *testing.T) {
 
 // S-147: a client that sends commands and never reads an answer is cut off.
 func TestClientThatNeverReads(t *testing.T) {
-	k := newKit(t, "inbound", func(s *Settings, _ *Listener) { s.Limits.JunkCommands, s.Limits.HardErrors = 1<<30, 1<<30 })
-	k.srv.writeTimeout = 50 * time.Millisecond
+	k := newTunedKit(t, "inbound", func(s *Settings, _ *Listener) { s.Limits.JunkCommands, s.Limits.HardErrors = 1<<30, 1<<30 },
+		func(s *Server) { s.writeTimeout = 50 * time.Millisecond })
 	c := k.dial()
 	c.want("220")
 	c.Conn.(*net.TCPConn).SetReadBuffer(1024)

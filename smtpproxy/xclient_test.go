@@ -22,11 +22,12 @@ func newXClientKit(t *testing.T, change func(*Settings, *Listener)) *kit {
 
 func TestXClientNamesTheClient(t *testing.T) {
 	var seen []mail.Session
-	k := newXClientKit(t, nil)
-	k.policy.connect = func(s *mail.Session) mail.Decision {
-		seen = append(seen, *s)
-		return mail.Decision{}
-	}
+	k := newXClientKit(t, func(s *Settings, _ *Listener) {
+		s.Policy.(*fakePolicy).connect = func(s *mail.Session) mail.Decision {
+			seen = append(seen, *s)
+			return mail.Decision{}
+		}
+	})
 	c := k.dial()
 	c.want("220")
 	if r := c.do("250", "EHLO peer.example"); !strings.Contains(r, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT\r\n") {
@@ -109,13 +110,13 @@ func TestXClientIsJudgedAnew(t *testing.T) {
 	k := newXClientKit(t, func(s *Settings, _ *Listener) {
 		s.Limits.MaxConnectionsPerClient = 1
 		s.Conduct = &countingConduct{refuse: map[string]Act{"198.51.100.9": ActConnection}}
-	})
-	k.policy.connect = func(s *mail.Session) mail.Decision {
-		if s.Client.Addr() == netip.MustParseAddr("198.51.100.66") {
-			return mail.Decision{Verdict: mail.Reject}
+		s.Policy.(*fakePolicy).connect = func(s *mail.Session) mail.Decision {
+			if s.Client.Addr() == netip.MustParseAddr("198.51.100.66") {
+				return mail.Decision{Verdict: mail.Reject}
+			}
+			return mail.Decision{}
 		}
-		return mail.Decision{}
-	}
+	})
 	for client, want := range map[string]string{"198.51.100.66": "554 5.7.1", "198.51.100.9": "421 4.7.0"} {
 		c := k.hello()
 		c.do(want, "XCLIENT ADDR="+client)

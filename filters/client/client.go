@@ -77,7 +77,7 @@ func New(c Config, site filters.Site) (filters.Check, error) {
 	if site.Resolver == nil {
 		mode = mail.Off
 	}
-	return filters.Check{Name: Name, Impl: k, Mode: mode, IO: site.Resolver != nil, Timeout: timeout}, nil
+	return filters.Check{Name: Name, Impl: k, Mode: mode, IO: site.Resolver != nil, Cached: true, Timeout: timeout}, nil
 }
 
 type names struct {
@@ -100,7 +100,7 @@ func (k *names) CheckConnect(ctx context.Context, s *mail.Session) (filters.Resu
 		case errors.Is(err, resolver.ErrNotFound):
 			return k.noPTR.Found("", k.reply("Client host has no reverse name")), nil
 		case err != nil:
-			return filters.Unsure(SymbolTemporary, err), nil
+			return filters.Unsure(SymbolTemporary, err)
 		case confirmed:
 			return filters.Result{}, nil
 		}

@@ -137,7 +137,7 @@ func New(c Config, site filters.Site) (filters.Check, error) {
 		}
 	}
 	mode, _ := mail.ParseMode(c.Mode)
-	return filters.Check{Name: Name, Impl: h, Mode: mode, IO: h.dns != nil, Timeout: timeout}, nil
+	return filters.Check{Name: Name, Impl: h, Mode: mode, IO: h.dns != nil, Cached: true, Timeout: timeout}, nil
 }
 
 // names are what is our own.
@@ -157,7 +157,7 @@ func (h *names) CheckHelo(ctx context.Context, s *mail.Session) (filters.Result,
 	name := strings.TrimSuffix(s.Helo, ".")
 	key, refusal := h.judge(name, client)
 	if key == "" && h.dns != nil {
-		return h.resolve(ctx, name), nil
+		return h.resolve(ctx, name)
 	}
 	var reply *mail.Reply
 	if refusal != "" {
@@ -203,17 +203,17 @@ func (h *names) judge(name string, client netip.Addr) (key, refusal string) {
 
 // resolve asks whether the name exists at all. Postfix asks 450 for it; who
 // repairs his name loses no mail.
-func (h *names) resolve(ctx context.Context, name string) filters.Result {
+func (h *names) resolve(ctx context.Context, name string) (filters.Result, error) {
 	_, err := h.dns.Addresses(ctx, name)
 	if errors.Is(err, resolver.ErrNotFound) {
 		_, err = h.dns.MX(ctx, name)
 	}
 	switch {
 	case err == nil:
-		return filters.Result{}
+		return filters.Result{}, nil
 	case errors.Is(err, resolver.ErrNotFound):
 		r := mail.Temporary(450, "7.1", "HELO name does not exist in the DNS")
-		return h.parts["resolves"].Found(name, &r)
+		return h.parts["resolves"].Found(name, &r), nil
 	}
 	return filters.Unsure(SymbolTemporary, err)
 }

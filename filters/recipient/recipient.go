@@ -106,7 +106,7 @@ func New(c Config, site filters.Site) (filters.Check, error) {
 	if site.Resolver == nil {
 		mode = mail.Off
 	}
-	return filters.Check{Name: Name, Impl: d, Mode: mode, IO: site.Resolver != nil, Timeout: timeout}, nil
+	return filters.Check{Name: Name, Impl: d, Mode: mode, IO: site.Resolver != nil, Cached: true, Timeout: timeout}, nil
 }
 
 type domains struct {
@@ -157,9 +157,9 @@ func (d *domains) CheckRcpt(ctx context.Context, tx *mail.Transaction, r mail.Re
 	mx, err := d.dns.MX(ctx, domain)
 	switch {
 	case errors.Is(err, resolver.ErrNotFound):
-		return d.implicit(ctx, domain, errors.Is(err, resolver.ErrNoName)), nil
+		return d.implicit(ctx, domain, errors.Is(err, resolver.ErrNoName))
 	case err != nil:
-		return filters.Unsure(SymbolTemporary, err), nil
+		return filters.Unsure(SymbolTemporary, err)
 	case len(mx) == 1 && mx[0].Host == ".":
 		r := mail.Permanent(556, "1.10", "Recipient address rejected: its domain accepts no mail")
 		return d.parts.nullMX.Found(domain, &r), nil
@@ -169,20 +169,20 @@ func (d *domains) CheckRcpt(ctx context.Context, tx *mail.Transaction, r mail.Re
 
 // implicit is a domain without MX: its own address stands in (RFC 5321
 // section 5.1).
-func (d *domains) implicit(ctx context.Context, domain string, noName bool) filters.Result {
+func (d *domains) implicit(ctx context.Context, domain string, noName bool) (filters.Result, error) {
 	if d.parts.unknown.Off() {
-		return filters.Result{}
+		return filters.Result{}, nil
 	}
 	_, err := d.dns.Addresses(ctx, domain)
 	switch {
 	case err == nil:
-		return filters.Result{}
+		return filters.Result{}, nil
 	case errors.Is(err, resolver.ErrNotFound):
 		r := mail.Temporary(450, "1.2", "Recipient address rejected: Domain not found")
 		if d.reject && noName && errors.Is(err, resolver.ErrNoName) {
 			r = mail.Permanent(550, "1.2", r.Text)
 		}
-		return d.parts.unknown.Found(domain, &r)
+		return d.parts.unknown.Found(domain, &r), nil
 	}
 	return filters.Unsure(SymbolTemporary, err)
 }

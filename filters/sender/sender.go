@@ -107,7 +107,7 @@ func New(c Config, site filters.Site) (filters.Check, error) {
 	if site.Resolver == nil {
 		mode = mail.Off
 	}
-	return filters.Check{Name: Name, Impl: d, Mode: mode, IO: site.Resolver != nil, Timeout: timeout}, nil
+	return filters.Check{Name: Name, Impl: d, Mode: mode, IO: site.Resolver != nil, Cached: true, Timeout: timeout}, nil
 }
 
 type domains struct {
@@ -138,19 +138,19 @@ func (d *domains) CheckMail(ctx context.Context, tx *mail.Transaction) (filters.
 	mx, err := d.dns.MX(ctx, domain)
 	switch {
 	case errors.Is(err, resolver.ErrNotFound):
-		return d.implicit(ctx, domain, errors.Is(err, resolver.ErrNoName)), nil
+		return d.implicit(ctx, domain, errors.Is(err, resolver.ErrNoName))
 	case err != nil:
-		return filters.Unsure(SymbolTemporary, err), nil
+		return filters.Unsure(SymbolTemporary, err)
 	case len(mx) == 1 && mx[0].Host == ".":
 		r := mail.Permanent(550, "7.27", "Sender address rejected: its domain accepts no mail")
 		return d.parts.nullMX.Found(domain, &r), nil
 	}
-	return d.exchangers(ctx, domain, mx), nil
+	return d.exchangers(ctx, domain, mx)
 }
 
 // implicit is a domain without MX: its own address stands in (RFC 5321
 // section 5.1).
-func (d *domains) implicit(ctx context.Context, domain string, noName bool) filters.Result {
+func (d *domains) implicit(ctx context.Context, domain string, noName bool) (filters.Result, error) {
 	addrs, err := d.dns.Addresses(ctx, domain)
 	switch {
 	case errors.Is(err, resolver.ErrNotFound):
@@ -160,25 +160,25 @@ func (d *domains) implicit(ctx context.Context, domain string, noName bool) filt
 		if d.reject && noName && errors.Is(err, resolver.ErrNoName) {
 			r = mail.Permanent(550, "1.8", r.Text)
 		}
-		return d.parts.unknown.Found(domain, &r)
+		return d.parts.unknown.Found(domain, &r), nil
 	case err != nil:
 		return filters.Unsure(SymbolTemporary, err)
 	case d.reachable(addrs):
-		return filters.Result{}
+		return filters.Result{}, nil
 	}
-	return d.bad(domain + " " + addrs[0].String())
+	return d.bad(domain + " " + addrs[0].String()), nil
 }
 
 // exchangers looks for one that can be reached. One that is left open by a
 // failure counts as good.
-func (d *domains) exchangers(ctx context.Context, domain string, mx []resolver.MX) filters.Result {
+func (d *domains) exchangers(ctx context.Context, domain string, mx []resolver.MX) (filters.Result, error) {
 	if d.parts.badMX.Off() {
-		return filters.Result{}
+		return filters.Result{}, nil
 	}
 	seen := domain
 	for i, m := range mx {
 		if i == maxHosts {
-			return filters.Result{}
+			return filters.Result{}, nil
 		}
 		if m.Host == "" || m.Host == "." {
 			continue
@@ -190,11 +190,11 @@ func (d *domains) exchangers(ctx context.Context, domain string, mx []resolver.M
 		case err != nil:
 			return filters.Unsure(SymbolTemporary, err)
 		case d.reachable(addrs):
-			return filters.Result{}
+			return filters.Result{}, nil
 		}
 		seen = m.Host + " " + addrs[0].String()
 	}
-	return d.bad(seen)
+	return d.bad(seen), nil
 }
 
 func (d *domains) bad(detail string) filters.Result {

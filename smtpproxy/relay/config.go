@@ -32,7 +32,7 @@ type Config struct {
 	WaitBudget     time.Duration `toml:"wait_budget" doc:"How long a message waits for a free connection before it is answered 451."`
 	IdleTimeout    time.Duration `toml:"idle_timeout" doc:"An unused connection is closed after this time."`
 	MaxUses        int           `toml:"max_uses" doc:"Messages over one connection before it is closed."`
-	ConnectTimeout time.Duration `toml:"connect_timeout" doc:"For the TCP connection and, again, for the greeting."`
+	ConnectTimeout time.Duration `toml:"connect_timeout" doc:"For the TCP connection and, again, for the greeting, and for the TLS of smtps before it."`
 	CommandTimeout time.Duration `toml:"command_timeout" doc:"For each reply to EHLO, STARTTLS, AUTH, XCLIENT, XFORWARD, MAIL, RCPT and DATA."`
 	DataTimeout    time.Duration `toml:"data_timeout" doc:"For each block of a message to be taken."`
 	FinalTimeout   time.Duration `toml:"final_timeout" doc:"For the reply to the final dot. After it the outcome is unknown: the client is told 451, and a duplicate is possible."`

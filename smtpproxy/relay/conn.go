@@ -176,8 +176,7 @@ const resetWait = 10 * time.Second
 
 // hello greets: EHLO, and HELO where EHLO is refused (RFC 5321 section 3.2);
 // LHLO in LMTP, which has no other (RFC 2033 section 4.1).
-func (c *conn) hello(ctx context.Context) *fault {
-	name := c.hop.hostname
+func (c *conn) hello(ctx context.Context, name string) *fault {
 	verb := "EHLO"
 	if c.host.lmtp {
 		verb = "LHLO"

@@ -115,7 +115,9 @@ func (h *NextHop) open(ctx context.Context, ho *host, wantTLS bool) (*conn, *fau
 		c.name = ho.host + "[" + ho.path + "]"
 	} else {
 		c.near, c.far = addrPort(nc.LocalAddr()), addrPort(nc.RemoteAddr())
-		h.own.Add(c.near, c.far)
+		if c.far.IsValid() {
+			h.own.Add(c.near, c.far)
+		}
 		c.name = ho.host + "[" + c.far.Addr().Unmap().String() + "]:" + strconv.Itoa(int(ho.port))
 	}
 	stop := c.watch(ctx)
@@ -139,7 +141,7 @@ func (c *conn) prepare(ctx context.Context, wantTLS bool) *fault {
 		return misconfigured(fmt.Errorf("%s: the connection came back to itself", c.name))
 	}
 	if c.host.implicit {
-		if f := c.handshake(ctx); f != nil {
+		if f := c.handshake(ctx, h.cfg.ConnectTimeout); f != nil {
 			return f
 		}
 	}
@@ -160,7 +162,7 @@ func (c *conn) prepare(ctx context.Context, wantTLS bool) *fault {
 	if f := c.stepDone("the connection"); f != nil {
 		return f
 	}
-	if f := c.hello(ctx); f != nil {
+	if f := c.hello(ctx, h.hostname); f != nil {
 		return f
 	}
 	if wantTLS && !c.host.implicit {

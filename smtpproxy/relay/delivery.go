@@ -225,14 +225,21 @@ func (d *delivery) exchange(ctx context.Context, path string, r *mail.Recipient)
 	return answer, f
 }
 
-// begin appends XFORWARD and MAIL, or refuses what this next hop cannot take.
+// begin appends XFORWARD and MAIL, or refuses what this next hop cannot take:
+// for now, when it is a fallback that has less than the server in its place.
 func (d *delivery) begin(b *batch, size int64) mail.Reply {
 	p, e := d.tx.Params, d.c.ext
 	p.Size = size
 	switch {
 	case p.SMTPUTF8 && !e.utf8:
+		if len(d.hop.hosts) > 1 {
+			return mail.Temporary(451, "6.7", "No mail server that takes SMTPUTF8 at the moment")
+		}
 		return mail.Permanent(550, "6.7", "The next mail server does not take SMTPUTF8")
 	case p.Body == mail.Body8BitMIME && !e.eightBit:
+		if len(d.hop.hosts) > 1 {
+			return mail.Temporary(451, "6.3", "No mail server that takes 8BITMIME at the moment")
+		}
 		return mail.Permanent(554, "6.3", "The next mail server does not take 8BITMIME")
 	}
 	path := d.tx.ReversePath.String()

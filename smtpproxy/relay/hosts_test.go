@@ -263,6 +263,24 @@ func TestJoinedCapabilities(t *testing.T) {
 	}
 }
 
+// TestLesserFallback: what only the server that is down can take waits for it.
+func TestLesserFallback(t *testing.T) {
+	addr := dead(t)
+	b := start(t, fakehop.Config{Extensions: []string{"SIZE 500"}})
+	c := testConfig("smtp://" + addr)
+	c.FallbackURLs = []string{b.URL()}
+	h, _ := hop(t, c)
+	for _, change := range []func(*mail.Transaction){
+		func(tx *mail.Transaction) { tx.Params.SMTPUTF8 = true }, func(tx *mail.Transaction) { tx.Params.Body = mail.Body8BitMIME },
+	} {
+		d := h.Begin(transaction(change))
+		if r, _ := d.Rcpt(t.Context(), rcpt("a")); r.Code != 451 {
+			t.Error(r)
+		}
+		d.Abort()
+	}
+}
+
 // TestOwnFallback: no server may be a listener of ours; the others serve.
 func TestOwnFallback(t *testing.T) {
 	s := start(t, fakehop.Config{})

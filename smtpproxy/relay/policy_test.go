@@ -63,6 +63,35 @@ func TestImplicitTLS(t *testing.T) {
 	}
 }
 
+// TestSTARTTLSFaults: every way not to answer STARTTLS; mail never goes out in
+// clear text where the policy wants TLS (S-36, B-06).
+func TestSTARTTLSFaults(t *testing.T) {
+	cfg, _ := certificate(t, time.Now().Add(-time.Minute), "127.0.0.1")
+	for name, a := range map[string]fakehop.Action{
+		"hang": {Silent: true, Hang: true}, "reset": {Silent: true, Reset: true}, "drop": {Silent: true, Drop: true}, "cut": {Reply: "220 g", Drop: true},
+		"nonsense": {Reply: "go\r\n"}, "bare LF": {Reply: "220 go\n"}, "mixed": {Reply: "220-a\r\n454 b\r\n"}, "hang for a handshake": {Hang: true}, "421": {Reply: "421 4.3.2 bye\r\n", Drop: true},
+	} {
+		for _, policy := range []string{"may", "encrypt"} {
+			t.Run(name+" "+policy, func(t *testing.T) {
+				t.Parallel()
+				s := start(t, fakehop.Config{TLS: cfg, Always: map[string]fakehop.Action{"STARTTLS": a}})
+				c := impatient(s.URL())
+				c.TLS = policy
+				h, l := hop(t, c)
+				answers, _ := send(t, h, transaction(), "a")
+				// may goes on without it after a failed handshake alone.
+				if clear := policy == "may" && name == "hang for a handshake"; clear != (answers[0].Code == 250) || answers[0].Code != 250 && answers[0].Code != 451 {
+					t.Errorf("%v", answers)
+				}
+				if policy == "encrypt" && s.Count("MAIL") > 0 || len(l.lines) == 0 {
+					t.Errorf("MAIL or no alert: %q", l.lines)
+				}
+				eventually(t, "slot is free", func() bool { return h.Stats().Busy == 0 })
+			})
+		}
+	}
+}
+
 // TestFingerprint: certificate or public key, in any spelling; nothing else is
 // looked at, and a resumed session is looked at too.
 func TestFingerprint(t *testing.T) {

@@ -35,6 +35,7 @@ type pool struct {
 	waiting list.List // of *waiter, first come first served
 	timer   *time.Timer
 	armed   bool
+	fires   time.Time // when armed
 	closed  bool
 	retired bool
 	leaving int       // farewells under way
@@ -285,12 +286,13 @@ func (p *pool) ended() {
 	}
 }
 
-// arm starts the idle timer unless it runs.
+// arm starts the idle timer unless it runs and is soon enough.
 func (p *pool) arm(d time.Duration) {
-	if p.armed {
+	at := time.Now().Add(d)
+	if p.armed && !at.Before(p.fires) {
 		return
 	}
-	p.armed = true
+	p.armed, p.fires = true, at
 	if p.timer == nil {
 		p.timer = time.AfterFunc(d, p.reap)
 	} else {

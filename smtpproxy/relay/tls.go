@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 )
 
 // sessions is how many TLS sessions of a server are kept for resumption.
@@ -216,16 +217,16 @@ func (c *conn) startTLS(ctx context.Context) *fault {
 		// read as if it had come through TLS.
 		return noTLS(fmt.Errorf("%s: octets after the reply to STARTTLS, before TLS", c.name))
 	}
-	if f := c.handshake(ctx); f != nil {
+	if f := c.handshake(ctx, h.cfg.CommandTimeout); f != nil {
 		return f
 	}
 	// RFC 3207 section 4.2: everything learnt before TLS is forgotten.
-	return c.hello(ctx)
+	return c.hello(ctx, c.hop.hostname)
 }
 
 // handshake puts TLS over the socket.
-func (c *conn) handshake(ctx context.Context) *fault {
-	if err := c.within(ctx, c.hop.cfg.CommandTimeout); err != nil {
+func (c *conn) handshake(ctx context.Context, d time.Duration) *fault {
+	if err := c.within(ctx, d); err != nil {
 		return broken(c.name, "TLS handshake", err)
 	}
 	tc := tls.Client(c.raw, c.host.tls)

@@ -92,8 +92,14 @@ func xclientOwner(s *mail.Session) string {
 }
 
 // introduce says XCLIENT on a fresh connection. After it the server is where
-// it was at its greeting, so we greet again, and what it offers now counts.
+// it was at its greeting, so we greet again, and what it offers now counts. To
+// Postfix that greeting is the client's, whatever HELO= said before: it has the
+// client's name where that is a name at all (S-100), else ours.
 func (c *conn) introduce(ctx context.Context, s *mail.Session) *fault {
+	name := c.hop.hostname
+	if s != nil && (soundHost(s.Helo) || isAddressLiteral(s.Helo)) {
+		name = s.Helo
+	}
 	for _, line := range xclientLines(s, c.ext.xclient) {
 		r, err := c.command(ctx, c.hop.cfg.CommandTimeout, line)
 		if err != nil {
@@ -108,7 +114,7 @@ func (c *conn) introduce(ctx context.Context, s *mail.Session) *fault {
 		if f := c.stepDone("XCLIENT"); f != nil {
 			return f
 		}
-		if f := c.hello(ctx); f != nil {
+		if f := c.hello(ctx, name); f != nil {
 			return f
 		}
 	}

@@ -40,7 +40,7 @@ func TestXClient(t *testing.T) {
 		t.Fatalf("%d connections", len(s.Conns()))
 	}
 	got := strings.Join(s.Conns()[0].Commands(), "|")
-	want := "EHLO gw.example|XCLIENT HELO=client.example PROTO=ESMTP LOGIN=[UNAVAILABLE] REVERSE_NAME=mx.client.example NAME=mx.client.example PORT=4321 ADDR=192.0.2.7|EHLO gw.example|MAIL FROM"
+	want := "EHLO gw.example|XCLIENT HELO=client.example PROTO=ESMTP LOGIN=[UNAVAILABLE] REVERSE_NAME=mx.client.example NAME=mx.client.example PORT=4321 ADDR=192.0.2.7|EHLO client.example|MAIL FROM"
 	if !strings.HasPrefix(got, want) || strings.Contains(got, "XFORWARD") || strings.Count(got, "XCLIENT") != 1 {
 		t.Errorf("%q", got)
 	}
@@ -224,6 +224,24 @@ func TestXClientValues(t *testing.T) {
 	long := &mail.Session{Helo: strings.Repeat("h", 300), Login: strings.Repeat("l", 300), Client: netip.MustParseAddrPort("192.0.2.1:25")}
 	if got := xclientLines(long, all); len(got) != 2 || !strings.HasSuffix(got[1], "ADDR=192.0.2.1") {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestXClientGreets: the greeting after XCLIENT has the client's name, and no
+// other words of the client (S-100).
+func TestXClientGreets(t *testing.T) {
+	for helo, want := range map[string]string{
+		"mail.client.example": "mail.client.example", "[192.0.2.1]": "[192.0.2.1]", "[IPv6:2001:db8::1]": "[IPv6:2001:db8::1]",
+		"": "gw.example", "a b": "gw.example", "a\r\nRSET": "gw.example", "bücher": "gw.example", "[x]": "gw.example", "a=b": "gw.example", strings.Repeat("a.", 500): "gw.example",
+	} {
+		s := start(t, fakehop.Config{Extensions: allXClient})
+		h, _ := hop(t, xclientConfig(s.URL()))
+		if _, o := send(t, h, transaction(func(tx *mail.Transaction) { tx.Session.Helo = helo }), "a"); o.Kind != mail.Relayed {
+			t.Fatalf("%+v", o)
+		}
+		if got := s.Conns()[0].Commands()[2]; got != "EHLO "+want {
+			t.Errorf("%.30q: %q", helo, got)
+		}
 	}
 }
 

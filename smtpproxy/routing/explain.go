@@ -118,3 +118,32 @@ func (r *Router) because(at where, ours bool) string {
 	}
 	return "the listener's next_hop"
 }
+
+// Lines is the explanation as text, one fact a line. Addresses stand in the
+// form of the grammar, which holds no control characters.
+func (e Explanation) Lines() []string {
+	because := e.Because
+	if e.By != (Line{}) {
+		because += " (" + e.By.String() + ")"
+	}
+	out := []string{"accepted: " + because}
+	if e.Refused != nil {
+		out[0] = "refused: " + e.Refused.String() + ": " + because
+	}
+	for _, t := range e.Targets {
+		s := t.Address + " -> " + t.NextHop + ": " + t.Because
+		if t.Route != (Line{}) {
+			s += " (" + t.Route.String() + ")"
+		}
+		for i, a := range t.Aliases {
+			if i == 0 {
+				s += ", by alias "
+			} else {
+				s += ", "
+			}
+			s += a.String()
+		}
+		out = append(out, s)
+	}
+	return out
+}

@@ -61,10 +61,21 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: %q", tt.to, e.NextHop)
 		}
 	}
+	r := newRouter(t, "inbound", c)
+	want := "accepted: an alias (route.aliases:1)\n" +
+		"ana@our.example -> a: a route (route.recipients:1), by alias route.aliases:1, route.aliases:2\n" +
+		"luis@our.example -> a: a route (route.recipients:2), by alias route.aliases:1, route.aliases:2"
+	if got := strings.Join(r.Explain(address("info@our.example"), mail.Path{}).Lines(), "\n"); got != want {
+		t.Errorf("%s, want\n%s", got, want)
+	}
+	want = "refused: 554 5.7.1 Relay access denied: far.example is not in relay_domains"
+	if got := strings.Join(r.Explain(address("x@far.example"), mail.Path{}).Lines(), "\n"); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 	// Mail for one domain map target may part by a route for one user alone,
 	// which only mail to that user meets.
 	c = Config{Recipients: []string{"ana@far.example a"}, Aliases: []string{"@our.example @far.example, copy@our.example", "copy@our.example copy@our.example"}}
-	r := newRouter(t, "inbound", c)
+	r = newRouter(t, "inbound", c)
 	e := r.Explain(address("ana@our.example"), mail.Path{})
 	if e.Refused == nil || e.Refused.Code != 451 || e.NextHop != "" {
 		t.Errorf("%+v", e)

@@ -144,6 +144,7 @@ func TestRoutePrecedence(t *testing.T) {
 		{"outbound", "x@our.example", "x@far.example", "c"}, // recipient before sender
 		{"outbound", "x@our.example", "x@deep.far.example", "b"},
 		{"outbound", "x@none.example", "x@a.b.deep.far.example", "b"},
+		{"outbound", "x@none.example", "x@long.chain.of.labels.deep.far.example", "b"},
 		{"outbound", "x@none.example", "x@b.far.example", "smart"},
 		{"outbound", "x@our.example", "x@free.example", "b"},
 		{"outbound", "x@our.example", "exempt@far.example", "b"}, // ":" is no route
