@@ -38,6 +38,7 @@ func capture(t testing.TB, edit func(*Config), f func(l *Logger)) string {
 	t.Helper()
 	var out syncBuffer
 	c := Default()
+	c.Queue = 1 << 20
 	if edit != nil {
 		edit(&c)
 	}

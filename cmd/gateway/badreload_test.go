@@ -57,7 +57,7 @@ func TestBadReloads(t *testing.T) {
 		"no users":          swap("[users]", "[users]\nfile = \"/nonexistent/users\""),
 		"no route there":    swap("[route]", "[route]\nrecipients = [\"our.example nowhere\"]"),
 		"alias in a circle": swap("[route]", "[route]\naliases = [\"a@example.org b@example.org\", \"b@example.org a@example.org\"]"),
-		"no name server":    swap(`servers = ["off"]`, `servers = ["not an address"]`),
+		"no name server":    swap("[dns]\nservers = [\"off\"]", "[dns]\nservers = [\"not an address\"]"),
 		"metrics for all":   swap("[metrics]", "[metrics]\nlisten = \"0.0.0.0:0\""),
 		"ban for ever":      swap("[conduct]", "[conduct]\nban_max = \"90000h\""),
 		"auth without file": swap(`role = "outbound"`, "role = \"outbound\"\nauth = true"),

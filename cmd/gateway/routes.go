@@ -31,9 +31,6 @@ func nextHopsOf(s *Settings, t *routing.Tables) map[string]relay.Config {
 	for _, d := range t.Needed() {
 		c := relay.DefaultConfig()
 		c.URL = d.URL()
-		if d.Path != "" {
-			c.URL = d.Proto + "+unix://" + d.Path
-		}
 		out[d.Name] = c
 	}
 	return out
@@ -99,7 +96,12 @@ func newRouter(s *Settings, c smtpproxy.ListenerConfig, t *routing.Tables, hops 
 			inbound[d] = hops[l.NextHop]
 		}
 	}
-	return routing.New(routing.Options{Listener: c, Tables: t, Default: hops[c.NextHop], Hops: hops, InboundHops: inbound})
+	// LMTP has an answer for each recipient, so each is a message of its own.
+	single := map[string]bool{}
+	for name, hop := range nextHopsOf(s, t) {
+		single[name] = strings.HasPrefix(hop.URL, "lmtp")
+	}
+	return routing.New(routing.Options{Listener: c, Tables: t, Default: hops[c.NextHop], Hops: hops, InboundHops: inbound, Single: single})
 }
 
 // sinkRouter is a router whose next hops all take everything and send it
