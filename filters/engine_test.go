@@ -229,7 +229,7 @@ func TestFaults(t *testing.T) {
 				var heard []string
 				w := start(t, Config{
 					Checks: []Check{
-						{Name: "x", Impl: fake{msg: c.f}, IO: c.io, Timeout: time.Millisecond, OnError: on},
+						{Name: "x", Impl: fake{msg: c.f}, IO: c.io, Timeout: 100 * time.Millisecond, OnError: on},
 						{Name: "y", Impl: fake{msg: onMessage(find("y.points", 0, 20), nil)}},
 					},
 					Thresholds: map[mail.Direction]Thresholds{mail.In: {Quarantine: 20}},

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,7 +224,7 @@ func TestFailures(t *testing.T) {
 	var (
 		rc    kind = func(f Failures) uint64 { return f.Rcode }
 		mal   kind = func(f Failures) uint64 { return f.Malformed }
-		net_  kind = func(f Failures) uint64 { return f.Network }
+		lan   kind = func(f Failures) uint64 { return f.Network }
 		quiet kind = func(f Failures) uint64 { return f.Silent }
 	)
 	for _, tc := range []struct {
@@ -234,7 +235,7 @@ func TestFailures(t *testing.T) {
 		{"refused", newFake(t, rcode(dns.RcodeRefused)).addr, rc},
 		{"SERVFAIL", newFake(t, rcode(dns.RcodeServerFailure)).addr, rc},
 		{"FORMERR", newFake(t, rcode(dns.RcodeFormatError)).addr, rc},
-		{"not there", closed, net_},
+		{"not there", closed, lan},
 		{"records cut off", raw(func(q []byte) []byte { p := forged(q, "192.0.2.9", nil); return p[:len(p)-2] }), mal},
 		{"counts lie", raw(func(q []byte) []byte {
 			p := forged(q, "192.0.2.9", nil)
@@ -472,5 +473,76 @@ func TestOpenServerIsPassedOver(t *testing.T) {
 	}
 	if dead.asked.Load() != n {
 		t.Error("the dead one was asked")
+	}
+}
+
+// TestBrownOut is D-19: a server that answers everything, later than anybody
+// waits, is left alone like a silent one, and mail flows without it.
+func TestBrownOut(t *testing.T) {
+	z := zone(t)
+	f := newFake(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		time.Sleep(300 * time.Millisecond)
+		z(w, q)
+	})
+	var c clock
+	d := start(t, func(o *Options) {
+		o.Clock, o.Timeout, o.Attempts, o.BreakAfter = c.read, 60*time.Millisecond, 1, 3
+	}, f.addr)
+	for i := range 3 {
+		if _, err := d.A(t.Context(), fmt.Sprintf("n%d.example", i)); !errors.Is(err, ErrTemporary) {
+			t.Fatal(err)
+		}
+	}
+	state(t, d, Open)
+	asked := d.Stats().UDP
+	for i := range 200 {
+		if _, err := d.A(t.Context(), fmt.Sprintf("m%d.example", i)); !errors.Is(err, errAllOpen) {
+			t.Fatal(err)
+		}
+	}
+	if n := d.Stats().UDP; n != asked {
+		t.Errorf("%d questions to a server that is left alone", n-asked)
+	}
+}
+
+// TestSecondRound: a lost packet is sent again.
+func TestSecondRound(t *testing.T) {
+	var lost atomic.Bool
+	z := zone(t, "a.example. 300 IN A 192.0.2.1")
+	f := newFake(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if lost.CompareAndSwap(false, true) {
+			return
+		}
+		z(w, q)
+	})
+	d := start(t, func(o *Options) { o.Timeout = 300 * time.Millisecond }, f.addr)
+	if a, err := d.A(t.Context(), "a.example"); err != nil || len(a) != 1 || f.asked.Load() != 2 {
+		t.Errorf("%v, %v after %d", a, err, f.asked.Load())
+	}
+}
+
+// TestLateAnswer: the answer to a question that was given up is not the answer
+// to the next one, whose socket is another.
+func TestLateAnswer(t *testing.T) {
+	first := make(chan func(), 1)
+	z := zone(t, "b.example. 300 IN A 192.0.2.2")
+	f := newFake(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if q.Question[0].Name == "a.example." {
+			m := q.Copy()
+			first <- func() {
+				p, _ := m.Pack()
+				_, _ = w.Write(forged(p, "203.0.113.66", nil))
+			}
+			return
+		}
+		(<-first)()
+		z(w, q)
+	})
+	d := start(t, quick, f.addr)
+	if _, err := d.A(t.Context(), "a.example"); !errors.Is(err, ErrTemporary) {
+		t.Fatal(err)
+	}
+	if a, err := d.A(t.Context(), "b.example"); err != nil || len(a) != 1 || a[0].String() != "192.0.2.2" {
+		t.Errorf("%v, %v", a, err)
 	}
 }

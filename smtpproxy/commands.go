@@ -58,8 +58,8 @@ func (s *session) hello(ctx context.Context, arg string, esmtp bool) {
 	}
 	s.dropTransaction(ctx, "EHLO")
 	s.s.Helo, s.esmtp = name, esmtp
-	if s.said.helo != "" {
-		s.s.Helo = s.said.helo // XCLIENT: this EHLO is the peer's own
+	if s.said != nil && s.said.helo != nil && *s.said.helo != "" {
+		s.s.Helo = *s.said.helo // XCLIENT: this EHLO is the peer's own
 	}
 	s.s.Proto = s.protocol(esmtp)
 	if d := s.set.Policy.Helo(ctx, &s.s); d.Verdict == mail.Reject || d.Verdict == mail.Defer {
@@ -85,12 +85,14 @@ func (s *session) hello(ctx context.Context, arg string, esmtp bool) {
 
 func (s *session) protocol(esmtp bool) string {
 	switch {
+	case s.s.TLS == nil && s.said != nil && s.said.proto != nil && *s.said.proto != "":
+		return *s.said.proto
+	case s.login.done && s.s.TLS == nil:
+		return "ESMTPA" // XCLIENT said who it is; AUTH is under TLS alone
 	case s.login.done:
-		return "ESMTPSA" // RFC 3848; AUTH is under TLS alone
+		return "ESMTPSA" // RFC 3848
 	case s.s.TLS != nil:
 		return "ESMTPS"
-	case s.said.proto != "":
-		return s.said.proto
 	case esmtp:
 		return "ESMTP"
 	}

@@ -47,9 +47,9 @@ type session struct {
 	dst     netip.AddrPort // where the client connected to, if a peer said so
 	vouched bool           // the peer may speak for others and has named nobody
 	named   bool           // XCLIENT has named the client
-	said    saidBy
-	opened  bool         // the log has its beginning
-	since   atomic.Int64 // waits for a command since then; see pressure.go
+	said    *identity      // by XCLIENT
+	opened  bool           // the log has its beginning
+	since   atomic.Int64   // waits for a command since then; see pressure.go
 
 	errors, junk int
 	messages     int

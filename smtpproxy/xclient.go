@@ -11,10 +11,6 @@ import (
 	"garita/mail"
 )
 
-// saidBy is what XCLIENT said that EHLO does not overrule: the peer's own
-// EHLO names the peer, these name its client.
-type saidBy struct{ helo, proto string }
-
 // mayXClient tells that the one at the other end may say who its client is.
 // As in Postfix it is looked up for the client that the session has now: who
 // has named another one by ADDR speaks as that other one, and has no right to
@@ -24,7 +20,8 @@ func (s *session) mayXClient() bool {
 	return !s.named && s.s.Role != mail.ContentFilter && contains(s.ln.XClientFrom, s.s.Client.Addr())
 }
 
-// identity is what one XCLIENT command says; nil pointers were not said.
+// identity is what XCLIENT says of a client; nil pointers were not said. HELO
+// and PROTO overrule the EHLO that follows: that one is the peer's own.
 type identity struct {
 	host             *mail.HostName
 	addr             *netip.Addr // the zero Addr: unavailable
@@ -70,7 +67,7 @@ func (s *session) xclient(ctx context.Context, arg string) {
 		s.close()
 		return
 	}
-	if id.addr != nil && id.host == nil {
+	if id.addr != nil && s.said.host == nil {
 		s.lookUp(ctx)
 	}
 	s.srv.log.Info("smtpd", "XCLIENT", slog.String("session", s.s.ID), slog.String("peer", s.s.Peer.Addr().String()),
@@ -80,13 +77,18 @@ func (s *session) xclient(ctx context.Context, arg string) {
 	}
 }
 
-// identify takes over what was said.
+// identify takes over what was said, in one command or several: a peer whose
+// lines are short says ADDR last, since after it there is no other.
 func (s *session) identify(id identity) (why string) {
+	if s.said == nil {
+		s.said = &identity{}
+	}
+	s.said.add(id)
 	switch {
 	case id.addr == nil:
 	case id.addr.IsValid():
 		s.named = true
-		if why = s.become(netip.AddrPortFrom(*id.addr, id.port)); why != "" {
+		if why = s.become(netip.AddrPortFrom(*id.addr, s.said.port)); why != "" {
 			return why
 		}
 	default:
@@ -96,24 +98,39 @@ func (s *session) identify(id identity) (why string) {
 		s.s.Trusted, s.s.Host = false, mail.HostName{}
 		s.forgetLogin()
 	}
-	if id.host != nil {
-		s.s.Host = *id.host
+	if h := s.said.host; h != nil {
+		s.s.Host = *h
 	}
-	if id.log != nil {
-		if s.forgetLogin(); *id.log != "" {
-			s.s.Login, s.s.LoginMethod, s.login.done = *id.log, "XCLIENT", true
+	if user := s.said.log; user != nil {
+		if s.forgetLogin(); *user != "" {
+			s.s.Login, s.s.LoginMethod, s.login.done = *user, "XCLIENT", true
 		}
 	}
-	if id.helo != nil {
-		s.said.helo = *id.helo
-	}
-	if id.proto != nil {
-		s.said.proto = *id.proto
-	}
-	if id.dst.IsValid() {
-		s.dst = netip.AddrPortFrom(id.dst, id.dstPort)
+	if s.said.dst.IsValid() {
+		s.dst = netip.AddrPortFrom(s.said.dst, s.said.dstPort)
 	}
 	return ""
+}
+
+// add takes over what the next command says.
+func (id *identity) add(next identity) {
+	if next.host != nil {
+		id.host = next.host
+	}
+	if next.port != 0 {
+		id.port = next.port
+	}
+	if next.dst.IsValid() {
+		id.dst = next.dst
+	}
+	if next.dstPort != 0 {
+		id.dstPort = next.dstPort
+	}
+	for _, v := range []struct{ to, from **string }{{&id.helo, &next.helo}, {&id.proto, &next.proto}, {&id.log, &next.log}} {
+		if *v.from != nil {
+			*v.to = *v.from
+		}
+	}
 }
 
 // parseXClient reads the attributes. All must be good: half an identity is

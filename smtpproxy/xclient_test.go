@@ -74,6 +74,23 @@ func TestXClientTakesTrustAway(t *testing.T) {
 	}
 }
 
+// A peer with short lines says it in several commands, the address last.
+func TestXClientInParts(t *testing.T) {
+	k := newXClientKit(t, nil)
+	c := k.hello()
+	c.do("220", "XCLIENT HELO=client.example PROTO=SMTP LOGIN=ana PORT=4711")
+	c.do("250", "EHLO peer.example")
+	c.do("220", "XCLIENT NAME=host.example")
+	c.do("250", "EHLO peer.example")
+	c.do("220", "XCLIENT ADDR=198.51.100.7")
+	c.do("250", "EHLO peer.example")
+	if s := k.open()[0].s; s.Client.String() != "198.51.100.7:4711" || s.Host.Name != "host.example" || s.Login != "ana" || s.LoginMethod != "XCLIENT" ||
+		s.Helo != "client.example" || s.Proto != "SMTP" || s.Trusted {
+		t.Errorf("%+v", s)
+	}
+	c.do("550", "XCLIENT LOGIN=root")
+}
+
 func TestXClientRefusals(t *testing.T) {
 	k := newXClientKit(t, nil)
 	c := k.hello()

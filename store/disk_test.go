@@ -631,3 +631,32 @@ func BenchmarkReserveWithDisk(b *testing.B) {
 		m.Reserve(context.Background(), w)
 	}
 }
+
+// What left memory before its batch is not written, and what a refund has
+// emptied does not stay on the disk with the old number.
+func TestGoneBeforeWritten(t *testing.T) {
+	c := newClock()
+	k := c.config(dbPath(t))
+	k.Entries = 1
+	m := openTest(t, k, never)
+	for _, key := range []string{"a", "b", "c"} { // each evicts the one before
+		reserve(t, m, Window{Key: key, Span: time.Hour, Cost: 1})
+		m.Put(t.Context(), key, nil, time.Hour)
+	}
+	rows := func(table string, want int64) {
+		t.Helper()
+		if err := m.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := m.disk.number("SELECT count(*) FROM " + table); n != want || err != nil {
+			t.Errorf("%s: %d rows, want %d (%v)", table, n, want, err)
+		}
+	}
+	rows("window", 1)
+	rows("item", 1)
+	r, _ := reserve(t, m, Window{Key: "x", Span: time.Hour, Cost: 1})
+	rows("window", 1)
+	r.Refund()
+	m.sweep(&m.shards[0], m.now())
+	rows("window", 0)
+}

@@ -26,7 +26,7 @@ type Config struct {
 	AuthWithoutTLS bool   `toml:"auth_without_tls" doc:"Send the password in clear text to a next hop that is not this machine. Whoever listens on the way has it then."`
 
 	XForward bool `toml:"xforward" doc:"Tell the next hop the client's address by XFORWARD when it offers it (smtpd_authorized_xforward_hosts)."`
-	XClient  bool `toml:"xclient" doc:"Let the next hop treat us as the client, by XCLIENT when it offers it (smtpd_authorized_xclient_hosts). Every client session has a connection of its own then. Goes before xforward."`
+	XClient  bool `toml:"xclient" doc:"Let the next hop treat us as the client, by XCLIENT when it offers it (smtpd_authorized_xclient_hosts). Every client session has a connection of its own then. Goes before xforward. A Postfix with inet_protocols = ipv4 refuses IPv6 clients, which are then answered 451."`
 
 	MaxConnections int           `toml:"max_connections" doc:"Connections at once to this next hop; keep it below the next hop's own process limit. One fifth is kept for outbound and content-filter mail."`
 	WaitBudget     time.Duration `toml:"wait_budget" doc:"How long a message waits for a free connection before it is answered 451."`

@@ -82,7 +82,7 @@ func tryRouter(t testing.TB, role string, c Config) (*Router, error) {
 
 // client is a transaction of somebody.
 func client(trusted bool, from string) *mail.Transaction {
-	tx := &mail.Transaction{Session: &mail.Session{Trusted: trusted, Peer: netip.MustParseAddrPort("192.0.2.9:4711")}}
+	tx := &mail.Transaction{Session: &mail.Session{Trusted: trusted, Peer: netip.MustParseAddrPort("192.0.2.9:4711"), Client: netip.MustParseAddrPort("192.0.2.9:4711")}}
 	if from != "" {
 		tx.ReversePath = address(from)
 	}

@@ -136,7 +136,7 @@ func (r *Router) Route(tx *mail.Transaction, to mail.Recipient) (smtpproxy.NextH
 	if refused != nil {
 		return nil, refused
 	}
-	if r.circle(hop, tx.Peer.Addr()) {
+	if r.circle(hop, tx.Client.Addr()) {
 		// What comes in is refused for good: it would go round for ever. What
 		// goes out waits with its sender until our mistake is mended.
 		if r.role == mail.Inbound {
