@@ -110,7 +110,10 @@ type names struct{ dns *resolver.DNS }
 // HostName is the client's name. A failure is no name: nothing is refused for
 // it (design section 4.2).
 func (n names) HostName(ctx context.Context, a netip.Addr) mail.HostName {
-	name, confirmed, _ := n.dns.HostName(ctx, a)
+	name, confirmed, err := n.dns.HostName(ctx, a)
+	if err != nil {
+		return mail.HostName{}
+	}
 	return mail.HostName{Name: name, Confirmed: confirmed}
 }
 
