@@ -16,11 +16,14 @@ import (
 	"time"
 )
 
-func serve(t *testing.T, ready func() Readiness) (string, *Server) {
+func serve(t *testing.T, ready func() Readiness, set ...func(*http.Server)) string {
 	t.Helper()
 	s, err := NewServer(ServerOptions{Metrics: New(Options{Sources: full()}), Ready: ready})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range set {
+		f(s.http)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,13 +39,13 @@ func serve(t *testing.T, ready func() Readiness) (string, *Server) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return l.Addr().String(), s
+	return l.Addr().String()
 }
 
 func good() Readiness { return Readiness{} }
 
 func TestPathsAndMethods(t *testing.T) {
-	addr, _ := serve(t, good)
+	addr := serve(t, good)
 	for _, c := range []struct {
 		method, path, body string
 		code               int
@@ -75,7 +78,7 @@ func TestPathsAndMethods(t *testing.T) {
 // said cannot leave the JSON or reach a terminal.
 func TestReadyz(t *testing.T) {
 	var now Readiness
-	addr, _ := serve(t, func() Readiness { return now })
+	addr := serve(t, func() Readiness { return now })
 	ask := func(query string) (int, readiness, string) {
 		resp, err := http.Get("http://" + addr + "/readyz" + query)
 		if err != nil {
@@ -137,9 +140,9 @@ func TestWhoMayAsk(t *testing.T) {
 // Connections that say nothing take no more than their slots, and give them
 // back; large headers are refused.
 func TestBounds(t *testing.T) {
-	addr, s := serve(t, good)
-	s.http.ReadHeaderTimeout = 100 * time.Millisecond
-	s.http.ReadTimeout = 100 * time.Millisecond
+	addr := serve(t, good, func(s *http.Server) {
+		s.ReadHeaderTimeout, s.ReadTimeout = 100*time.Millisecond, 100*time.Millisecond
+	})
 	var silent []net.Conn
 	for range maxConnections * 2 {
 		c, err := net.Dial("tcp", addr)

@@ -15,7 +15,7 @@ import (
 )
 
 // writeRSA writes an RSA pair for some names.
-func writeRSA(t *testing.T, dir string, names ...string) CertificateConfig {
+func writeRSA(t testing.TB, dir string, names ...string) CertificateConfig {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -37,7 +37,7 @@ func entry(c Config) CertificateConfig { return CertificateConfig{c.CertificateF
 
 // namedStore has a default, another name, a wildcard, and an RSA twin of the
 // default.
-func namedStore(t *testing.T) *Store {
+func namedStore(t testing.TB) *Store {
 	t.Helper()
 	cfg := writePair(t, t.TempDir(), "mx.example.com", time.Now())
 	cfg.Certificate = map[string]CertificateConfig{

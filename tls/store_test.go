@@ -14,7 +14,7 @@ import (
 )
 
 // writePair writes a new pair as two files and gives their names.
-func writePair(t *testing.T, dir, hostname string, made time.Time) Config {
+func writePair(t testing.TB, dir, hostname string, made time.Time) Config {
 	t.Helper()
 	pair, err := makePair(hostname, made)
 	if err != nil {
@@ -28,7 +28,7 @@ func writePair(t *testing.T, dir, hostname string, made time.Time) Config {
 	return c
 }
 
-func put(t *testing.T, name string, data []byte, mode os.FileMode) {
+func put(t testing.TB, name string, data []byte, mode os.FileMode) {
 	t.Helper()
 	os.Remove(name)
 	if err := os.WriteFile(name, data, mode); err != nil {
@@ -48,7 +48,7 @@ func get(t *testing.T, name string) []byte {
 	return b
 }
 
-func mustLoad(t *testing.T, c Config, dir string, now time.Time) *Store {
+func mustLoad(t testing.TB, c Config, dir string, now time.Time) *Store {
 	t.Helper()
 	s, err := load(c, "mx.example.com", dir, at(now))
 	if err != nil {

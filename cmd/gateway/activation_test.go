@@ -137,3 +137,44 @@ func TestNoInheritedSockets(t *testing.T) {
 		t.Error("a nil value gives sockets")
 	}
 }
+
+// The same with systemd's own tool: the process is started by the first
+// connection.
+func TestSystemdSocketActivate(t *testing.T) {
+	tool, err := exec.LookPath("systemd-socket-activate")
+	if err != nil {
+		t.Fatalf("%v (package systemd)", err)
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(tool, "--listen="+addr, "--fdname=smtp", "-E", inheritAs+"=1", "-E", "GARITA_TEST_ADDRESS="+addr, self, "-test.run", "^TestInheritedSockets$")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	var c net.Conn
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if c, err = net.Dial("tcp", addr); err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	got, err := io.ReadAll(c)
+	if werr := cmd.Wait(); err != nil || werr != nil || string(got) != "served\n" {
+		t.Errorf("%v, %v, %q\n%s", err, werr, got, &out)
+	}
+}

@@ -228,7 +228,7 @@ func TestScriptsStartNothing(t *testing.T) {
 
 // Manual pages have no mistakes, name every command and every key.
 func TestManualPages(t *testing.T) {
-	groff := harness.Need(t, "groff", "groff")
+	groff := harness.Need(t, "groff", "groff-base")
 	bin := program(t)
 	dir := t.TempDir()
 	run(t, nil, bin, "man", "--dir", dir)
