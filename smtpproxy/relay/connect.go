@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"time"
 )
@@ -150,7 +151,11 @@ func (c *conn) prepare(ctx context.Context, wantTLS bool) *fault {
 	}
 	r, err := c.rd.read()
 	if err != nil {
-		return broken(c.name, "greeting", err)
+		f := broken(c.name, "greeting", err)
+		// A server out of processes leaves a connection in the queue of its
+		// socket. With fallbacks it is no use to wait for that one.
+		f.crowded = len(h.hosts) == 1 && ctx.Err() == nil && errors.Is(err, os.ErrDeadlineExceeded)
+		return f
 	}
 	if r.code != 220 {
 		f := unexpected(c.name, "the connection", r)

@@ -19,8 +19,8 @@ type fault struct {
 	retry bool
 	// told: the operator was alerted already.
 	told bool
-	// crowded: a 4xx in the place of a greeting, which a server says to one
-	// connection too many.
+	// crowded: a 4xx in the place of a greeting, or none, which is what a
+	// server has for one connection too many.
 	crowded bool
 	// credentials: our login was refused for good.
 	credentials bool

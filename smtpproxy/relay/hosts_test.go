@@ -403,6 +403,34 @@ func TestCrowded(t *testing.T) {
 	}
 }
 
+// TestCrowdedSilently: a server that is out of processes does not greet; the
+// message goes over the connection that we have.
+func TestCrowdedSilently(t *testing.T) {
+	hang := fakehop.Action{Silent: true, Hang: true}
+	s := start(t, fakehop.Config{Script: script{"CONNECT": {{}, hang, hang, hang, hang}}})
+	c := testConfig(s.URL())
+	c.ConnectTimeout = 100 * time.Millisecond
+	h, l := hop(t, c)
+	first := h.Begin(transaction())
+	first.Rcpt(t.Context(), rcpt("a"))
+	got := make(chan mail.Outcome)
+	go func() {
+		d := h.Begin(transaction())
+		d.Rcpt(t.Context(), rcpt("b"))
+		got <- d.Data(t.Context(), text(sample))
+	}()
+	eventually(t, "the second waits", func() bool { return first.Wanted() })
+	if o := first.Data(t.Context(), text(sample)); o.Kind != mail.Relayed {
+		t.Errorf("%+v", o)
+	}
+	if o := <-got; o.Kind != mail.Relayed || len(s.Conns()) != 2 || s.Accepted()[1].Conn != 0 {
+		t.Errorf("%+v over %d connections", o, len(s.Conns()))
+	}
+	if h.Fault() != nil || !l.has("takes no more connections") {
+		t.Errorf("%v %q", h.Fault(), l.lines)
+	}
+}
+
 // TestCrowdedByOthers: with no connection of ours there is nothing to wait for.
 func TestCrowdedByOthers(t *testing.T) {
 	s := start(t, fakehop.Config{Always: map[string]fakehop.Action{"CONNECT": {Reply: "421 4.7.0 too many connections\r\n", Drop: true}}})

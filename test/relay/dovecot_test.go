@@ -17,7 +17,7 @@ type dovecot struct {
 	lmtp, addr, auth, dir string
 }
 
-func startDovecot(t *testing.T, users string) *dovecot {
+func startDovecot(t *testing.T, users, mechanisms string) *dovecot {
 	t.Helper()
 	harness.NeedRoot(t)
 	program := harness.Need(t, "dovecot", "dovecot-core")
@@ -31,7 +31,7 @@ protocols = lmtp
 listen = 127.0.0.1
 ssl = no
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = %[4]s
 mail_location = maildir:%[1]s/mail/%%u
 first_valid_uid = 1
 passdb {
@@ -65,7 +65,7 @@ service stats {
 protocol lmtp {
   postmaster_address = postmaster@our.test
 }
-`, dir, host, port)
+`, dir, host, port, mechanisms)
 	for name, text := range map[string]string{"dovecot.conf": conf, "users": users} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -108,7 +108,7 @@ func (d *dovecot) log() string {
 // TestDovecotLMTP: over the unix socket and over TCP, one recipient for each
 // transaction, each with its own answer; unknown ones are Dovecot's 550.
 func TestDovecotLMTP(t *testing.T) {
-	d := startDovecot(t, "a@our.test:{PLAIN}x::::::\nb@our.test:{PLAIN}x::::::\n")
+	d := startDovecot(t, "a@our.test:{PLAIN}x::::::\nb@our.test:{PLAIN}x::::::\n", "plain")
 	want := 0
 	for _, url := range []string{"lmtp+unix://" + d.lmtp, "lmtp://" + d.addr} {
 		h, n := next(t, url, nil)

@@ -129,8 +129,14 @@ func TestPostfixFailover(t *testing.T) {
 // TestPostfixSASL: AUTH PLAIN and LOGIN over verified TLS at a smart host whose
 // passwords Dovecot knows; a wrong one is 451 and nobody's 5xx.
 func TestPostfixSASL(t *testing.T) {
+	for _, mechanism := range []string{"plain", "login"} {
+		t.Run(mechanism, func(t *testing.T) { sasl(t, mechanism) })
+	}
+}
+
+func sasl(t *testing.T, mechanism string) {
 	const password = "correct horse=battery+staple"
-	d := startDovecot(t, "gateway@our.test:{PLAIN}"+password+"::::::\n")
+	d := startDovecot(t, "gateway@our.test:{PLAIN}"+password+"::::::\n", mechanism)
 	certs := harness.NewCerts(t, "127.0.0.1")
 	p := harness.StartPostfix(t, harness.PostfixOptions{Main: map[string]string{
 		"mynetworks": "192.0.2.0/24", "smtpd_sasl_auth_enable": "yes", "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": d.auth,
@@ -149,7 +155,7 @@ func TestPostfixSASL(t *testing.T) {
 			t.Fatalf("%v %+v\n%s\n%s", answers, o, n, p.Log())
 		}
 	}
-	p.WaitLog(t, "sasl_method=PLAIN, sasl_username=gateway@our.test")
+	p.WaitLog(t, "sasl_method="+strings.ToUpper(mechanism)+", sasl_username=gateway@our.test")
 	if got := strings.Count(n.String(), "Verified TLS connection established to 127.0.0.1[127.0.0.1]:"); got != 1 {
 		t.Errorf("%s", n)
 	}
