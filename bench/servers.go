@@ -100,7 +100,7 @@ type setting struct{ table, key, value string }
 // stay on, at values that one machine with one address does not run into. The
 // log goes to a file, as init sets it.
 func (b *bench) settings() []setting {
-	sessions := fmt.Sprint(b.idleSessions * 3 / 2)
+	sessions := fmt.Sprint(b.idleSessions * 2) // far from the pressure that ends idle sessions
 	return []setting{
 		{"limits", "max_connections", sessions},
 		{"limits", "max_connections_per_client", sessions},

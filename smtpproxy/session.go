@@ -66,8 +66,10 @@ func (s *session) run(ctx context.Context) {
 				slog.String("panic", fmt.Sprintf("%T", p)), slog.String("session", s.s.ID),
 				slog.String("stack", string(debug.Stack())))
 			s.endTransaction(ctx, mail.Outcome{Kind: mail.Aborted, Detail: "panic"})
-			s.out.reply(replyInternal)
-			s.out.flush()
+			if s.s.TLS != nil || !s.ln.ImplicitTLS {
+				s.out.reply(replyInternal)
+				s.out.flush()
+			}
 		}
 		s.in.release()
 		s.conn.Close()
