@@ -49,7 +49,7 @@ func shown(t *testing.T, addr, name string) string {
 // Files are replaced, well and badly, while 100 sessions run: they go on, new
 // ones get the last good certificate, and what is wrong is said once by Poll
 // and always by Fault (S-44).
-func TestReplacedWhile100SessionsRun(t *testing.T) {
+func TestReloadWhileSessionsRun(t *testing.T) {
 	c := newClock(time.Now())
 	dir := t.TempDir()
 	cfg := writePair(t, dir, "mx.example.com", c.now())

@@ -257,7 +257,8 @@ type Policy struct {
 }
 
 // ServerConfig gives the configuration for a listener, the same one each time
-// for the same name. Do not change or clone the value.
+// for the same name. Do not change the value; a clone keeps its ticket keys, so
+// what it decides otherwise must be named in a Policy.
 func (s *Store) ServerConfig(listener string) *stdtls.Config {
 	return s.ServerConfigFor(listener, Policy{})
 }

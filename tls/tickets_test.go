@@ -268,3 +268,27 @@ func FuzzSessionKeys(f *testing.F) {
 		}
 	})
 }
+
+// A listener that asks for client certificates clones its configuration: keys
+// and binding are those of the original, over rotations too (S-41).
+func TestCloneKeepsTheBinding(t *testing.T) {
+	for _, version := range versions() {
+		c := newClock(time.Now())
+		cfg := writePair(t, t.TempDir(), "mx.example.com", c.now())
+		s := storeWith(t, cfg, newTickets(t, nil, c.now), c.now)
+		clone := s.ServerConfigFor("clients", Policy{RequestClientCertificate: true, Binding: "ca one"}).Clone()
+		clone.ClientAuth = stdtls.RequestClientCert
+		asks, mx := echo(t, clone), echo(t, s.ServerConfig("mx"))
+		client := &stdtls.Config{ClientSessionCache: &oneEntry{}, MaxVersion: version}
+		for i, step := range []struct {
+			addr    string
+			later   time.Duration
+			resumed bool
+		}{{asks, 0, false}, {asks, 0, true}, {mx, 0, false}, {asks, 0, false}, {asks, rotateEvery, true}, {asks, acceptFor, false}} {
+			c.add(step.later)
+			if got := resumes(t, step.addr, client); got != step.resumed {
+				t.Errorf("%x, step %d: resumed %v", version, i, got)
+			}
+		}
+	}
+}
