@@ -216,6 +216,12 @@ func TestPairsAreIndependent(t *testing.T) {
 	if changed, err := s.Poll(); !changed || err == nil || strings.Contains(err.Error(), b) {
 		t.Errorf("%v, %v", changed, err)
 	}
+	if put(t, more.KeyFile, []byte("garbage"), 0o600); s.Reload() == nil {
+		t.Error("two broken pairs, no error")
+	}
+	if text := s.Fault().Error(); strings.Contains(text, "\n") || !strings.Contains(text, cfg.CertificateFile) || !strings.Contains(text, more.KeyFile) {
+		t.Errorf("the fault of two: %q", text)
+	}
 	after := s.Certificates()
 	if !after[0].NotAfter.Equal(before[0].NotAfter) || !after[1].NotAfter.After(before[1].NotAfter) {
 		t.Errorf("before %+v, after %+v", before, after)

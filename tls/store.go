@@ -137,13 +137,42 @@ func (s *Store) Reload() error {
 func (s *Store) Poll() (changed bool, err error) {
 	before := errorText(s.Fault())
 	changed, err = s.read(false)
-	err = errors.Join(err, s.tickets.save())
+	err = together(err, s.tickets.save())
 	s.publish()
 	if err != nil && errorText(s.Fault()) == before {
 		return changed, nil
 	}
 	return changed, err
 }
+
+// together makes one error of several, in one line: it goes into a log record
+// and into health.
+func together(errs ...error) error {
+	var all faults
+	for _, err := range errs {
+		if err != nil {
+			all = append(all, err)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+type faults []error
+
+// Error gives all of them.
+func (f faults) Error() string {
+	out := make([]string, len(f))
+	for i, err := range f {
+		out[i] = err.Error()
+	}
+	return strings.Join(out, "; ")
+}
+
+// Unwrap gives each of them.
+func (f faults) Unwrap() []error { return f }
 
 func errorText(err error) string {
 	if err == nil {
@@ -158,7 +187,7 @@ func (s *Store) Fault() error {
 	s.mu.Lock()
 	fault := s.fault
 	s.mu.Unlock()
-	return errors.Join(fault, s.tickets.Fault())
+	return together(fault, s.tickets.Fault())
 }
 
 // read reads all pairs, or those that need it.
@@ -176,7 +205,7 @@ func (s *Store) read(all bool) (changed bool, err error) {
 			errs = append(errs, err)
 		}
 	}
-	return changed, errors.Join(errs...)
+	return changed, together(errs...)
 }
 
 func (s *Store) due(p *pair) bool {
@@ -223,18 +252,18 @@ func (s *Store) publish() {
 	defer s.reload.Unlock()
 	var certs []*stdtls.Certificate
 	var held []Certificate
-	var faults []error
+	var bad []error
 	for _, p := range s.pairs {
 		certs = append(certs, p.cert)
 		held = append(held, Certificate{Name: p.label(), Names: namesOf(p.cert), File: p.certFile,
 			NotBefore: p.cert.Leaf.NotBefore, NotAfter: p.cert.Leaf.NotAfter, SelfMade: p.selfMade()})
 		if p.fault != nil {
-			faults = append(faults, p.fault)
+			bad = append(bad, p.fault)
 		}
 	}
 	s.choice.Store(newChoice(certs, certs[s.first]))
 	s.mu.Lock()
-	s.held, s.fault = held, errors.Join(faults...)
+	s.held, s.fault = held, together(bad...)
 	s.mu.Unlock()
 }
 
