@@ -32,7 +32,7 @@ func parseURL(key, s string) (target, error) {
 		return target{}, fmt.Errorf("%s is missing: %s", key, mendURL)
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery || u.Opaque != "" || strings.HasSuffix(s, "#") {
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery || u.Opaque != "" || strings.HasSuffix(s, "#") || !strings.HasPrefix(s, u.Scheme) {
 		return target{}, fmt.Errorf("%s = %q: %s", key, withoutUser(s, u), mendURL)
 	}
 	t := target{}

@@ -13,7 +13,6 @@ func TestParseURL(t *testing.T) {
 		"lmtp://[::1]:24":                {host: "::1", port: 24, lmtp: true},
 		"lmtp+unix:///run/dovecot/lmtp":  {host: "localhost", path: "/run/dovecot/lmtp", lmtp: true},
 		"smtp+unix:///run/postfix/x.s-1": {host: "localhost", path: "/run/postfix/x.s-1"},
-		"SMTP://host:25":                 {host: "host", port: 25},
 	} {
 		got, err := parseURL("url", s)
 		got.literal = want.literal
@@ -22,7 +21,7 @@ func TestParseURL(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		"", "host:25", "smtp://host", "smtp://host:0", "smtp://host:65536", "smtp://host:25/", "smtp://host:25?x", "smtp://host:25#", "smtp://host:25#x",
+		"", "host:25", "LMTP://host:24", "smtp://host", "smtp://host:0", "smtp://host:65536", "smtp://host:25/", "smtp://host:25?x", "smtp://host:25#", "smtp://host:25#x",
 		"smtp://host:+25", "http://host:25", "smtp:host:25", "smtp://0.0.0.0:25", "smtp://[::]:25", "smtp://224.0.0.1:25", "smtp://-x:25", "smtp://a b:25", "smtp://ho%0ast:25",
 		"lmtps://host:24", "lmtp+unix://run/dovecot/lmtp", "lmtp+unix://host/run/lmtp", "lmtp+unix:///", "lmtp+unix://", "lmtp+unix:/run/lmtp/", "lmtp+unix:///run/../lmtp",
 		"lmtp+unix:///run//lmtp", "lmtp+unix:///run/a%00b", "lmtp+unix:///run/a%0d%0ab", "lmtp+unix:///run/a b", "lmtp+unix:///" + strings.Repeat("x", 107), "smtps+unix:///run/x",
