@@ -257,3 +257,22 @@ func TestManualPages(t *testing.T) {
 		t.Error("man without a page is no mistake")
 	}
 }
+
+// Equal sources make equal packages, whenever they are built.
+func TestPackageIsReproducible(t *testing.T) {
+	a, err := os.ReadFile(buildDeb(t, "1.2.3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(buildDeb(t, "1.2.3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(a, b) {
+		t.Error("two builds differ")
+	}
+	// 2023-11-14 is the SOURCE_DATE_EPOCH of buildDeb.
+	if list := run(t, []string{"TZ=UTC"}, "dpkg-deb", "-c", buildDeb(t, "1.2.3")); strings.Count(list, " 2023-11-14 ") != strings.Count(list, "\n") {
+		t.Errorf("times of this build are in the package: %s", list)
+	}
+}
