@@ -262,3 +262,32 @@ func TestXClientUnderTLS(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestXClientReconnects: a session whose connection died, or whose server did,
+// is introduced again before anything else is said.
+func TestXClientReconnects(t *testing.T) {
+	first, second := start(t, fakehop.Config{Extensions: allXClient}), start(t, fakehop.Config{Extensions: allXClient})
+	c := xclientConfig(first.URL())
+	c.FallbackURLs = []string{second.URL()}
+	h, _ := hop(t, c)
+	who := session("S1", "192.0.2.7:1")
+	for i := range 3 {
+		if _, o := send(t, h, transaction(who), "a"); o.Kind != mail.Relayed {
+			t.Fatalf("%+v", o)
+		}
+		if m := first.Accepted()[i]; m.Conn != i || len(m.XClient) != 1 || !strings.HasSuffix(m.XClient[0], "ADDR=192.0.2.7") {
+			t.Errorf("%+v", m)
+		}
+		first.CloseConns()
+	}
+	first.Close()
+	for range 2 {
+		if _, o := send(t, h, transaction(who), "a"); o.Kind != mail.Relayed {
+			t.Fatalf("%+v", o)
+		}
+	}
+	if m := second.Accepted(); len(m) != 2 || m[1].Conn != 0 || len(m[1].XClient) != 1 {
+		t.Errorf("%+v", m)
+	}
+	eventually(t, "slots are free", func() bool { return h.Stats().Busy == 0 })
+}
