@@ -6,6 +6,7 @@
 #   soak   200 kill -9 rounds, 1,000 sessions of 25 MB, a million aborted ones,
 #          the fuzzing: about an hour
 #   bench  Garita against its peers on this machine
+#   deb    the Debian package
 #   lint   formatting, vet and the rules of the house alone
 
 GO         ?= go
@@ -14,7 +15,7 @@ FUZZ_TOTAL ?= 30m
 KILL_SOAK  ?= 200
 REVISION   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
-.PHONY: all demo build test deps lint fuzz fuzz-short soak bench clean
+.PHONY: all demo build test deps lint fuzz fuzz-short soak bench deb clean
 
 all: build
 
@@ -48,6 +49,9 @@ soak: deps build
 	GARITA_BIN=$(CURDIR)/garita GARITA_SOAK=1 $(GO) test -count=1 -timeout 90m -v -run 'TestSoak' ./test/kill
 	GARITA_BIN=$(CURDIR)/garita GARITA_SESSIONS=1000000 $(GO) test -count=1 -timeout 60m -v -run 'TestAborts' ./test/kill
 	$(GO) run ./test/fuzz -total $(FUZZ_TOTAL)
+
+deb:
+	sh packaging/build-deb.sh .
 
 bench: build
 	$(GO) run ./bench

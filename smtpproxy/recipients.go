@@ -118,6 +118,12 @@ func (s *session) accept(ctx context.Context, r mail.Recipient, targets []mail.R
 			t.parked, t.waited = true, 0
 			t.parks++
 		}
+		if reply.Code == 452 && reply.Enhanced == replyAlone.Enhanced {
+			// The next hop takes this one in a message of its own (LMTP, too
+			// many recipients): an order of things, no error of the client's.
+			s.out.reply(reply)
+			return
+		}
 		if !to.Alias.IsNull() {
 			if reply.Permanent() {
 				s.srv.alarm("an alias leads to an address that the next hop refuses",

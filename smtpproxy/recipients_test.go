@@ -1,6 +1,7 @@
 package smtpproxy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -199,4 +200,24 @@ func TestWhatStandsForRoleAddresses(t *testing.T) {
 	c = out.hello()
 	c.do("250", "MAIL FROM:<a@our.example>")
 	c.do("554", "RCPT TO:<postmaster@our.example>")
+}
+
+// TestAloneIsNoError: a next hop that takes one recipient a message (LMTP) has
+// an order of things; a client with fifty recipients has made no error.
+func TestAloneIsNoError(t *testing.T) {
+	k := newKit(t, "inbound", nil)
+	n := 0
+	k.hop.rcpt = func(mail.Recipient) mail.Reply {
+		if n++; n == 1 {
+			return mail.OK(250, "1.5", "Ok")
+		}
+		return mail.Temporary(452, "5.3", "One at a time")
+	}
+	c := k.hello()
+	c.do("250", "MAIL FROM:<a@s.example>")
+	c.do("250", "RCPT TO:<first@our.example>")
+	for i := range 50 {
+		c.do("452", fmt.Sprintf("RCPT TO:<u%d@our.example>", i))
+	}
+	c.do("354", "DATA")
 }

@@ -80,6 +80,12 @@ func newDaemon(file string, s *Settings, look lookup, n notifier) (*daemon, erro
 	d.sockets = newSockets(d.parts.server.Serve, func(name string, err error) {
 		d.die <- fmt.Errorf("listener %q: %w", name, err)
 	})
+	if n.on { // a process of its own: what systemd gave is ours
+		var err error
+		if d.sockets.given, err = inheritSockets(); err != nil {
+			d.parts.log.Warn("master", "a socket that systemd gave cannot be used", slog.String("error", err.Error()))
+		}
+	}
 	return d, nil
 }
 
@@ -121,6 +127,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	d.use(g)
 	d.state.Store(running)
+	for _, a := range d.sockets.given.rest() {
+		d.parts.log.Warn("master", "systemd gave a socket that no listener has; it was closed", slog.String("address", a.String()))
+	}
 	for name, addrs := range d.sockets.addresses() {
 		for _, a := range addrs {
 			d.parts.log.Info("master", "listening", slog.String("listener", name), slog.String("address", a.String()))

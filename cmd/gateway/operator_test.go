@@ -11,7 +11,6 @@ import (
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
 	"garita/smtpproxy/relay/fakehop"
-	"garita/tls"
 )
 
 // TestDownByMail: a next hop that mail could not reach is down at once,
@@ -86,8 +85,8 @@ func TestCertificateFaults(t *testing.T) {
 		"/k.pem: open: permission denied": "tls.key_file",
 		"/c.pem: open: permission denied": "tls.certificate_file",
 	} {
-		f := &faults{s: &Settings{TLS: tls.Config{CertificateFile: "/c.pem", KeyFile: "/k.pem"}}}
-		f.certificate(text)
+		f := &faults{}
+		f.badPair("tls", "/c.pem", "/k.pem", text)
 		if len(f.list) != 1 || f.list[0].key != key {
 			t.Errorf("%s: %+v", text, f.list)
 		}

@@ -86,7 +86,30 @@ func (a account) warnOfRoot(doc *config.Document, s *Settings) {
 	}
 	warn("tls.certificate_file", s.TLS.CertificateFile)
 	warn("tls.key_file", s.TLS.KeyFile)
+	for _, name := range slices.Sorted(maps.Keys(s.TLS.Certificate)) {
+		c := s.TLS.Certificate[name]
+		warn(config.Path("tls", "certificate", name, "certificate_file"), c.CertificateFile)
+		warn(config.Path("tls", "certificate", name, "key_file"), c.KeyFile)
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.NextHop)) {
-		warn(config.Path("next_hop", name, "ca_file"), s.NextHop[name].CAFile)
+		h := s.NextHop[name]
+		warn(config.Path("next_hop", name, "ca_file"), h.CAFile)
+		warn(config.Path("next_hop", name, "client_certificate_file"), h.ClientCertificateFile)
+		warn(config.Path("next_hop", name, "client_key_file"), h.ClientKeyFile)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Listener)) {
+		warn(config.Path("listener", name, "client_ca_file"), s.Listener[name].ClientCAFile)
+	}
+	warn("users.file", s.Users.File)
+	for key, files := range map[string][]string{
+		"route.recipient_files": s.Route.RecipientFiles, "route.sender_files": s.Route.SenderFiles,
+		"route.alias_files": s.Route.AliasFiles, "route.recipient_list_files": s.Route.RecipientListFiles,
+		"check.access.client_files": s.Check.Access.ClientFiles, "check.access.name_files": s.Check.Access.NameFiles,
+		"check.access.helo_files": s.Check.Access.HeloFiles, "check.access.sender_files": s.Check.Access.SenderFiles,
+		"check.access.recipient_files": s.Check.Access.RecipientFiles,
+	} {
+		for _, file := range files {
+			warn(key, file)
+		}
 	}
 }

@@ -34,6 +34,7 @@ func wanted(s *Settings) []bound {
 // sockets are the listening sockets that are open. An address that stays over
 // a reload keeps its socket, so that no connection in its queue is lost.
 type sockets struct {
+	given *inherited // by systemd; nil: none
 	serve func(name string, l net.Listener) error
 	ended func(name string, err error) // a socket stopped by itself
 
@@ -68,6 +69,9 @@ func (k *sockets) prepare(want []bound) (*change, error) {
 			continue
 		}
 		l, err := k.take(b, c.stop)
+		if l == nil && err == nil {
+			l = k.given.take(b.addr)
+		}
 		if l == nil && err == nil {
 			l, err = listen(b.addr, !slices.ContainsFunc(want, func(o bound) bool {
 				return o.addr.Addr() == netip.IPv4Unspecified() && o.addr.Port() == b.addr.Port()

@@ -184,14 +184,7 @@ func (f *faults) parts() {
 		f.addError("metrics", err)
 	}
 	f.users()
-	if err := s.TLS.Validate(); err != nil {
-		f.addError("tls", err)
-	} else if s.TLS.CertificateFile != "" {
-		// Reads the pair; without files it would make one, which is for run.
-		if _, err := tls.Load(s.TLS, s.Hostname, s.StateDir); err != nil {
-			f.certificate(strings.TrimPrefix(err.Error(), "tls: "))
-		}
-	}
+	f.certificates()
 	before := len(f.list)
 	for _, err := range s.Check.Validate() {
 		f.addError("", err) // its keys begin with "check."
@@ -240,18 +233,41 @@ func (f *faults) route() {
 	}
 }
 
-// certificate puts an error of the pair where it is to be mended.
-func (f *faults) certificate(text string) {
+// certificates reads the configured pairs; without files run would make one.
+func (f *faults) certificates() {
 	c := f.s.TLS
+	if err := c.Validate(); err != nil {
+		f.addError("tls", err)
+		return
+	}
+	f.certificate("tls", c.CertificateFile, c.KeyFile)
+	for _, name := range slices.Sorted(maps.Keys(c.Certificate)) {
+		f.certificate(config.Path("tls", "certificate", name), c.Certificate[name].CertificateFile, c.Certificate[name].KeyFile)
+	}
+}
+
+// certificate reads one pair and puts an error where it is to be mended.
+func (f *faults) certificate(table, cert, key string) {
+	if cert == "" && key == "" {
+		return
+	}
+	one := tls.Default()
+	one.CertificateFile, one.KeyFile = cert, key
+	if err := tls.Check(one); err != nil {
+		f.badPair(table, cert, key, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+}
+
+func (f *faults) badPair(table, cert, key, text string) {
 	switch {
 	case strings.Contains(text, "but did find a private key"):
-		f.add("tls.certificate_file", "exchange it with key_file", "%s holds a key, not a certificate", strconv.Quote(c.CertificateFile))
+		f.add(table+".certificate_file", "exchange it with key_file", "%s holds a key, not a certificate", strconv.Quote(cert))
 	case strings.Contains(text, "private key does not match public key"):
-		f.add("tls.key_file", "", "%s is not the key of this certificate", strconv.Quote(c.KeyFile))
-	case strings.Contains(text, c.KeyFile) && !strings.Contains(text, c.CertificateFile):
-		f.add("tls.key_file", "", "%s", text)
+		f.add(table+".key_file", "", "%s is not the key of this certificate", strconv.Quote(key))
+	case strings.Contains(text, key) && !strings.Contains(text, cert):
+		f.add(table+".key_file", "", "%s", text)
 	default:
-		f.add("tls.certificate_file", "", "%s", text)
+		f.add(table+".certificate_file", "", "%s", text)
 	}
 }
 
@@ -373,10 +389,10 @@ func (f *faults) nextHops() {
 			}
 			f.notOurselves(key, url, bound)
 		}
-		if h.CAFile != "" {
-			// New opens no connection; it reads this file.
+		if h.CAFile != "" || h.ClientCertificateFile != "" {
+			// New opens no connection; it reads these files.
 			if _, err := relay.New(relay.Options{Name: name, Config: h, Hostname: "localhost.localdomain"}); err != nil {
-				f.add(config.Path("next_hop", name, "ca_file"), "", "%s", strings.TrimPrefix(err.Error(), "next_hop."+name+": ca_file: "))
+				f.addError(config.Path("next_hop", name), errors.New(strings.TrimPrefix(err.Error(), "next_hop."+name+": ")))
 			}
 		}
 	}

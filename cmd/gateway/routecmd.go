@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"garita/mail"
+	"garita/smtpproxy"
+	"garita/smtpproxy/routing"
+)
+
+// routeCommand is garita route: where mail for an address goes, and which line
+// says so. It reads the configuration and asks nobody.
+type routeCommand struct {
+	configFlag
+	To       string `arg:"" help:"The recipient."`
+	From     string `help:"The sender, for routes by sender; empty for a bounce." placeholder:"ADDRESS"`
+	Listener string `help:"Name of the listener that it comes in by." placeholder:"NAME"`
+}
+
+// Run exits 0 when the mail goes somewhere, 1 when it is refused.
+func (c *routeCommand) Run(t *terminal) error {
+	s, _, problems := load(c.Config, nil)
+	if len(problems) > 0 {
+		return &exitError{exitConfig, problems.Error()}
+	}
+	name := c.Listener
+	if name == "" {
+		name = usualListener(s)
+	}
+	l, ok := s.Listener[name]
+	if !ok {
+		return fail(exitUsage, "--listener: there is no listener %q; %s", c.Listener, known(slices.Sorted(maps.Keys(s.Listener))))
+	}
+	to, rest, err := mail.ParseForward("<"+c.To+">", true)
+	if err != nil || rest != "" {
+		return fail(exitUsage, "%q is not an address", c.To)
+	}
+	from, rest, err := mail.ParseReverse("<"+c.From+">", true)
+	if err != nil || rest != "" {
+		return fail(exitUsage, "--from: %q is not an address", c.From)
+	}
+	var r smtpproxy.Router
+	if r, err = sinkRouter(s, l); err != nil {
+		return fail(exitConfig, "%s", err)
+	}
+	e := r.(*routing.Router).Explain(to, from)
+	for _, line := range e.Lines() {
+		fmt.Fprintln(t.out, oneLine(line))
+	}
+	if e.Refused != nil {
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}
