@@ -70,7 +70,7 @@ func body(id int) []byte {
 type load struct {
 	t       *testing.T
 	addr    string
-	trace   bool // print each fate
+	behind  string // when set, every second try comes by this listener with a PROXY header
 	next    atomic.Int64
 	stop    chan struct{}
 	wg      sync.WaitGroup
@@ -140,12 +140,19 @@ func (l *load) try(now *letter, stuffed string) {
 		note(what)
 		time.Sleep(time.Duration(5+rand.IntN(20)) * time.Millisecond)
 	}
-	c, err := harness.Connect(l.t, l.addr)
+	addr, first := l.addr, ""
+	if l.behind != "" && rand.IntN(2) == 0 {
+		addr, first = l.behind, behind(strangerOf(rand.Int64N(1000)))
+	}
+	c, err := harness.Connect(l.t, addr)
 	if err != nil {
 		again("no connection")
 		return
 	}
 	defer c.Close()
+	if first != "" {
+		c.Raw(first)
+	}
 	if r := c.Reply(); r.Code != 220 {
 		again("no greeting")
 		return

@@ -167,6 +167,17 @@ func (w *world) figure(t *testing.T, name string) float64 {
 // behind is a balancer's header for a client.
 func behind(client string) string { return "PROXY TCP4 " + client + " 127.0.0.1 40000 25\r\n" }
 
+// greeting connects as a client behind the balancer and gives the first reply.
+func (w *world) greeting(t *testing.T, client string) harness.Reply {
+	t.Helper()
+	c, err := harness.Connect(t, w.proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.Raw(behind(client)).Reply()
+}
+
 // plainAuth is AUTH PLAIN with its initial response (RFC 4616).
 func plainAuth(user, password string) string {
 	return "AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password))
