@@ -238,7 +238,7 @@ func TestCommandsExist(t *testing.T) {
 			n++
 			words := strings.Fields(l)[1:]
 			command := words[0]
-			if command == "config" && len(words) > 1 {
+			if (command == "config" || command == "ban") && len(words) > 1 {
 				command += " " + words[1]
 			}
 			text := help(command)
