@@ -230,3 +230,6 @@ func letterTo(t *testing.T, addr string) harness.Reply {
 	}
 	return c.Send("a@x.example", []string{"b@our.example"}, "Subject: s\r\n\r\nx\r\n")
 }
+
+// anyCertificate is TLS that believes everything.
+func anyCertificate() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
