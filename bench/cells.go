@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"garita/bench/load"
@@ -49,11 +50,14 @@ const stall = 35 * time.Millisecond
 // measure runs a cell: A B C, A B C, so that what disturbs the machine for
 // some seconds disturbs all of them.
 func (b *bench) measure(ctx context.Context, c *cell) error {
+	if !strings.Contains(c.Name, b.cells) {
+		return nil
+	}
 	began := time.Now()
 	for _, name := range c.Systems { // processes are forked, pools and heaps are filled
 		if s := b.systems[name]; s != nil {
 			warm := c.config
-			warm.Addr, warm.For, warm.Messages, warm.Rate = s.addr, b.warm, 0, 0
+			warm.Addr, warm.Proxy, warm.For, warm.Messages, warm.Rate = s.addr, s.proxied, b.warm, 0, 0
 			if _, err := load.Run(ctx, warm); err != nil {
 				return fmt.Errorf("%s, %s: %w", c.Name, name, err)
 			}
@@ -105,7 +109,7 @@ func (b *bench) ours() time.Duration { return proc.CPU(os.Getpid()) }
 // once is one sample. What the server answered 250 must be at the sink.
 func (b *bench) once(ctx context.Context, c *cell, s *server, round int) (sample, error) {
 	conf := c.config
-	conf.Addr = s.addr
+	conf.Addr, conf.Proxy = s.addr, s.proxied
 	before, err := b.taken()
 	if err != nil {
 		return sample{}, err
@@ -122,7 +126,6 @@ func (b *bench) once(ctx context.Context, c *cell, s *server, round int) (sample
 	if err != nil {
 		return sample{}, err
 	}
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	one := sample{System: s.name, Round: round, Rate: r.Rate(), Sent: r.OK, Errors: r.Failed(), Long: r.Latency.AtLeast(stall),
 		P50: ms(r.Latency.Quantile(.5)), P99: ms(r.Latency.Quantile(.99)), Max: ms(r.Latency.Max())}
 	one.Others = max(0, others.Seconds()/time.Since(began).Seconds()/float64(b.CPUs))
@@ -165,6 +168,27 @@ func (b *bench) throughput(ctx context.Context) error {
 	return nil
 }
 
+// allOn are the cells that tell what everything costs above the wire alone.
+func (b *bench) allOn(ctx context.Context) error {
+	tlsOne := b.load(b.small, 1)
+	tlsOne.StartTLS = true
+	for _, c := range []*cell{
+		{Name: everythingOn + "4 KB, connections reused", config: b.load(b.small, 0)},
+		{Name: everythingOn + "4 KB, one message per connection", config: b.load(b.small, 1)},
+		{Name: everythingOn + "4 KB, STARTTLS ECDSA, one message per connection", config: tlsOne},
+		{Name: everythingOn + "1 MB, connections reused", config: b.load(b.large, 0)},
+	} {
+		c.Systems, c.Rounds = []string{"previous", "garita", "everything"}, b.rounds
+		if err := b.measure(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// everythingOn begins the names of the cells of allOn.
+const everythingOn = "everything on: "
+
 // alone are the cells of one session that nobody disturbs.
 func (b *bench) alone(ctx context.Context) error {
 	for _, size := range []struct {
@@ -190,46 +214,6 @@ func (b *bench) latency(ctx context.Context) error {
 	c := &cell{Name: "4 KB, 150 messages a second", Systems: []string{"sink", "garita", "raw", "postfix"}, Rounds: b.rounds, config: b.load(b.small, 1)}
 	c.config.Sessions, c.config.Rate = 60, 150
 	return b.measure(ctx, c)
-}
-
-// idle is what one idle session costs a fresh server.
-type idle struct {
-	System   string
-	TLS      bool
-	Sessions int
-	PerKB    float64 // PSS above that of the fresh server
-	Alive    int     // sessions that still answered
-}
-
-func (b *bench) idleSession(ctx context.Context) error {
-	for _, tls := range []bool{false, true} {
-		for _, name := range []string{"garita", "raw", "go-smtp"} {
-			var s *server
-			var err error
-			if name == "garita" {
-				s, err = b.garita(ctx)
-			} else {
-				s, err = b.yardstick(name)
-			}
-			if err != nil {
-				return err
-			}
-			time.Sleep(time.Second) // first probes of next hops are over
-			fresh := proc.PSS(s.root)
-			i := idle{System: name, TLS: tls, Sessions: b.idleSessions}
-			i.Alive, err = load.Idle(s.addr, i.Sessions, tls, func() {
-				time.Sleep(b.hold)
-				i.PerKB = float64(proc.PSS(s.root)-fresh) / 1024 / float64(i.Sessions)
-			})
-			s.stop()
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			b.Idle = append(b.Idle, i)
-			fmt.Fprintf(os.Stderr, "idle, TLS %-5v %-10s %21.1f KB\n", tls, name, i.PerKB)
-		}
-	}
-	return nil
 }
 
 // systemCalls counts the gateway's system calls for a message.

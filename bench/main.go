@@ -27,6 +27,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -36,25 +37,28 @@ import (
 
 // bench is one whole run. What is exported goes to the JSON file.
 type bench struct {
-	Begun time.Time
-	CPUs  int
-	Load  string // load average at the beginning
-	Cells []*cell
-	Idle  []idle
-	Calls []systemCalls
+	Begun   time.Time
+	CPUs    int
+	Load    string // load average at the beginning
+	Cells   []*cell
+	Idle    []idle
+	Calls   []systemCalls
+	Crowds  []crowd
+	Reloads []reload
 
-	binary, dir, out     string
-	certFile, keyFile    string
-	rounds, idleSessions int
-	each, warm, hold     time.Duration
-	patience             time.Duration // left for rounds that others have spoilt
-	only                 string
-	noPostfix            bool
-	sink                 *server
-	systems              map[string]*server
-	running              []*server
-	small, middle, large []byte
-	port, made           int
+	binary, dir, out            string
+	certFile, keyFile           string
+	revision                    string // of the program to compare with
+	rounds, idleSessions, crowd int
+	each, warm, hold            time.Duration
+	patience                    time.Duration // left for rounds that others have spoilt
+	only, cells, wanted         string
+	noPostfix                   bool
+	sink, dns                   *server
+	systems                     map[string]*server
+	running                     []*server
+	small, middle, large        []byte
+	port, made                  int
 }
 
 func main() {
@@ -69,12 +73,16 @@ func main() {
 	quick := flag.Bool("quick", false, "one short round of everything")
 	flag.StringVar(&b.binary, "garita", "./garita", "the gateway's program")
 	flag.StringVar(&b.out, "out", "bench/out", "folder for the results")
-	flag.StringVar(&b.only, "only", "", "comma list of: throughput, alone, latency, calls, idle")
+	flag.StringVar(&b.only, "only", "", "comma list of: throughput, everything, alone, latency, calls, idle, crowd, reload")
+	flag.StringVar(&b.revision, "previous", "9b7cc31", "revision of git to compare with: the wire alone, without access lists, DNS and conduct; empty: none")
+	flag.StringVar(&b.cells, "cells", "", "of throughput and everything only the cells whose name has this text")
+	flag.StringVar(&b.wanted, "systems", "", "comma list of the systems to measure; empty: all")
 	flag.BoolVar(&b.noPostfix, "no-postfix", false, "measure without Postfix")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds of a cell")
 	flag.DurationVar(&b.each, "each", 2*time.Second, "time of one sample")
 	flag.DurationVar(&b.patience, "patience", 90*time.Second, "time to spend on rounds again that other programs have disturbed")
 	flag.IntVar(&b.idleSessions, "idle", 5000, "idle sessions")
+	flag.IntVar(&b.crowd, "crowd", 10000, "idle sessions beside which a new client is greeted")
 	flag.Parse()
 	b.hold = 8 * time.Second // the Go runtime takes some seconds to give memory back
 	if *quick {
@@ -92,17 +100,13 @@ func main() {
 	}
 }
 
-// wants tells whether a part was asked for.
-func (b *bench) wants(part string) bool {
-	if b.only == "" {
-		return true
-	}
-	for p := range strings.SplitSeq(b.only, ",") {
-		if p == part {
-			return true
-		}
-	}
-	return false
+// wants tells whether a part was asked for, measures whether a system was.
+func (b *bench) wants(part string) bool      { return named(b.only, part) }
+func (b *bench) measures(system string) bool { return named(b.wanted, system) }
+
+// named tells that a comma list has a name; an empty list has all.
+func named(list, name string) bool {
+	return list == "" || slices.Contains(strings.Split(list, ","), name)
 }
 
 func (b *bench) run(ctx context.Context) error {
@@ -112,7 +116,7 @@ func (b *bench) run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"throughput", b.throughput}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"idle", b.idleSession}} {
+	}{{"throughput", b.throughput}, {"everything", b.allOn}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"reload", b.reloads}, {"crowd", b.crowded}, {"idle", b.idleSession}} {
 		if !b.wants(part.name) {
 			continue
 		}
@@ -147,17 +151,31 @@ func (b *bench) prepare(ctx context.Context) error {
 	}
 	b.systems["sink"] = b.sink
 	for _, kind := range []string{"raw", "go-smtp"} {
+		if !b.measures(kind) {
+			continue
+		}
 		if b.systems[kind], err = b.yardstick(kind); err != nil {
 			return err
 		}
 	}
-	if !b.noPostfix {
+	if !b.noPostfix && b.measures("postfix") {
 		if b.systems["postfix"], err = b.postfix(); err != nil {
 			return fmt.Errorf("postfix: %w", err)
 		}
 	}
-	b.systems["garita"], err = b.garita(ctx)
-	return err
+	for _, name := range []string{"previous", "garita", "everything"} {
+		if !b.measures(name) {
+			continue
+		}
+		s, err := b.fresh(ctx, name)
+		if err != nil {
+			return err
+		}
+		if s != nil {
+			b.systems[name] = s
+		}
+	}
+	return nil
 }
 
 // installStrace gets the one tool that is not on every machine. Without it

@@ -110,6 +110,7 @@ func (b *bench) rows() []row {
 	}
 	costs("1 MB, connections reused", 800)
 	ratio("1 MB, connections reused", "postfix", 2.5)
+	out = append(out, b.everythingRows()...)
 	out = append(out, b.aloneRows()...)
 	if c := b.cell("4 KB, 150 messages a second"); c != nil {
 		d := c.perRound("garita", "sink", p50, difference)
@@ -123,6 +124,49 @@ func (b *bench) rows() []row {
 	}
 	ratio("4 KB, STARTTLS ECDSA, one message per connection", "postfix", 5)
 	return out
+}
+
+// everythingRows compare with the revision that had the wire alone.
+func (b *bench) everythingRows() []row {
+	var out []row
+	for _, c := range b.Cells {
+		if !strings.HasPrefix(c.Name, everythingOn) || b.systems["previous"] == nil {
+			continue
+		}
+		q := c.perRound("everything", "previous", rate, quotient)
+		out = append(out, row{c.Name + ": messages a second against revision " + b.revision, "≥ 0.9 ×", fmt.Sprintf("%.2f ×", q),
+			fmt.Sprintf("%.0f to %.0f; CPU a message %.2f × (%.0f to %.0f µs)", c.median("everything", rate), c.median("previous", rate),
+				c.perRound("everything", "previous", cpu, quotient), c.median("everything", cpu), c.median("previous", cpu)), q >= 0.9})
+	}
+	for _, c := range b.Crowds {
+		if c.System == "everything" && c.Sessions > 0 {
+			out = append(out, row{fmt.Sprintf("everything on: greeting of a new client beside %d idle sessions, p50 / p99 / longest", c.Sessions), "≤ 100 ms",
+				fmt.Sprintf("%.1f / %.1f / %.1f ms", c.P50, c.P99, c.Max), b.crowdsOf(c.Sessions), c.P99 <= 100})
+		}
+	}
+	if len(b.Reloads) > 0 {
+		var took, longest, before []float64
+		for _, r := range b.Reloads {
+			took, longest, before = append(took, r.Took), append(longest, r.Longest), append(before, r.Before)
+		}
+		out = append(out,
+			row{fmt.Sprintf("everything on: reload with 8 lists of %d entries, under load", entries), "≤ 1000 ms", fmt.Sprintf("%.0f ms", median(took)),
+				fmt.Sprintf("longest %.0f", slices.Max(took)), median(took) <= 1000},
+			row{"everything on: longest message beside a reload", "no stalled session", fmt.Sprintf("%.0f ms", median(longest)),
+				fmt.Sprintf("without a reload %.0f ms", median(before)), slices.Max(longest) <= 500})
+	}
+	return out
+}
+
+// crowdsOf tells the figures beside which the greeting is read.
+func (b *bench) crowdsOf(n int) string {
+	var all []string
+	for _, c := range b.Crowds {
+		if c.System != "everything" || c.Sessions != n {
+			all = append(all, fmt.Sprintf("%s beside %d: %.1f / %.1f / %.1f", c.System, c.Sessions, c.P50, c.P99, c.Max))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // aloneRows: a wait for a delayed acknowledgement would be in every message

@@ -15,8 +15,11 @@ func serve(kind, addr string, rest []string) error {
 	if err != nil {
 		return err
 	}
-	if kind == "sink" {
+	switch kind {
+	case "sink":
 		return new(yardstick.Sink).Serve(l)
+	case "dns":
+		return yardstick.DNS{}.Serve(l)
 	}
 	if len(rest) != 3 {
 		return fmt.Errorf("serve %s needs next hop, certificate and key", kind)

@@ -18,9 +18,12 @@ import (
 type server struct {
 	name string
 	addr string
-	root int // process whose tree is measured
-	cmd  *exec.Cmd
-	told *bytes.Buffer
+	root int    // process whose tree is measured
+	file string // configuration of a gateway
+	// proxied: it takes connections with a PROXY header alone.
+	proxied bool
+	cmd     *exec.Cmd
+	told    *bytes.Buffer
 }
 
 // patience bounds the start of a server.
@@ -87,7 +90,7 @@ func (b *bench) yardstick(kind string) (*server, error) {
 		return nil, err
 	}
 	args := []string{self, "serve", kind, addr}
-	if kind != "sink" {
+	if kind != "sink" && kind != "dns" {
 		args = append(args, b.sink.addr, b.certFile, b.keyFile)
 	}
 	return b.start(kind, addr, args...)
@@ -100,7 +103,7 @@ type setting struct{ table, key, value string }
 // stay on, at values that one machine with one address does not run into. The
 // log goes to a file, as init sets it.
 func (b *bench) settings() []setting {
-	sessions := fmt.Sprint(b.idleSessions * 2) // far from the pressure that ends idle sessions
+	sessions := fmt.Sprint(max(b.idleSessions, b.crowd) * 2) // far from the pressure that ends idle sessions
 	return []setting{
 		{"limits", "max_connections", sessions},
 		{"limits", "max_connections_per_client", sessions},
@@ -114,6 +117,11 @@ func (b *bench) settings() []setting {
 
 // garita starts the gateway with a fresh folder.
 func (b *bench) garita(ctx context.Context) (*server, error) {
+	return b.gateway(ctx, "garita", b.binary, b.settings())
+}
+
+// gateway starts a program of ours with a fresh folder.
+func (b *bench) gateway(ctx context.Context, name, binary string, settings []setting) (*server, error) {
 	in, err := b.freeAddr()
 	if err != nil {
 		return nil, err
@@ -124,23 +132,24 @@ func (b *bench) garita(ctx context.Context) (*server, error) {
 	}
 	b.made++
 	dir := filepath.Join(b.dir, fmt.Sprintf("garita%d", b.made))
-	init := exec.CommandContext(ctx, b.binary, "init", "--dir", dir, "--hostname", "gw.our.example", "--domain", "our.example",
+	init := exec.CommandContext(ctx, binary, "init", "--dir", dir, "--hostname", "gw.our.example", "--domain", "our.example",
 		"--next-hop", b.sink.addr, "--inbound", in, "--outbound", out, "--smart-host", b.sink.addr,
 		"--trust", "127.0.0.0/8", "--mode", "enforce", "--yes")
 	if text, err := init.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("garita init: %w: %s", err, text)
+		return nil, fmt.Errorf("%s init: %w: %s", name, err, text)
 	}
 	file := filepath.Join(dir, "config.toml")
-	if err := configure(file, b.settings()); err != nil {
+	if err := configure(file, settings); err != nil {
 		return nil, err
 	}
-	s, err := b.start("garita", in, b.binary, "run", "--config", file)
+	s, err := b.start(name, in, binary, "run", "--config", file)
 	if err != nil {
 		return nil, err
 	}
-	ready := exec.CommandContext(ctx, b.binary, "health", "--wait", "10s", "--config", file)
+	s.file = file
+	ready := exec.CommandContext(ctx, binary, "health", "--wait", "10s", "--config", file)
 	if text, err := ready.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("garita health: %w: %s", err, text)
+		return nil, fmt.Errorf("%s health: %w: %s", name, err, text)
 	}
 	return s, nil
 }

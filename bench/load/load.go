@@ -35,6 +35,10 @@ type Config struct {
 	Rate     float64 // messages a second of an open loop; 0: closed loop
 	// Spread takes a new client address of 127.1.0.0/16 for each connection.
 	Spread bool
+	// Proxy begins each connection with a PROXY header (version 1) that names
+	// a client of 198.18.0.0/15, the network for benchmarks (RFC 2544): what a
+	// gateway does for loopback is not what it does for the Internet.
+	Proxy bool
 }
 
 // Result is what came of a run.
@@ -167,7 +171,7 @@ func (r *run) work(ctx context.Context, res *Result) {
 			if r.Spread {
 				source = 1 + int(r.from.Add(1)%65000)
 			}
-			s, err = open(r.Addr, source, r.StartTLS)
+			s, err = open(r.Addr, source, Config{StartTLS: r.StartTLS, Proxy: r.Proxy})
 			on = 0
 			res.Connections++
 		}
@@ -207,42 +211,4 @@ func kind(err error) string {
 		}
 	}
 	return s
-}
-
-// Idle opens n sessions that say EHLO and nothing more, from many client
-// addresses, calls measure while they are open, and closes them. It tells how
-// many of them still answered after measure.
-func Idle(addr string, n int, startTLS bool, measure func()) (alive int, err error) {
-	if err := checkAddr(addr); err != nil {
-		return 0, err
-	}
-	all := make([]*session, n)
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 50)
-	for i := range all {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			all[i], errs[i] = open(addr, 1+i, startTLS)
-		})
-	}
-	wg.Wait()
-	defer func() {
-		for _, s := range all {
-			if s != nil {
-				s.conn.Close()
-			}
-		}
-	}()
-	if err := errors.Join(errs...); err != nil {
-		return 0, fmt.Errorf("idle sessions: %w", err)
-	}
-	measure()
-	for _, s := range all {
-		if s.command("NOOP", []byte("NOOP\r\n")) == nil {
-			alive++
-		}
-	}
-	return alive, nil
 }

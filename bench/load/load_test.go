@@ -108,7 +108,7 @@ func TestAnOpenLoopKeepsItsRate(t *testing.T) {
 
 func TestIdleSessionsStayAlive(t *testing.T) {
 	called := false
-	alive, err := load.Idle(sink(t), 100, false, func() { called = true })
+	alive, err := load.Idle(load.Config{Addr: sink(t)}, 100, func() { called = true })
 	if err != nil || alive != 100 || !called {
 		t.Errorf("%d of 100 alive, %v, measured %v", alive, err, called)
 	}
@@ -119,7 +119,7 @@ func TestOnlyLoopback(t *testing.T) {
 		if _, err := load.Run(context.Background(), load.Config{Addr: addr, Messages: 1, Sessions: 1}); err == nil {
 			t.Errorf("%s was taken", addr)
 		}
-		if _, err := load.Idle(addr, 1, false, func() {}); err == nil {
+		if _, err := load.Idle(load.Config{Addr: addr}, 1, func() {}); err == nil {
 			t.Errorf("%s was taken for idle sessions", addr)
 		}
 	}

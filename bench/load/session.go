@@ -15,6 +15,8 @@ const limit = 60 * time.Second
 type session struct {
 	conn net.Conn
 	r    *bufio.Reader
+	// header goes out before anything else.
+	header []byte
 }
 
 // refusal is a reply that is not the one that was hoped for.
@@ -26,9 +28,19 @@ type refusal struct {
 
 func (r *refusal) Error() string { return fmt.Sprintf("%s: %d", r.after, r.code) }
 
+// Clients is the number of invented clients: an Internet mail server sees the
+// same ones again, and what was looked up of them is cached.
+const Clients = 1000
+
+// client is the n-th of them.
+func client(n int) string {
+	n %= Clients
+	return fmt.Sprintf("198.18.%d.%d", n/250, 1+n%250)
+}
+
 // open connects and greets; source 0 leaves the address to the kernel, any
-// other n is the n-th address of 127.1.0.0/16.
-func open(addr string, source int, startTLS bool) (*session, error) {
+// other n is the n-th address of 127.1.0.0/16, or of the invented clients.
+func open(addr string, source int, c Config) (*session, error) {
 	d := net.Dialer{Timeout: limit}
 	if source > 0 {
 		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 1, byte(source>>8), 1+byte(source%250))}
@@ -37,19 +49,38 @@ func open(addr string, source int, startTLS bool) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, r: bufio.NewReaderSize(conn, 1024)}
-	if err := s.greet(startTLS); err != nil {
+	s := newSession(conn, source, c)
+	if err := s.greet(c.StartTLS); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
+func newSession(conn net.Conn, source int, c Config) *session {
+	s := &session{conn: conn, r: bufio.NewReaderSize(conn, 1024)}
+	if c.Proxy {
+		to := conn.RemoteAddr().(*net.TCPAddr)
+		s.header = fmt.Appendf(nil, "PROXY TCP4 %s 127.0.0.1 %d %d\r\n", client(source), 1024+source%60000, to.Port)
+	}
+	return s
+}
+
 var ehlo = []byte("EHLO load.example\r\n")
 
-func (s *session) greet(startTLS bool) error {
+// begin waits for the greeting.
+func (s *session) begin() error {
 	s.conn.SetDeadline(time.Now().Add(limit))
-	if err := s.reply("connect"); err != nil {
+	if len(s.header) > 0 {
+		if _, err := s.conn.Write(s.header); err != nil {
+			return err
+		}
+	}
+	return s.reply("connect")
+}
+
+func (s *session) greet(startTLS bool) error {
+	if err := s.begin(); err != nil {
 		return err
 	}
 	if err := s.command("EHLO", ehlo); err != nil {
