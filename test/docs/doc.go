@@ -13,6 +13,8 @@
 //	```sh             not run; its garita commands and their options must exist
 //	```main.cf        parameters that the real Postfix must know; those of
 //	```master.cf      postfix.md are also used as they stand
+//	```file PATH      a file in /etc/garita that the page's configurations name
+//	```alerts         rules for Prometheus; their figures must exist
 //	```log            lines that maillog writes for the samples of samples.go
 //
 // It does not judge prose. A block of another kind is not looked at.

@@ -85,6 +85,17 @@ func parse(t *testing.T, name, text string) page {
 	return p
 }
 
+// files are the files that the page shows, for its examples to read.
+func (p page) files() []block {
+	var out []block
+	for _, b := range p.blocks {
+		if strings.HasPrefix(b.info, "file ") {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
 // headings gives the headings with their marks.
 func (p page) headings() []string {
 	var out []string
@@ -329,7 +340,7 @@ func internal(text string) bool {
 		"message far over the limit; connection closed", "command line too long; connection closed",
 		"command line ended by a bare line feed; connection closed",
 		"state is on the disk again", // an end, told below the table
-		"SASL ":                       // Postfix's words, told there too
+		"SASL ":                      // Postfix's words, told there too
 		return true
 	}
 	return false
