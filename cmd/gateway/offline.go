@@ -55,6 +55,14 @@ func (d sinkDelivery) Forget([]mail.Recipient) {}
 func (d sinkDelivery) Wanted() bool { return false }
 func (d sinkDelivery) Abort()       {}
 
+// withoutNetwork leaves out of a listener what only a network can have: TLS,
+// a load balancer before it, and clients that are made to wait.
+func withoutNetwork(l smtpproxy.ListenerConfig) smtpproxy.ListenerConfig {
+	l.RequireTLS, l.ImplicitTLS = false, false
+	l.ProxyFrom, l.GreetDelay = nil, 0
+	return l
+}
+
 // pipeListener hands out the ends of pipes as connections.
 type pipeListener struct {
 	conns chan net.Conn

@@ -115,9 +115,7 @@ func newOfflineWire(s *Settings, client *offlineClient, watch *narrator, name, s
 		return nil, err
 	}
 	watch.Policy, watch.user = engine, client.user
-	l := s.Listener[client.listener]
-	l.RequireTLS, l.ImplicitTLS = false, false // there is no network that could be listened to
-	l.ProxyFrom, l.GreetDelay = nil, 0
+	l := withoutNetwork(s.Listener[client.listener])
 	limits := s.Limits
 	limits.FreeDisk = 0
 	router, err := sinkRouter(s, l)

@@ -238,8 +238,7 @@ func offline(s *Settings, client *offlineClient, body io.Reader) (*tested, error
 		return nil, err
 	}
 	witness := &witness{Policy: engine, user: client.user}
-	l := s.Listener[client.listener]
-	l.RequireTLS = false // there is no network that could be listened to
+	l := withoutNetwork(s.Listener[client.listener])
 	limits := s.Limits
 	limits.FreeDisk = 0
 	router, err := sinkRouter(s, l)

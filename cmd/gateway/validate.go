@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	stdtls "crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -321,10 +322,17 @@ func (f *faults) fits(key, name string, l smtpproxy.ListenerConfig) {
 	}
 	// Nothing is served: Apply only works out what the words mean.
 	router, err := sinkRouter(f.s, l)
+	one := &smtpproxy.Listener{ListenerConfig: l, Router: router}
+	if l.STARTTLS || l.ImplicitTLS {
+		one.TLS = &stdtls.Config{} // that there is a certificate is the matter of [tls]
+	}
+	var problem smtpproxy.Problem
+	if errors.As(one.ClientAuth(), &problem) {
+		f.addError(config.Path("listener", name), problem)
+		return
+	}
 	if err == nil {
-		err = new(smtpproxy.Server).Apply(&smtpproxy.Settings{Hostname: f.s.Hostname, Listeners: map[string]*smtpproxy.Listener{
-			name: {ListenerConfig: l, Router: router},
-		}})
+		err = new(smtpproxy.Server).Apply(&smtpproxy.Settings{Hostname: f.s.Hostname, Listeners: map[string]*smtpproxy.Listener{name: one}})
 	}
 	if err != nil && f.s.Hostname != "" {
 		f.add(key, "", "%s", strings.TrimPrefix(err.Error(), "smtpproxy: listener "+strconv.Quote(name)+": "))

@@ -22,6 +22,9 @@ type Certs struct {
 	CAFile, CertFile, KeyFile string
 	Pool                      *x509.CertPool
 	Server                    *tls.Config
+
+	ca    *x509.Certificate
+	caKey *ecdsa.PrivateKey
 }
 
 // NewCerts makes an authority and a certificate that is valid for the names
@@ -30,25 +33,42 @@ func NewCerts(t testing.TB, names ...string) *Certs {
 	t.Helper()
 	d := Dir(t)
 	c := &Certs{
-		CAFile:   filepath.Join(d, "ca.pem"),
-		CertFile: filepath.Join(d, "cert.pem"),
-		KeyFile:  filepath.Join(d, "key.pem"),
-		Pool:     x509.NewCertPool(),
+		CAFile: filepath.Join(d, "ca.pem"),
+		Pool:   x509.NewCertPool(),
+		caKey:  newKey(t),
 	}
-	caKey, leafKey := newKey(t), newKey(t)
-	ca := &x509.Certificate{
+	c.ca = &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
+	caDER, err := x509.CreateCertificate(rand.Reader, c.ca, c.ca, c.caKey.Public(), c.caKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, c.CAFile, "CERTIFICATE", caDER)
+	c.Pool.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}))
+	c.CertFile, c.KeyFile = c.Issue(t, names...)
+	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Server = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	return c
+}
+
+// Issue makes one more certificate of the authority, good for servers and for
+// clients, and gives its files.
+func (c *Certs) Issue(t testing.TB, names ...string) (certFile, keyFile string) {
+	t.Helper()
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
 		t.Fatal(err)
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]},
+		SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
@@ -57,29 +77,27 @@ func NewCerts(t testing.TB, names ...string) *Certs {
 			leaf.DNSNames = append(leaf.DNSNames, n)
 		}
 	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, leafKey.Public(), caKey)
+	key := newKey(t)
+	certDER, err := x509.CreateCertificate(rand.Reader, leaf, c.ca, key.Public(), c.caKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(leafKey)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	caPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	for name, data := range map[string][]byte{c.CAFile: caPEM, c.CertFile: certPEM, c.KeyFile: keyPEM} {
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c.Pool.AppendCertsFromPEM(caPEM)
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
+	d := Dir(t)
+	certFile, keyFile = filepath.Join(d, "cert.pem"), filepath.Join(d, "key.pem")
+	writePEM(t, certFile, "CERTIFICATE", certDER)
+	writePEM(t, keyFile, "PRIVATE KEY", keyDER)
+	return certFile, keyFile
+}
+
+func writePEM(t testing.TB, name, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.Server = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	return c
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {

@@ -28,6 +28,19 @@ func Configure(t testing.TB, path string, settings ...Setting) {
 	}
 }
 
+// Append adds text to a configuration file.
+func Append(t testing.TB, path, text string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // set puts one key into its table: in place of the line that has it, active
 // or commented out, else right below the table's head, else in a new table.
 func set(lines []string, s Setting) []string {
