@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // TestUnbound asks a real resolver (Debian: unbound) for names of its own.
@@ -74,11 +76,11 @@ func TestUnbound(t *testing.T) {
 			t.Log(out.String())
 		}
 	})
-	d := start(t, nil, addr.String())
-	ctx := t.Context()
+	// Not by the resolver under test: its breaker would open while the server
+	// starts, and the root, which would close it, cannot be asked here.
 	for up := time.Now().Add(20 * time.Second); ; {
-		d.Flush() // failures of the start
-		if _, err := d.A(ctx, "mail.garita.test"); err == nil {
+		q := new(dns.Msg).SetQuestion("mail.garita.test.", dns.TypeA)
+		if _, err := dns.Exchange(q, addr.String()); err == nil {
 			break
 		} else if time.Now().After(up) {
 			t.Fatal(err)
@@ -89,6 +91,8 @@ func TestUnbound(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+	d := start(t, nil, addr.String())
+	ctx := t.Context()
 	if a, err := d.Addresses(ctx, "Mail.Garita.Test."); err != nil || len(a) != 2 {
 		t.Errorf("%v, %v", a, err)
 	}
