@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -17,18 +18,35 @@ import (
 	"github.com/miekg/dns"
 )
 
+// freeForBoth finds a port that neither UDP nor TCP uses, below those that the
+// kernel gives to connections by itself, which another test may have by then.
+func freeForBoth(t *testing.T) *net.UDPAddr {
+	t.Helper()
+	for range 200 {
+		port := 10_000 + rand.IntN(20_000)
+		u, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		l, err := net.Listen("tcp", u.LocalAddr().String())
+		_ = u.Close()
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
+	}
+	t.Fatal("no free port")
+	return nil
+}
+
 // TestUnbound asks a real resolver (Debian: unbound) for names of its own.
 func TestUnbound(t *testing.T) {
 	bin := "/usr/sbin/unbound"
 	if _, err := os.Stat(bin); err != nil {
 		t.Fatalf("unbound is needed (test/install-deps.sh): %v", err)
 	}
-	l, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.LocalAddr().(*net.UDPAddr)
-	_ = l.Close()
+	addr := freeForBoth(t)
 	dir := t.TempDir()
 	var long strings.Builder
 	for i := range 60 {
