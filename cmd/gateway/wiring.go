@@ -142,7 +142,11 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 			g.drop(old)
 		}
 	}()
-	if g.tls, err = tls.New(tls.Options{Config: s.TLS, Hostname: s.Hostname, StateDir: s.StateDir, Tickets: p.tickets}); err != nil {
+	with := tls.Options{Config: s.TLS, Hostname: s.Hostname, StateDir: s.StateDir, Tickets: p.tickets}
+	if old != nil {
+		with.Old = old.tls
+	}
+	if g.tls, err = tls.New(with); err != nil {
 		return nil, err
 	}
 	g.dns = p.resolverFor(s, old)
