@@ -221,3 +221,45 @@ func TestAloneIsNoError(t *testing.T) {
 	}
 	c.do("354", "DATA")
 }
+
+// A message with more recipients than fit, or many that stand for one mailbox,
+// arrives all the same: what is too much is no error until it is far too much
+// (RFC 5321 section 4.5.3.1.10).
+func TestOvershootIsNoError(t *testing.T) {
+	small := func(s *Settings, _ *Listener) {
+		s.Limits.MaxRecipients, s.Limits.JunkCommands, s.Limits.SoftErrors, s.Limits.HardErrors = 100, 3, 1000, 5
+	}
+	table := map[string][]string{}
+	for i := range 200 {
+		table[fmt.Sprintf("u%d@our.example", i)] = []string{"box@our.example"}
+	}
+	k := aliasKit(t, table, small)
+	c := k.hello()
+	c.do("250", "MAIL FROM:<a@s.example>")
+	for i := range 200 {
+		c.do("250", fmt.Sprintf("RCPT TO:<u%d@our.example>", i))
+	}
+	c.do("354", "DATA")
+	c.do("250", ".")
+	c.do("250", "MAIL FROM:<a@s.example>")
+	for i := range 100 + maxOvershoot {
+		want := "250"
+		if i >= 100 {
+			want = "452 4.5.3"
+		}
+		c.do(want, fmt.Sprintf("RCPT TO:<v%d@our.example>", i))
+	}
+	c.do("354", "DATA")
+	c.do("250", ".")
+	if got := k.hop.messages(); len(got) != 2 || len(got[0].to) != 1 || len(got[1].to) != 100 {
+		t.Fatalf("%d messages: %v", len(got), got)
+	}
+	// There is an end to it.
+	c.do("250", "MAIL FROM:<a@s.example>")
+	c.do("250", "RCPT TO:<u1@our.example>")
+	for range maxOvershoot + 3 + 4 {
+		c.do("250", "RCPT TO:<u1@our.example>")
+	}
+	c.do("421 4.7.0", "RCPT TO:<u1@our.example>")
+	c.closed()
+}
