@@ -271,6 +271,17 @@ func (x *expansion) add(p mail.Path, clients bool) error {
 	return nil
 }
 
+// plain tells that a line names one address that no line is for: most do, and
+// need no expansion to tell what comes of them.
+func (t *Tables) plain(a alias) bool {
+	if len(a.targets) != 1 || a.targets[0].Local == "" {
+		return false
+	}
+	var buf [maxKey]byte
+	_, _, more := t.findAlias(makeKey(buf[:], a.targets[0], t.delimiter))
+	return !more
+}
+
 // apply gives the address that a target means for p.
 func (t *Tables) apply(target, p mail.Path, ext string) mail.Path {
 	if target.Local == "" {
@@ -304,6 +315,9 @@ const anybody = "\x00"
 func (k *compiler) circles() {
 	var found []tables.Problem
 	for name, a := range k.t.aliases {
+		if k.t.plain(a) {
+			continue
+		}
 		p := pathOf(name)
 		if p.Local == "" {
 			p.Local = anybody

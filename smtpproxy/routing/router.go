@@ -409,7 +409,7 @@ func (r *Router) parted(single map[string]bool) error {
 		return nil
 	}
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(r.t.aliases)) {
+	for _, name := range r.t.several() {
 		p := pathOf(name)
 		home, ours := r.own[p.DomainKey()]
 		if !ours {
@@ -430,6 +430,18 @@ func (r *Router) parted(single map[string]bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// several are the aliases that may stand for more than one address, sorted.
+func (t *Tables) several() []string {
+	var out []string
+	for name, a := range t.aliases {
+		if !t.plain(a) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (r *Router) partedBoxes(boxes []mailbox, home smtpproxy.NextHop, single map[string]bool) string {
