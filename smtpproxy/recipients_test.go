@@ -195,6 +195,14 @@ func TestWhatStandsForRoleAddresses(t *testing.T) {
 	c.do("451", "RCPT TO:<abuse@our.example>")
 	c.do("450 4.7.1", "RCPT TO:<abuse@our.example>") // the rate of this client
 
+	// A long s is another letter, whatever Unicode folds it to.
+	c = newKit(t, "inbound", func(_ *Settings, _ *Listener) {}).hello()
+	c.do("250", "MAIL FROM:<a@s.example> SMTPUTF8")
+	c.do("250", "RCPT TO:<b@our.example>")
+	c.do("250", "RCPT TO:<po\u017ftmaster@our.example>")
+	c.do("250", "RCPT TO:<abu\u017fe@our.example>")
+	c.do("501", "RCPT TO:<po\u017ftmaster>")
+
 	out := newKit(t, "outbound", nil) // our own users' mail has no such exception
 	out.policy.rcpt = func(*mail.Transaction, mail.Recipient) mail.Decision { return mail.Decision{Verdict: mail.Reject} }
 	c = out.hello()
