@@ -65,6 +65,9 @@ func (k *compiler) alias(e tables.Entry) {
 		}
 		return
 	}
+	for _, p := range targets {
+		k.t.targets[p.Domain] = true
+	}
 	k.t.aliases[name] = alias{targets, k.line(e)}
 }
 
@@ -314,10 +317,8 @@ const anybody = "\x00"
 // one of them.
 func (k *compiler) circles() {
 	var found []tables.Problem
-	for name, a := range k.t.aliases {
-		if k.t.plain(a) {
-			continue
-		}
+	for _, name := range k.t.several {
+		a := k.t.aliases[name]
 		p := pathOf(name)
 		if p.Local == "" {
 			p.Local = anybody

@@ -362,7 +362,7 @@ func (r *Router) reachable() []smtpproxy.NextHop {
 			}
 		}
 		for name, row := range r.t.recipients {
-			if row.hop != noRoute && domains[name[strings.LastIndexByte(name, '@')+1:]] {
+			if row.hop != noRoute && !used[row.hop] && domains[name[strings.LastIndexByte(name, '@')+1:]] {
 				used[row.hop] = true
 			}
 		}
@@ -393,10 +393,8 @@ func (r *Router) reachableDomains() map[string]bool {
 	for d := range r.relay {
 		add(d)
 	}
-	for _, a := range r.t.aliases {
-		for _, p := range a.targets {
-			add(p.Domain)
-		}
+	for d := range r.t.targets {
+		add(d)
 	}
 	return out
 }
@@ -409,7 +407,7 @@ func (r *Router) parted(single map[string]bool) error {
 		return nil
 	}
 	var errs []error
-	for _, name := range r.t.several() {
+	for _, name := range r.t.several {
 		p := pathOf(name)
 		home, ours := r.own[p.DomainKey()]
 		if !ours {
@@ -430,18 +428,6 @@ func (r *Router) parted(single map[string]bool) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// several are the aliases that may stand for more than one address, sorted.
-func (t *Tables) several() []string {
-	var out []string
-	for name, a := range t.aliases {
-		if !t.plain(a) {
-			out = append(out, name)
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 func (r *Router) partedBoxes(boxes []mailbox, home smtpproxy.NextHop, single map[string]bool) string {
