@@ -94,9 +94,8 @@ func (b *bench) lists() (map[string]string, error) {
 		for i := range entries {
 			fmt.Fprintln(w, line(i))
 		}
-		switch name {
-		case "known", "recipients":
-			fmt.Fprintln(w, map[string]string{"known": "bob@our.example", "recipients": "bob@our.example OK"}[name])
+		if name == "known" {
+			fmt.Fprintln(w, "bob@our.example")
 		}
 		if err := w.Flush(); err != nil {
 			return nil, err

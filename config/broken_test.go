@@ -122,6 +122,24 @@ func TestSecretNames(t *testing.T) {
 	}
 }
 
+// TestPasswordsInAddresses: a password that somebody wrote into a URL, or
+// behind a forgotten "=", is in no report.
+func TestPasswordsInAddresses(t *testing.T) {
+	for _, text := range []string{
+		`hostnme = "smtp://u:hunter2@h:25"`, `hostnme = "u:hunter2@h"`, `hostnme = "smtp:u:hunter2@h"`, `hostnme = "smtp://:hunter2@h"`,
+		`hostnme = ["a", "smtps://u:hunter2@h"]`, `hostnme = smtp://u:hunter2@h`, `hostnme = "smtp://u:hunter2@h`, `password "hunter2"`, `"password" 'hunter2'`,
+	} {
+		_, problems := Decode("c", []byte(text+"\n"), defaults(), options())
+		if len(problems) == 0 || strings.Contains(problems.String(), "hunter") || strings.Contains(string(problems.JSON()), "hunter") {
+			t.Errorf("%q: %s", text, problems)
+		}
+	}
+	_, problems := Decode("c", []byte("hostnme = [\"ana@our.example smtp:[mx.example]:25\"]\n"), defaults(), options())
+	if !strings.Contains(problems.String(), "smtp:[mx.example]:25") {
+		t.Errorf("what is no secret is hidden: %s", problems)
+	}
+}
+
 func TestProblemsJSON(t *testing.T) {
 	_, problems := Decode("c\x1b.toml", []byte("hostnme = 1\n"), defaults(), options())
 	var got []map[string]any

@@ -229,7 +229,7 @@ func wording(message, word string, empty bool) (text, suggestion string) {
 		if empty {
 			return "the value is missing", ""
 		}
-		if plainWord.MatchString(word) {
+		if plainWord.MatchString(word) && userInfo.FindStringIndex(word) == nil {
 			return "texts, sizes and durations stand in double quotes", "try " + tomlString(word)
 		}
 		return "this is not a value", "texts, sizes and durations stand in double quotes"

@@ -60,8 +60,14 @@ func (s *source) bounds(line int) (int, int) {
 const byteOrderMark = "\ufeff"
 
 // secretName finds the name of a key that is likely to hold a secret and what
-// separates it from its value; a misspelt key must not show its value either.
-var secretName = regexp.MustCompile(`(?i)([\w-]*(?:pass|pwd|secret|token|credential|private_?key|api_?key)[\w-]*)["']?\s*[=:]`)
+// separates it from its value; a misspelt key must not show its value either,
+// nor one whose "=" was forgotten.
+var secretName = regexp.MustCompile(`(?i)([\w-]*(?:pass|pwd|secret|token|credential|private_?key|api_?key)[\w-]*)["']?(?:\s*[=:]|\s+["'])`)
+
+// userInfo finds a name with a password before the host of a URL, or of what
+// is meant for one: "scheme://user:password@host", "user:password@host". An
+// address of mail has no colon before its "@".
+var userInfo = regexp.MustCompile(`(?:^|["'\s=,[])(?:[A-Za-z][A-Za-z0-9+.-]*:(?://)?)?()[^"'\s]*:[^"'\s]*@`)
 
 // secretNames finds the names of a prototype's own secrets in the same way.
 func secretNames(t reflect.Type) *regexp.Regexp {
@@ -86,6 +92,9 @@ func (s *source) secretAt(text []byte) int {
 			at = m[1]
 			break
 		}
+	}
+	if m := userInfo.FindSubmatchIndex(text); m != nil && (at < 0 || m[2] < at) {
+		at = m[2]
 	}
 	if s.secrets != nil {
 		if m := s.secrets.FindIndex(text); m != nil && (at < 0 || m[1] < at) {

@@ -50,7 +50,9 @@ type ran struct {
 	err  error
 	took time.Duration
 	mode mail.Mode
-	ok   bool // it ran at all
+	ok   bool // it ran at all, or will
+	// waits: it could not say anything at once.
+	waits bool
 }
 
 // outcome is what a stage gave.
@@ -96,51 +98,98 @@ func (e *Engine) each(ctx context.Context, c *call, acc acceptance, out *outcome
 	global := e.cfg.Mode()
 	steps := e.stages[c.stage]
 	if e.async[c.stage] {
-		rs := e.parallel(ctx, c, steps, acc, global)
-		for i := range rs {
-			if rs[i].ok {
-				e.merge(steps[i].check, c, &rs[i], out, st)
-			}
-		}
+		e.parallel(ctx, c, acc, global, out, st)
 		return
 	}
+	start := e.cfg.Now()
 	for i := range steps {
 		u := steps[i].check
 		r := ran{mode: u.mode(global)}
 		if r.mode == mail.Off || acc.skipsCheck(u.Class, c.stage) {
 			continue
 		}
-		start := e.cfg.Now()
 		r.res, r.err = u.guard(ctx, c)
-		r.took = e.cfg.Now().Sub(start)
+		end := e.cfg.Now()
+		r.took, start = end.Sub(start), end
 		e.merge(u, c, &r, out, st)
 	}
 }
 
+// few is the number of checks of a stage whose results need no allocation.
+const few = 8
+
 // parallel runs a stage in which a check declares I/O: first those that do
 // not block, in list order, then the others side by side, each as soon as
 // those that it needs are done. The order of arrival changes nothing.
-func (e *Engine) parallel(ctx context.Context, c *call, steps []step, acc acceptance, global mail.Mode) []ran {
-	rs := make([]ran, len(steps))
+func (e *Engine) parallel(ctx context.Context, c *call, acc acceptance, global mail.Mode, out *outcome, st *txState) {
+	steps := e.stages[c.stage]
+	var room [few]ran
+	rs := room[:]
+	if len(steps) > few {
+		rs = make([]ran, len(steps))
+	}
+	rs = rs[:len(steps)]
+	if e.atOnce(ctx, c, steps, acc, global, rs) {
+		// What goroutines write to lies on the heap; mostly there are none.
+		shared := slices.Clone(rs)
+		e.sideBySide(ctx, c, steps, shared)
+		copy(rs, shared)
+	}
+	for i := range rs {
+		if rs[i].ok {
+			e.merge(steps[i].check, c, &rs[i], out, st)
+		}
+	}
+}
+
+// atOnce runs the steps that do not block, and those that memory can answer.
+// It tells whether others remain, which it has marked.
+func (e *Engine) atOnce(ctx context.Context, c *call, steps []step, acc acceptance, global mail.Mode, rs []ran) (more bool) {
+	var cached context.Context
+	start := e.cfg.Now()
+	for i := range steps {
+		u, r := steps[i].check, &rs[i]
+		r.mode = u.mode(global)
+		if r.mode == mail.Off || acc.skipsCheck(u.Class, c.stage) {
+			continue
+		}
+		r.ok = true
+		switch {
+		case !steps[i].async:
+			v := c
+			if facts(steps, rs[:i], nil) {
+				v = e.view(c, steps, rs[:i], nil)
+			}
+			r.res, r.err = u.guard(ctx, v)
+		case steps[i].fromMemory():
+			if cached == nil {
+				cached = resolver.FromCache(ctx)
+			}
+			// It needs neither a goroutine nor a copy of the transaction,
+			// which are the larger part of its cost.
+			if r.res, r.err = u.guard(cached, c); errors.Is(r.err, ErrWouldWait) {
+				r.res, r.err, r.waits = Result{}, nil, true
+			}
+		default:
+			r.waits = true
+		}
+		more = more || r.waits
+		end := e.cfg.Now()
+		r.took, start = end.Sub(start), end
+	}
+	return more
+}
+
+// fromMemory tells that the check can say at once what needs no waiting.
+func (s *step) fromMemory() bool { return s.IO && s.Cached && len(s.needs) == 0 }
+
+// sideBySide runs the steps that wait.
+func (e *Engine) sideBySide(ctx context.Context, c *call, steps []step, rs []ran) {
 	done := make([]chan struct{}, len(steps))
 	for i := range steps {
-		u := steps[i].check
-		rs[i].mode = u.mode(global)
-		if rs[i].mode == mail.Off || acc.skipsCheck(u.Class, c.stage) {
-			continue
-		}
-		rs[i].ok = true
-		if steps[i].async && e.fromMemory(ctx, c, steps[i], &rs[i]) {
-			continue
-		}
-		if steps[i].async {
+		if rs[i].waits {
 			done[i] = make(chan struct{})
-			continue
 		}
-		v := e.view(c, steps, rs[:i], nil)
-		start := e.cfg.Now()
-		rs[i].res, rs[i].err = u.guard(ctx, v)
-		rs[i].took = e.cfg.Now().Sub(start)
 	}
 	for i := range steps {
 		if done[i] == nil {
@@ -168,22 +217,20 @@ func (e *Engine) parallel(ctx context.Context, c *call, steps []step, acc accept
 			<-done[i]
 		}
 	}
-	return rs
 }
 
-// fromMemory asks a Cached check for what it can say at once: it needs neither
-// a goroutine nor a copy for that, which are the larger part of its cost.
-func (e *Engine) fromMemory(ctx context.Context, c *call, st step, r *ran) bool {
-	if !st.IO || !st.Cached || len(st.needs) > 0 {
-		return false
+// shows tells that what step j gave is shown to a later one with these needs.
+func shows(steps []step, before []ran, j int, needs []int) bool {
+	return before[j].ok && (!steps[j].async || slices.Contains(needs, j))
+}
+
+// facts tells that checks before have given any.
+func facts(steps []step, before []ran, needs []int) bool {
+	for j := range before {
+		if len(before[j].res.Findings)+len(before[j].res.Auth) > 0 && shows(steps, before, j, needs) {
+			return true
+		}
 	}
-	start := e.cfg.Now()
-	r.res, r.err = st.guard(resolver.FromCache(ctx), c)
-	r.took = e.cfg.Now().Sub(start)
-	if !errors.Is(r.err, ErrWouldWait) {
-		return true
-	}
-	r.res, r.err = Result{}, nil
 	return false
 }
 
@@ -198,7 +245,7 @@ func (e *Engine) view(c *call, steps []step, before []ran, needs []int) *call {
 	v.tx.Findings = slices.Clip(v.tx.Findings)
 	v.tx.Auth = slices.Clip(v.tx.Auth)
 	for j := range before {
-		if steps[j].async && !slices.Contains(needs, j) || !before[j].ok {
+		if !shows(steps, before, j, needs) {
 			continue
 		}
 		for _, f := range before[j].res.Findings {

@@ -185,7 +185,7 @@ func parsePath(arg string, utf8ok bool, s side) (Path, string, error) {
 		if !domainOK(p.Domain) {
 			return Path{}, "", s.syntax()
 		}
-	case s == forward && i < len(in) && in[1] != '"' && strings.EqualFold(local, "postmaster"):
+	case s == forward && i < len(in) && in[1] != '"' && ascii(local) && strings.EqualFold(local, "postmaster"):
 		// RFC 5321 section 4.1.1.3: the one local part without a domain.
 		p.Local = "postmaster"
 	default:

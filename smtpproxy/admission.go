@@ -16,6 +16,7 @@ type slots struct {
 	mu       sync.Mutex
 	total    int
 	byClient map[netip.Prefix]int // bounded by total
+	bySite   map[netip.Prefix]int // of IPv6, bounded by total
 	// room is what the messages of one client were promised before DATA.
 	room map[netip.Prefix]int64
 }
@@ -29,6 +30,7 @@ const clientShare = 4
 func (s *slots) reserve(key netip.Prefix, need, total int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	key = site(key)
 	if have := s.room[key]; have > 0 && have+need > total/clientShare {
 		return false
 	}
@@ -43,6 +45,7 @@ func (s *slots) reserve(key netip.Prefix, need, total int64) bool {
 func (s *slots) unreserve(key netip.Prefix, need int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	key = site(key)
 	if s.room[key] -= need; s.room[key] <= 0 {
 		delete(s.room, key)
 	}
@@ -61,6 +64,21 @@ func slotKey(a netip.Addr) netip.Prefix {
 	return p
 }
 
+// siteShare is the part of the sessions that clients from outside may have
+// that one site of IPv6 may have: who has a /48 has 65,536 clients, and sixteen
+// of them would else have every session of the others.
+const siteShare = 4
+
+// site is the network that a client belongs to: of IPv6 a /48, the largest that
+// one customer is given (RFC 6177 section 2), else the client itself.
+func site(client netip.Prefix) netip.Prefix {
+	if client.Bits() <= 48 {
+		return client // IPv4, or nobody
+	}
+	p, _ := client.Addr().Prefix(48)
+	return p
+}
+
 // place is how a session counts: whose it is, whether it may have what is kept
 // for our own, and whether it counts against the bound of each client. The
 // peers that only speak for others (load balancers, those that may XCLIENT)
@@ -74,6 +92,7 @@ type place struct {
 const (
 	whyFull   = "too many connections"
 	whyClient = "too many connections from one client"
+	whySite   = "too many connections from one IPv6 /48"
 )
 
 // take gives a slot, or tells why not.
@@ -95,10 +114,17 @@ func (s *slots) takeLocked(p place, l Limits) (why string) {
 		if s.byClient[p.key] >= l.MaxConnectionsPerClient {
 			return whyClient
 		}
+		at := site(p.key)
+		if at != p.key && s.bySite[at] >= max(l.open()/siteShare, l.MaxConnectionsPerClient) {
+			return whySite
+		}
 		if s.byClient == nil {
-			s.byClient = map[netip.Prefix]int{}
+			s.byClient, s.bySite = map[netip.Prefix]int{}, map[netip.Prefix]int{}
 		}
 		s.byClient[p.key]++
+		if at != p.key {
+			s.bySite[at]++
+		}
 	}
 	s.total++
 	return ""
@@ -116,9 +142,17 @@ func (s *slots) giveLocked(p place) {
 	if !p.counted {
 		return
 	}
-	if s.byClient[p.key]--; s.byClient[p.key] <= 0 {
-		delete(s.byClient, p.key)
+	drop(s.byClient, p.key)
+	drop(s.bySite, site(p.key))
+}
+
+// drop takes one from a count; what falls to nothing is forgotten.
+func drop(counts map[netip.Prefix]int, key netip.Prefix) {
+	if counts[key] > 1 {
+		counts[key]--
+		return
 	}
+	delete(counts, key)
 }
 
 // move makes one slot into another, when it is known who the client is. When

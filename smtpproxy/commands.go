@@ -203,7 +203,7 @@ func (s *session) begin(ctx context.Context, path mail.Path, params mail.Params)
 	}
 	t.ReversePath, t.Params, t.Identity = path, params, s.identity()
 	d := s.set.Policy.Mail(ctx, &t.Transaction)
-	s.tx = t
+	s.tx, s.extra = t, 0
 	if d.Verdict == mail.Reject || d.Verdict == mail.Defer {
 		r := s.refusal(d)
 		s.refuse("MAIL", path.String(), r, d)
@@ -255,7 +255,7 @@ func (s *session) rcpt(ctx context.Context, arg string) {
 		return
 	}
 	if len(t.ForwardPaths) >= s.set.Limits.MaxRecipients {
-		s.refuse("RCPT", r.String(), replyMaxRecipients, mail.Decision{})
+		s.tooMany(r, replyMaxRecipients)
 		return
 	}
 	if s.over(ActRecipient) {

@@ -14,12 +14,18 @@ func (l *Listener) roleAddress(p mail.Path) bool {
 		return false
 	}
 	switch {
-	case strings.EqualFold(p.Local, "postmaster"):
+	case isRole(p.Local, "postmaster"):
 		return p.Domain == "" || l.ours[p.DomainKey()]
-	case strings.EqualFold(p.Local, "abuse"):
+	case isRole(p.Local, "abuse"):
 		return l.ours[p.DomainKey()]
 	}
 	return false
+}
+
+// isRole compares without the case of ASCII alone: with SMTPUTF8 a local part
+// may have a long s, which Unicode folds to an s and which is another mailbox.
+func isRole(local, name string) bool {
+	return len(local) == len(name) && strings.EqualFold(local, name)
 }
 
 // refuses tells that a decision ends the command at hand.

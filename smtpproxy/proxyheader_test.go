@@ -3,6 +3,7 @@ package smtpproxy
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"net/netip"
 	"strings"
@@ -295,6 +296,51 @@ func TestMoveOfASlot(t *testing.T) {
 	s.give(at("192.0.2.1"))
 	if s.total != 0 || len(s.byClient) != 0 {
 		t.Errorf("%d, %v", s.total, s.byClient)
+	}
+}
+
+// One site of IPv6 has as many clients as it wants, and not all sessions and
+// all room for messages.
+func TestOneSiteOfManyClients(t *testing.T) {
+	var s slots
+	l := Limits{MaxConnections: 100, MaxConnectionsPerClient: 5}
+	at := func(i int) place {
+		return place{key: slotKey(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i))), counted: true}
+	}
+	var have []place
+	for i := range 40 {
+		why := s.take(at(i/4), l)
+		if want := map[bool]string{true: "", false: whySite}[i < 20]; why != want {
+			t.Fatalf("%d: %q", i, why)
+		}
+		if why == "" {
+			have = append(have, at(i/4))
+		}
+	}
+	other := place{key: slotKey(netip.MustParseAddr("2001:db8:2::1")), counted: true}
+	if why := s.take(other, l); why != "" {
+		t.Errorf("another site: %q", why)
+	}
+	for _, p := range append(have, other) {
+		s.give(p)
+	}
+	if s.total != 0 || len(s.byClient) != 0 || len(s.bySite) != 0 {
+		t.Errorf("%d, %v, %v", s.total, s.byClient, s.bySite)
+	}
+	n := 0
+	for i := range 40 {
+		if s.reserve(at(i).key, 10, 400) {
+			n++
+		}
+	}
+	if n != 10 {
+		t.Errorf("%d messages of one site have room", n)
+	}
+	for i := range n {
+		s.unreserve(at(i).key, 10)
+	}
+	if len(s.room) != 0 {
+		t.Errorf("%v", s.room)
 	}
 }
 

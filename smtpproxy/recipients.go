@@ -14,6 +14,30 @@ var (
 	replyAlone         = mail.Temporary(452, "5.3", "Send this recipient in a message of its own")
 )
 
+// maxOvershoot is how many recipients one message may have beyond those that
+// fit, or that are in its envelope already, until each further one counts as
+// chatter: Postfix's smtpd_recipient_overshoot_limit. A list's server that
+// names 1,200 recipients, or 200 aliases of one mailbox, does as RFC 5321
+// section 4.5.3.1.10 says; closing its session would lose the message for all
+// that were accepted, again at every retry.
+const maxOvershoot = 1000
+
+// overshoot answers such a recipient.
+func (s *session) overshoot(r mail.Reply) {
+	if s.extra++; s.extra > maxOvershoot {
+		s.chatter(r)
+		return
+	}
+	s.out.reply(r)
+}
+
+// tooMany is refuse for a recipient that does not fit.
+func (s *session) tooMany(to mail.Recipient, r mail.Reply) {
+	s.srv.log.Reject(&s.s, &s.tx.Transaction, "RCPT", to.String(), r)
+	s.srv.stats.refusals.Add(1)
+	s.overshoot(r)
+}
+
 // ask routes a recipient, lets the checks look, and asks the next hop for
 // what it stands for.
 func (s *session) ask(ctx context.Context, r mail.Recipient, exempt bool) {
@@ -30,7 +54,7 @@ func (s *session) ask(ctx context.Context, r mail.Recipient, exempt bool) {
 		return
 	}
 	if t.has(r.Path) {
-		s.chatter(replyRcptOK) // asked once, delivered once (S-149)
+		s.overshoot(replyRcptOK) // asked once, delivered once (S-149)
 		return
 	}
 	if len(t.ForwardPaths) == 0 {
@@ -42,11 +66,11 @@ func (s *session) ask(ctx context.Context, r mail.Recipient, exempt bool) {
 	}
 	targets, bad := s.rewrite(r)
 	if bad != nil {
-		s.refuse("RCPT", r.String(), *bad, mail.Decision{})
+		s.tooMany(r, *bad)
 		return
 	}
 	if len(targets) == 0 {
-		s.chatter(replyRcptOK) // all of them are in the envelope
+		s.overshoot(replyRcptOK) // all of them are in the envelope
 		return
 	}
 	if t.delivery == nil {

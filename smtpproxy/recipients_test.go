@@ -195,6 +195,14 @@ func TestWhatStandsForRoleAddresses(t *testing.T) {
 	c.do("451", "RCPT TO:<abuse@our.example>")
 	c.do("450 4.7.1", "RCPT TO:<abuse@our.example>") // the rate of this client
 
+	// A long s is another letter, whatever Unicode folds it to.
+	c = newKit(t, "inbound", func(_ *Settings, _ *Listener) {}).hello()
+	c.do("250", "MAIL FROM:<a@s.example> SMTPUTF8")
+	c.do("250", "RCPT TO:<b@our.example>")
+	c.do("250", "RCPT TO:<po\u017ftmaster@our.example>")
+	c.do("250", "RCPT TO:<abu\u017fe@our.example>")
+	c.do("501", "RCPT TO:<po\u017ftmaster>")
+
 	out := newKit(t, "outbound", nil) // our own users' mail has no such exception
 	out.policy.rcpt = func(*mail.Transaction, mail.Recipient) mail.Decision { return mail.Decision{Verdict: mail.Reject} }
 	c = out.hello()
@@ -220,4 +228,46 @@ func TestAloneIsNoError(t *testing.T) {
 		c.do("452", fmt.Sprintf("RCPT TO:<u%d@our.example>", i))
 	}
 	c.do("354", "DATA")
+}
+
+// A message with more recipients than fit, or many that stand for one mailbox,
+// arrives all the same: what is too much is no error until it is far too much
+// (RFC 5321 section 4.5.3.1.10).
+func TestOvershootIsNoError(t *testing.T) {
+	small := func(s *Settings, _ *Listener) {
+		s.Limits.MaxRecipients, s.Limits.JunkCommands, s.Limits.SoftErrors, s.Limits.HardErrors = 100, 3, 1000, 5
+	}
+	table := map[string][]string{}
+	for i := range 200 {
+		table[fmt.Sprintf("u%d@our.example", i)] = []string{"box@our.example"}
+	}
+	k := aliasKit(t, table, small)
+	c := k.hello()
+	c.do("250", "MAIL FROM:<a@s.example>")
+	for i := range 200 {
+		c.do("250", fmt.Sprintf("RCPT TO:<u%d@our.example>", i))
+	}
+	c.do("354", "DATA")
+	c.do("250", ".")
+	c.do("250", "MAIL FROM:<a@s.example>")
+	for i := range 100 + maxOvershoot {
+		want := "250"
+		if i >= 100 {
+			want = "452 4.5.3"
+		}
+		c.do(want, fmt.Sprintf("RCPT TO:<v%d@our.example>", i))
+	}
+	c.do("354", "DATA")
+	c.do("250", ".")
+	if got := k.hop.messages(); len(got) != 2 || len(got[0].to) != 1 || len(got[1].to) != 100 {
+		t.Fatalf("%d messages: %v", len(got), got)
+	}
+	// There is an end to it.
+	c.do("250", "MAIL FROM:<a@s.example>")
+	c.do("250", "RCPT TO:<u1@our.example>")
+	for range maxOvershoot + 3 + 4 {
+		c.do("250", "RCPT TO:<u1@our.example>")
+	}
+	c.do("421 4.7.0", "RCPT TO:<u1@our.example>")
+	c.closed()
 }

@@ -52,6 +52,7 @@ type session struct {
 	since   atomic.Int64   // waits for a command since then; see pressure.go
 
 	errors, junk int
+	extra        int // recipients of this transaction that did not fit; see overshoot
 	messages     int
 	counts       maillog.Counts
 	closing      bool

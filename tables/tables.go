@@ -101,6 +101,7 @@ func Parse(file string, text []byte, o Options) ([]Entry, []Problem) {
 		return nil, []Problem{{File: file, Text: tooLarge(int64(p.o.MaxBytes)).Error()}}
 	}
 	text = bytes.TrimPrefix(text, []byte(mark))
+	p.clean = isClean(text)
 	// One copy for all keys and values, which are parts of it.
 	p.all(string(text))
 	if p.unsaid > 0 {
@@ -116,6 +117,7 @@ type parser struct {
 	entries  []Entry
 	problems []Problem
 	unsaid   int
+	clean    bool // no line needs to be looked at for octets that no list has
 
 	logical string // the logical line so far
 	begin   int    // its first line, 0: none has begun
@@ -165,6 +167,8 @@ func (p *parser) add(n int, line string) {
 	case len(p.logical)+len(line) > p.o.MaxLine:
 		p.bad = true
 		p.problem(n, fmt.Sprintf("is longer than %d bytes, with the lines that it goes on with", p.o.MaxLine), "")
+	case p.clean:
+		p.logical += line
 	case strings.IndexFunc(line, isControl) >= 0:
 		p.bad = true
 		p.problem(n, "holds a control character", "")
@@ -175,11 +179,24 @@ func (p *parser) add(n int, line string) {
 		// Nobody sees it, and the key would never be found.
 		p.bad = true
 		p.problem(n, "holds a byte order mark", "write the line again")
-	case p.logical == "":
-		p.logical = line
 	default:
 		p.logical += line
 	}
+}
+
+// isClean tells that a text is ASCII without control characters, but for those
+// of white space and line ends. Most files are, and one look at all of it is
+// faster than three at each line.
+func isClean(text []byte) bool {
+	for i, c := range text {
+		switch {
+		case c >= ' ' && c < 0x7f, c == '\n', c == '\t':
+		case c == '\r' && i+1 < len(text) && text[i+1] == '\n':
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 }

@@ -28,12 +28,12 @@ const (
 )
 
 // selfSigned gives the pair of the folder, or a new one in its place when
-// there is none, it cannot be read as a pair, it is another host's, or it has
-// less than 30 days left.
+// there is none, it cannot be read as a pair, it is another host's, or it is
+// stale.
 func (s *Store) selfSigned() (*stdtls.Certificate, error) {
 	file := filepath.Join(s.dir, pairName)
 	cert, err := readPair(file, file)
-	if err == nil && cert.Leaf.NotAfter.Sub(s.now()) > renewBefore && s.isOurs(cert.Leaf) {
+	if err == nil && !stale(cert.Leaf, s.now()) && s.isOurs(cert.Leaf) {
 		return cert, nil
 	}
 	if err != nil && errors.Is(err, os.ErrPermission) {
@@ -50,6 +50,12 @@ func (s *Store) selfSigned() (*stdtls.Certificate, error) {
 		return nil, err
 	}
 	return readPair(file, file)
+}
+
+// stale tells that a self-signed certificate has less than 30 days left, or
+// was made by a clock that ran ahead and has been set right since.
+func stale(leaf *x509.Certificate, now time.Time) bool {
+	return leaf.NotAfter.Sub(now) <= renewBefore || now.Before(leaf.NotBefore)
 }
 
 // isOurs tells that a certificate was made for the host name of now.

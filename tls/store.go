@@ -20,6 +20,9 @@ type Options struct {
 	StateDir string           // holds its folder when the configuration names none
 	Tickets  *Tickets         // nil: keys of its own, which die with it
 	Now      func() time.Time // nil: time.Now
+	// Old, when set, is what a reload of the configuration replaces: a worse
+	// certificate than it has in use, from the same files, is an error.
+	Old *Store
 }
 
 // Store holds the certificates in use. It is safe for concurrent use.
@@ -90,7 +93,7 @@ func New(o Options) (*Store, error) {
 		s.dir = filepath.Join(o.StateDir, "tls")
 	}
 	for _, src := range o.Config.sources() {
-		s.pairs = append(s.pairs, &pair{source: src})
+		s.pairs = append(s.pairs, &pair{source: src, cert: o.Old.inUse(src)})
 	}
 	if _, err := s.read(true); err != nil {
 		return nil, err
@@ -100,6 +103,21 @@ func New(o Options) (*Store, error) {
 	}
 	s.publish()
 	return s, nil
+}
+
+// inUse gives what was last taken from a source; s may be nil.
+func (s *Store) inUse(src source) *stdtls.Certificate {
+	if s == nil {
+		return nil
+	}
+	s.reload.Lock()
+	defer s.reload.Unlock()
+	for _, p := range s.pairs {
+		if p.source == src {
+			return p.cert
+		}
+	}
+	return nil
 }
 
 // chooseDefault finds the pair for clients that name no server, and makes the
@@ -213,7 +231,7 @@ func (s *Store) due(p *pair) bool {
 	case p.fault != nil:
 		return true
 	case p.selfMade():
-		return p.cert.Leaf.NotAfter.Sub(s.now()) <= renewBefore
+		return stale(p.cert.Leaf, s.now())
 	}
 	return p.seen != [2]mark{markOf(p.certFile), markOf(p.keyFile)}
 }

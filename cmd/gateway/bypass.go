@@ -25,7 +25,9 @@ const bypassWords = 10 * time.Minute
 type bypass struct {
 	now func() time.Time // nil: time.Now
 
-	mu     sync.Mutex
+	mu sync.Mutex
+	// until carries the monotonic reading: a clock that is set back while a
+	// bypass is on must not make it last for years.
 	until  time.Time
 	reason string
 	said   time.Time
@@ -49,10 +51,17 @@ func (b *bypass) clock() time.Time {
 func (b *bypass) state() bypassState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.clock().Before(b.until) {
+	if b.over(b.clock()) {
 		return bypassState{}
 	}
-	return bypassState{Active: true, Until: b.until, Reason: b.reason}
+	return bypassState{Active: true, Until: b.until.Truncate(time.Second), Reason: b.reason}
+}
+
+// over tells that it has ended, or was never on. One that is longer than any
+// may be is the work of a clock, and has ended too.
+func (b *bypass) over(now time.Time) bool {
+	left := b.until.Sub(now)
+	return left <= 0 || left > maxBypass
 }
 
 // set begins, changes or (with a zero time) ends it.
@@ -72,7 +81,7 @@ func (b *bypass) remind(log *maillog.Logger) {
 	}
 	now := b.clock()
 	switch {
-	case !now.Before(b.until):
+	case b.over(now):
 		b.until, b.reason = time.Time{}, ""
 		log.Warn("master", "the bypass has ended; checks decide again")
 	case now.Sub(b.said) >= bypassWords:
@@ -111,7 +120,7 @@ func (d *daemon) setBypass(ctx context.Context, raw json.RawMessage) (any, error
 		}
 		return p.bypass.state(), nil
 	}
-	until := p.bypass.clock().Add(q.For).Truncate(time.Second)
+	until := p.bypass.clock().Add(q.For)
 	if err := p.keepBypass(ctx, until, q.Reason); err != nil {
 		return nil, err
 	}
@@ -124,7 +133,7 @@ func (p *parts) keepBypass(ctx context.Context, until time.Time, reason string) 
 	if p.store == nil {
 		return nil
 	}
-	raw, err := json.Marshal(bypassState{Active: true, Until: until, Reason: reason})
+	raw, err := json.Marshal(bypassState{Active: true, Until: until.Truncate(time.Second), Reason: reason})
 	if err != nil {
 		return err
 	}
@@ -145,10 +154,11 @@ func (p *parts) recallBypass(ctx context.Context) {
 	}
 	raw, ok, err := p.store.Get(ctx, bypassKey)
 	var s bypassState
-	if err != nil || !ok || json.Unmarshal(raw, &s) != nil || s.Until.Sub(p.bypass.clock()) > maxBypass {
+	if err != nil || !ok || json.Unmarshal(raw, &s) != nil {
 		return
 	}
-	if p.bypass.set(s.Until, s.Reason); p.bypass.state().Active {
+	now := p.bypass.clock()
+	if p.bypass.set(now.Add(s.Until.Sub(now)), s.Reason); p.bypass.state().Active {
 		p.log.Warn("master", bypassText, slog.String("until", s.Until.Format(time.RFC3339)), slog.String("reason", s.Reason))
 	}
 }

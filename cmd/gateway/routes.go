@@ -12,15 +12,6 @@ import (
 	"garita/tables"
 )
 
-// routesOf reads the tables of a configuration.
-func routesOf(s *Settings) (*routing.Tables, error) {
-	t, problems := routing.Compile(s.Route)
-	if len(problems) > 0 {
-		return nil, fmt.Errorf("route: %w", problems[0])
-	}
-	return t, nil
-}
-
 // nextHopsOf are the next hops of a configuration: its tables, and those that
 // routes name by their address, which have the defaults.
 func nextHopsOf(s *Settings, t *routing.Tables) map[string]relay.Config {

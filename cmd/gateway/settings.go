@@ -37,6 +37,9 @@ type Settings struct {
 	NextHop  map[string]relay.Config             `toml:"next_hop" example:"inbound" doc:"One table for each server that mail goes to."`
 
 	Check all.Config `toml:"check" doc:"What is looked at, and how much each check may do."`
+
+	// read is what check has made of the files that tables name; see lists.go.
+	read readLists
 }
 
 // AdminSettings is the [admin] table.

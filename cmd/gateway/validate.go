@@ -187,10 +187,11 @@ func (f *faults) parts() {
 	f.users()
 	f.certificates()
 	before := len(f.list)
-	for _, err := range s.Check.Validate() {
+	_, errs, warnings := s.checks()
+	for _, err := range errs {
 		f.addError("", err) // its keys begin with "check."
 	}
-	for _, err := range s.Check.Warnings(time.Now()) {
+	for _, err := range warnings {
 		f.addError("", err)
 		f.last().warning = true
 	}
@@ -220,7 +221,7 @@ func (f *faults) route() {
 	for _, err := range errs {
 		f.addError("route", err)
 	}
-	t, problems := routing.Compile(f.s.Route)
+	t, problems := f.s.routes()
 	for _, p := range problems {
 		f.list = append(f.list, tableProblem(f.s.Route, p))
 	}

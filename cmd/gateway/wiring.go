@@ -18,7 +18,6 @@ import (
 	"garita/conduct"
 	"garita/config"
 	"garita/filters"
-	"garita/filters/all"
 	"garita/mail"
 	"garita/maillog"
 	"garita/message"
@@ -141,8 +140,13 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 		if err != nil {
 			g.drop(old)
 		}
+		s.read = readLists{} // a file that changes is read again, and old lists are let go
 	}()
-	if g.tls, err = tls.New(tls.Options{Config: s.TLS, Hostname: s.Hostname, StateDir: s.StateDir, Tickets: p.tickets}); err != nil {
+	with := tls.Options{Config: s.TLS, Hostname: s.Hostname, StateDir: s.StateDir, Tickets: p.tickets}
+	if old != nil {
+		with.Old = old.tls
+	}
+	if g.tls, err = tls.New(with); err != nil {
 		return nil, err
 	}
 	g.dns = p.resolverFor(s, old)
@@ -215,7 +219,11 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS) (*filters.Engine, error) 
 	if dns != nil {
 		where.Resolver = dns
 	}
-	checks, err := all.Checks(s.Check, where)
+	lists, err := checksOf(s)
+	if err != nil {
+		return nil, fmt.Errorf("check: %w", err)
+	}
+	checks, err := lists.Checks(s.Check, where)
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)
 	}

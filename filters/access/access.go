@@ -99,6 +99,25 @@ func Default() Config {
 	}
 }
 
+// Lists are the lists of a Config, with its files, that were read. They never
+// change.
+type Lists struct {
+	ls   *lists
+	mode mail.Mode
+}
+
+// Read reads the lists, which take some time when they are long: who has them
+// need not read them again. It gives what Validate and Warnings give; Lists
+// with mistakes make no check.
+func (c Config) Read(now func() time.Time) (l *Lists, errs, warnings []error) {
+	ls, errs, warnings := build(c, now)
+	mode, _ := mail.ParseMode(c.Mode)
+	if len(errs) > 0 {
+		return nil, errs, warnings
+	}
+	return &Lists{ls, mode}, nil, warnings
+}
+
 // Validate gives every mistake, each naming its key. It reads the files.
 func (c Config) Validate() []error {
 	_, errs, _ := build(c, time.Now)
@@ -113,17 +132,21 @@ func (c Config) Warnings(now time.Time) []error {
 	return warnings
 }
 
-// New makes the check.
-func New(c Config) (filters.Check, error) { return NewAt(c, time.Now) }
+// New makes the check of lists that c.Read has read; with nil it reads them.
+func New(c Config, l *Lists) (filters.Check, error) {
+	if l == nil {
+		return NewAt(c, time.Now)
+	}
+	return filters.Check{Name: Name, Impl: l.ls, Mode: l.mode, Class: filters.Policy}, nil
+}
 
 // NewAt makes the check with a clock, by which entries expire.
 func NewAt(c Config, now func() time.Time) (filters.Check, error) {
-	l, errs, _ := build(c, now)
+	l, errs, _ := c.Read(now)
 	if len(errs) > 0 {
 		return filters.Check{}, fmt.Errorf("access: %w", errs[0])
 	}
-	mode, _ := mail.ParseMode(c.Mode)
-	return filters.Check{Name: Name, Impl: l, Mode: mode, Class: filters.Policy}, nil
+	return New(c, l)
 }
 
 // CheckConnect looks address and name of the client up. Client, not Peer:

@@ -136,7 +136,7 @@ func TestValidate(t *testing.T) {
 	if len(errs) != len(want) {
 		t.Errorf("%d errors, want %d", len(errs), len(want))
 	}
-	if _, err := New(c); err == nil {
+	if _, err := New(c, nil); err == nil {
 		t.Error("New took it")
 	}
 }

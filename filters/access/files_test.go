@@ -91,7 +91,7 @@ func TestFilesThatCannotBe(t *testing.T) {
 			t.Errorf("%q, want %q", errs[i], w)
 		}
 	}
-	if _, err := New(c); err == nil {
+	if _, err := New(c, nil); err == nil {
 		t.Error("New took it")
 	}
 }
@@ -269,14 +269,14 @@ func TestFileChanges(t *testing.T) {
 	path := writeFile(t, "192.0.2.1 REJECT\n")
 	c := Default()
 	c.ClientFiles = []string{path}
-	check, err := New(c)
+	check, err := New(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(c); err == nil || !strings.Contains(err.Error(), "does not exist") {
+	if _, err := New(c, nil); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("%v", err)
 	}
 	s := &mail.Session{Client: netip.MustParseAddrPort("192.0.2.1:1")}

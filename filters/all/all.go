@@ -36,13 +36,33 @@ func Default() Config {
 	}
 }
 
+// Lists are the files of lists that checks name, as they were read.
+type Lists struct{ access *access.Lists }
+
+// Read reads the lists, once for all who want to know of them: their mistakes
+// and warnings, and the checks. The errors are those of Validate, with which
+// there are no lists, and those of Warnings.
+func (c Config) Read(now func() time.Time) (l *Lists, errs, warnings []error) {
+	lists, wrong, odd := c.Access.Read(now)
+	for _, err := range odd {
+		warnings = append(warnings, fmt.Errorf("check.%s.%w", access.Name, err))
+	}
+	if errs = c.validate(wrong); len(errs) > 0 {
+		return nil, errs, warnings
+	}
+	return &Lists{lists}, nil, warnings
+}
+
 // Validate gives every mistake, each naming its key.
-func (c Config) Validate() (errs []error) {
+func (c Config) Validate() (errs []error) { return c.validate(c.Access.Validate()) }
+
+// validate gives every mistake, with those of the access lists.
+func (c Config) validate(lists []error) (errs []error) {
 	for _, v := range []struct {
 		key  string
 		errs []error
 	}{
-		{access.Name, c.Access.Validate()},
+		{access.Name, lists},
 		{client.Name, c.Client.Validate()},
 		{helo.Name, c.Helo.Validate()},
 		{sender.Name, c.Sender.Validate()},
@@ -65,8 +85,13 @@ func (c Config) Warnings(now time.Time) (errs []error) {
 
 // Checks makes the checks in the order in which they run and are listed.
 func Checks(c Config, site filters.Site) ([]filters.Check, error) {
+	return (&Lists{}).Checks(c, site)
+}
+
+// Checks makes the checks of a configuration that Read has read these lists of.
+func (read *Lists) Checks(c Config, site filters.Site) ([]filters.Check, error) {
 	var l list
-	l.add(access.New(c.Access))
+	l.add(access.New(c.Access, read.access))
 	l.add(client.New(c.Client, site))
 	l.add(helo.New(c.Helo, site))
 	l.add(sender.New(c.Sender, site))

@@ -198,8 +198,20 @@ func (h *NextHop) Begin(tx *mail.Transaction) smtpproxy.Delivery {
 	d := &delivery{hop: h, tx: tx}
 	if s := tx.Session; s != nil {
 		d.priority = s.Role == mail.Outbound || s.Role == mail.ContentFilter
+		d.client = turnOf(s.Client.Addr())
 	}
 	return d
+}
+
+// turnOf is who takes turns as one: an IPv4 address, and of IPv6 a /48, the
+// largest network that a customer is given (RFC 6177): he has 65,536 clients.
+func turnOf(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a.Is6() {
+		bits = 48
+	}
+	p, _ := a.Prefix(bits)
+	return p
 }
 
 // Probe makes one connection of its own to every server to learn what it can

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -32,7 +33,11 @@ type pool struct {
 	inbound int // busy slots of inbound mail
 	busy    int
 	idle    []*conn   // the last used is the last; LIFO keeps few warm
-	waiting list.List // of *waiter, first come first served
+	waiting list.List // of *waiter, by their coming
+	// turns is when each client that waits, or has waited, was last given a
+	// connection; empty while nobody waits, so it is bounded by the sessions.
+	turns   map[netip.Prefix]uint64
+	turn    uint64
 	timer   *time.Timer
 	armed   bool
 	fires   time.Time // when armed
@@ -50,6 +55,9 @@ type want struct {
 	owner string
 	// host is whose turn it is; nil: any.
 	host *host
+	// client is whom inbound mail comes from. Clients take turns: one that
+	// keeps many sessions waiting waits for itself.
+	client netip.Prefix
 }
 
 type waiter struct {
@@ -200,25 +208,54 @@ func (p *pool) grow() {
 	p.serve()
 }
 
-// serve gives what is free to those who wait, first come first served.
+// serve gives what is free to those who wait: first come first served for our
+// own users and clients that have had none yet, then the client that was given
+// a connection longest ago. So fifty idle sessions of one stranger delay the
+// others by one connection and not by fifty.
 func (p *pool) serve() {
-	for e := p.waiting.Front(); e != nil; {
-		next := e.Next()
-		w := e.Value.(*waiter)
+	for p.waiting.Len() > 0 {
+		var next *list.Element
+		for e := p.waiting.Front(); e != nil; e = e.Next() {
+			w := e.Value.(*waiter)
+			if p.closed || p.eligible(&w.want) && (next == nil || p.before(w, next.Value.(*waiter))) {
+				next = e
+			}
+			if next != nil && (p.closed || p.last(next.Value.(*waiter)) == 0) {
+				break // nobody comes before that one
+			}
+		}
+		if next == nil {
+			break
+		}
+		w := p.waiting.Remove(next).(*waiter)
 		switch {
 		case p.closed:
-			p.waiting.Remove(e)
 			w.granted <- grant{err: errClosed}
-		case p.eligible(&w.want):
-			p.waiting.Remove(e)
-			w.granted <- grant{c: p.take(&w.want)}
-		case w.priority && !p.owned: // nothing is free at all
-			return
+			continue
+		case !w.priority:
+			if p.turns == nil {
+				p.turns = map[netip.Prefix]uint64{}
+			}
+			p.turn++
+			p.turns[w.client] = p.turn
 		}
-		e = next
+		w.granted <- grant{c: p.take(&w.want)}
+	}
+	if p.waiting.Len() == 0 {
+		clear(p.turns)
 	}
 	p.evict()
 }
+
+// last is when the client of a waiter had its turn; 0 is never.
+func (p *pool) last(w *waiter) uint64 {
+	if w.priority {
+		return 0
+	}
+	return p.turns[w.client]
+}
+
+func (p *pool) before(w, other *waiter) bool { return p.last(w) < p.last(other) }
 
 // put gives a slot back with its connection, which must be between two
 // transactions, or with nil when that was closed.

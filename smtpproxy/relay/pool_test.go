@@ -88,6 +88,52 @@ func TestFairQueue(t *testing.T) {
 	}
 }
 
+// TestClientsTakeTurns: a client with many waiting sessions delays the others by
+// one connection, whatever came first (attacks B-21).
+func TestClientsTakeTurns(t *testing.T) {
+	var p pool
+	p.init(5, time.Hour, func(*conn) {})
+	hostile, honest := turnOf(netip.MustParseAddr("192.0.2.1")), turnOf(netip.MustParseAddr("192.0.2.2"))
+	if turnOf(netip.MustParseAddr("2001:db8:1:1::1")) != turnOf(netip.MustParseAddr("2001:db8:1:ff::1")) {
+		t.Error("two networks of one customer are two clients")
+	}
+	for range 4 {
+		p.acquire(t.Context(), want{client: hostile}, time.Second)
+	}
+	order := make(chan netip.Prefix, 50)
+	wait := func(c netip.Prefix, n int) {
+		go func() {
+			if _, err := p.acquire(context.Background(), want{client: c}, time.Minute); err != nil {
+				t.Error(err)
+			}
+			order <- c
+		}()
+		eventually(t, "queued", func() bool { _, _, w := p.stats(); return w == n })
+	}
+	for i := range 20 {
+		wait(hostile, i+1)
+	}
+	p.put(nil, false)
+	if got := <-order; got != hostile {
+		t.Fatalf("%v came first", got)
+	}
+	wait(honest, 20)
+	p.put(nil, false)
+	if got := <-order; got != honest {
+		t.Fatalf("%v had its turn twice", got)
+	}
+	for range 19 {
+		p.put(nil, false)
+		if got := <-order; got != hostile {
+			t.Fatal(got)
+		}
+	}
+	if _, _, w := p.stats(); w != 0 || len(p.turns) != 0 {
+		t.Errorf("%d wait, %d are remembered", w, len(p.turns))
+	}
+	p.close()
+}
+
 // TestPriorityPassesWaitingInbound: inbound that waits for its own share does
 // not hold up those the reserve is for.
 func TestPriorityPassesWaitingInbound(t *testing.T) {

@@ -46,14 +46,14 @@ func parseURL(key, s string) (target, error) {
 		t.lmtp = u.Scheme[0] == 'l'
 		return t, t.setPath(key, s, u)
 	default:
-		return target{}, fmt.Errorf("%s = %q: %s", key, s, mendURL)
+		return target{}, fmt.Errorf("%s = %q: %s", key, withoutUser(s, u), mendURL)
 	}
 	if u.Path != "" {
-		return target{}, fmt.Errorf("%s = %q: %s", key, s, mendURL)
+		return target{}, fmt.Errorf("%s = %q: %s", key, withoutUser(s, u), mendURL)
 	}
 	n, err := strconv.ParseUint(u.Port(), 10, 16)
 	if err != nil || n == 0 {
-		return target{}, fmt.Errorf("%s = %q has no port from 1 to 65535: %s", key, s, mendURL)
+		return target{}, fmt.Errorf("%s = %q has no port from 1 to 65535: %s", key, withoutUser(s, u), mendURL)
 	}
 	t.host, t.port = u.Hostname(), uint16(n)
 	if a, err := netip.ParseAddr(t.host); err == nil {
@@ -68,12 +68,12 @@ func parseURL(key, s string) (target, error) {
 }
 
 // withoutUser keeps a password that somebody wrote into the URL out of the
-// error. What cannot be parsed is not shown where it has an "@" at all.
+// error. What is no URL with a host is not shown where it has an "@" at all.
 func withoutUser(s string, u *url.URL) string {
 	if u != nil && u.User != nil {
 		return u.Scheme + "://…@" + u.Host
 	}
-	if u == nil && strings.Contains(s, "@") {
+	if (u == nil || u.Host == "") && strings.Contains(s, "@") {
 		return "…"
 	}
 	return s

@@ -40,6 +40,15 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
+// A password is in no error, wherever it was written.
+func TestURLWithPassword(t *testing.T) {
+	for _, s := range []string{"smtp://u:hunter2@h:25", "u:hunter2@h", "smtp:u:hunter2@h", "smtp://u:hunter2@h:x", "//u:hunter2@h:25", "smtp:///u:hunter2@h"} {
+		if _, err := parseURL("url", s); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
+
 // FuzzURL: whatever is taken is written in one spelling that reads the same,
 // and has nothing in it that could not be shown or dialled.
 func FuzzURL(f *testing.F) {

@@ -65,6 +65,9 @@ func (k *compiler) alias(e tables.Entry) {
 		}
 		return
 	}
+	for _, p := range targets {
+		k.t.targets[p.Domain] = true
+	}
 	k.t.aliases[name] = alias{targets, k.line(e)}
 }
 
@@ -271,6 +274,17 @@ func (x *expansion) add(p mail.Path, clients bool) error {
 	return nil
 }
 
+// plain tells that a line names one address that no line is for: most do, and
+// need no expansion to tell what comes of them.
+func (t *Tables) plain(a alias) bool {
+	if len(a.targets) != 1 || a.targets[0].Local == "" {
+		return false
+	}
+	var buf [maxKey]byte
+	_, _, more := t.findAlias(makeKey(buf[:], a.targets[0], t.delimiter))
+	return !more
+}
+
 // apply gives the address that a target means for p.
 func (t *Tables) apply(target, p mail.Path, ext string) mail.Path {
 	if target.Local == "" {
@@ -303,7 +317,8 @@ const anybody = "\x00"
 // one of them.
 func (k *compiler) circles() {
 	var found []tables.Problem
-	for name, a := range k.t.aliases {
+	for _, name := range k.t.several {
+		a := k.t.aliases[name]
 		p := pathOf(name)
 		if p.Local == "" {
 			p.Local = anybody

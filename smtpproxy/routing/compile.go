@@ -42,6 +42,8 @@ type Tables struct {
 
 	recipients, senders map[string]route
 	aliases             map[string]alias
+	several             []string             // aliases that are not plain, sorted
+	targets             map[string]bool      // domains that aliases lead to
 	known               map[string]where     // user@domain
 	knownDomains        map[string]knownInfo // domains with entries
 }
@@ -56,7 +58,7 @@ type knownInfo struct {
 func Compile(c Config) (*Tables, []tables.Problem) {
 	k := compiler{
 		t: &Tables{
-			recipients: map[string]route{}, senders: map[string]route{}, aliases: map[string]alias{},
+			recipients: map[string]route{}, senders: map[string]route{}, aliases: map[string]alias{}, targets: map[string]bool{},
 			known: map[string]where{}, knownDomains: map[string]knownInfo{},
 		},
 		hops: map[string]int32{},
@@ -69,6 +71,12 @@ func Compile(c Config) (*Tables, []tables.Problem) {
 		k.source(s, add[kind])
 	}
 	if len(k.problems) == 0 {
+		for name, a := range k.t.aliases {
+			if !k.t.plain(a) {
+				k.t.several = append(k.t.several, name)
+			}
+		}
+		slices.Sort(k.t.several)
 		k.circles()
 	}
 	if k.unsaid > 0 {

@@ -362,7 +362,7 @@ func (r *Router) reachable() []smtpproxy.NextHop {
 			}
 		}
 		for name, row := range r.t.recipients {
-			if row.hop != noRoute && domains[name[strings.LastIndexByte(name, '@')+1:]] {
+			if row.hop != noRoute && !used[row.hop] && domains[name[strings.LastIndexByte(name, '@')+1:]] {
 				used[row.hop] = true
 			}
 		}
@@ -393,10 +393,8 @@ func (r *Router) reachableDomains() map[string]bool {
 	for d := range r.relay {
 		add(d)
 	}
-	for _, a := range r.t.aliases {
-		for _, p := range a.targets {
-			add(p.Domain)
-		}
+	for d := range r.t.targets {
+		add(d)
 	}
 	return out
 }
@@ -409,7 +407,7 @@ func (r *Router) parted(single map[string]bool) error {
 		return nil
 	}
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(r.t.aliases)) {
+	for _, name := range r.t.several {
 		p := pathOf(name)
 		home, ours := r.own[p.DomainKey()]
 		if !ours {

@@ -2,6 +2,7 @@ package docs
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,6 +119,33 @@ func arrives(t *testing.T, front, store *harness.Postfix, gate *harness.Process)
 		}
 	}
 	harness.Eventually(t, "garita logs no delivery", func() bool { return strings.Contains(gate.Output(), "status=sent") })
+}
+
+// TestPostfixXClientAsWritten follows postfix.md: the Postfix behind an inbound
+// listener takes the client of the gateway for its own.
+func TestPostfixXClientAsWritten(t *testing.T) {
+	a := section(t, "Inbound with XCLIENT", "0.0.0.0:25", "192.0.2.20:25")
+	main := a.options()
+	main["smtpd_authorized_xclient_hosts"] = strings.ReplaceAll(main["smtpd_authorized_xclient_hosts"], "192.0.2.10", "127.0.0.1")
+	p := harness.StartPostfix(t, harness.PostfixOptions{Domains: []string{"example.org"}, Main: main})
+	a.toml = strings.ReplaceAll(a.toml, a.at["192.0.2.20:25"], p.Addr)
+	gate := a.start(t)
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
+	conn, err := d.Dial("tcp4", a.at["0.0.0.0:25"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	c := harness.NewClient(t, conn)
+	c.Want(220)
+	c.Say("EHLO client.example").Want(250)
+	if r := c.Send("a@x.example", []string{"b@example.org"}, letter); r.Code != 250 {
+		t.Fatalf("%s\n%s\n%s", r, gate.Output(), p.Log())
+	}
+	p.WaitLog(t, ": client=unknown[127.0.0.9]")
+	if strings.Contains(p.Log(), "client=localhost[127.0.0.1]") || !strings.Contains(p.Log(), ": client=") {
+		t.Errorf("Postfix did not take the client:\n%s", p.Log())
+	}
 }
 
 // TestPostfixContentFilterAsWritten follows postfix.md to the letter.

@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,4 +115,85 @@ func TestHAProxy(t *testing.T) {
 	if r := liar.Reply(); r.Code == 250 || r.Code == 220 {
 		t.Errorf("a stranger with a header was greeted with %s", r)
 	}
+}
+
+// TestHAProxyHealthChecks: the balancer's own connections (LOCAL, UNKNOWN) are
+// greeted and trusted with nothing.
+func TestHAProxyHealthChecks(t *testing.T) {
+	t.Parallel()
+	hop := startHop(t, fakehop.Config{})
+	g := behindBalancer(t, hop.Addr(), harness.Setting{Table: "check.access", Key: "clients", Value: `["127.0.0.66 reject Not you"]`})
+	g.Start()
+	for _, option := range []string{"send-proxy check check-send-proxy inter 100ms", "send-proxy-v2 check check-send-proxy inter 100ms"} {
+		t.Run(option, func(t *testing.T) {
+			addr, stats := checkingHAProxy(t, g.Inbound, option)
+			harness.Eventually(t, "haproxy calls the gateway down", func() bool {
+				return strings.Contains(haproxyState(t, stats), ",L7OK,")
+			})
+			if r := greetedFrom(t, "127.0.0.9", addr).Send("a@x.example", []string{"b@our.example"}, message); r.Code != 250 {
+				t.Errorf("a message while haproxy checks: %s", r)
+			}
+		})
+	}
+	for name, header := range map[string]string{
+		"v1": "PROXY UNKNOWN\r\n", "v2": "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00",
+	} {
+		c := harness.Dial(t, g.Inbound)
+		c.Raw(header)
+		c.Want(220)
+		c.Say("EHLO check.example").Want(250)
+		c.Envelope("a@x.example")
+		if r := c.Say("RCPT TO:<b@far.example>").Reply(); r.Class() != 5 {
+			t.Errorf("%s: a health check relays: %s", name, r)
+		}
+	}
+	// Headers that no balancer writes end the connection without a word.
+	for name, header := range map[string]string{
+		"no end":         "PROXY TCP4 " + strings.Repeat("1", 200),
+		"leading zeros":  "PROXY TCP4 198.051.100.1 192.0.2.1 1 25\r\n",
+		"port":           "PROXY TCP4 198.51.100.1 192.0.2.1 99999 25\r\n",
+		"zone":           "PROXY TCP6 fe80::1%eth0 ::1 1 25\r\n",
+		"family":         "PROXY TCP4 2001:db8::1 192.0.2.1 1 25\r\n",
+		"bare line feed": "PROXY TCP4 198.51.100.1 192.0.2.1 1 25\n",
+		"v2, length":     "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x04\x01\x02\x03\x04",
+		"v2, version":    "\r\n\r\n\x00\r\nQUIT\n\x11\x11\x00\x0c\xc6\x33\x64\x01\xc0\x00\x02\x01\x00\x01\x00\x19",
+		"v2, 64 KB":      "\r\n\r\n\x00\r\nQUIT\n\x21\x11\xff\xff" + strings.Repeat("\x00", 65535),
+	} {
+		c := harness.Dial(t, g.Inbound)
+		c.Raw(header)
+		if r := c.Reply(); r.Code != 0 || r.Text() == "(silence)" {
+			t.Errorf("%s: %s (S-192)", name, r)
+		}
+	}
+}
+
+// checkingHAProxy is startHAProxy with checks of SMTP and their state on a
+// port of its own.
+func checkingHAProxy(t *testing.T, to, option string) (addr, stats string) {
+	t.Helper()
+	addr, stats = harness.Addr(t), harness.Addr(t)
+	file := filepath.Join(harness.Dir(t), "haproxy.cfg")
+	text := fmt.Sprintf("defaults\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\nfrontend mx\n  mode tcp\n  bind %s\n  default_backend garita\n"+
+		"backend garita\n  mode tcp\n  option smtpchk EHLO check.example\n  server one %s %s\nfrontend stats\n  mode http\n  bind %s\n  stats enable\n  stats uri /\n", addr, to, option, stats)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := harness.Start(t, harness.Need(t, "haproxy", "haproxy"), "-db", "-f", file)
+	p.WaitPort(t, addr)
+	return addr, stats
+}
+
+// haproxyState is what haproxy says of its servers, as CSV.
+func haproxyState(t *testing.T, stats string) string {
+	t.Helper()
+	r, err := http.Get("http://" + stats + "/;csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }

@@ -77,6 +77,7 @@ type load struct {
 	mu      sync.Mutex
 	letters map[int]*letter
 	tries   int
+	slowest atomic.Int64   // try that ended with 250
 	told    map[string]int // answers by what they were
 }
 
@@ -123,6 +124,7 @@ func (l *load) work() {
 
 // try sends a letter once and notes what the sender learns.
 func (l *load) try(now *letter, stuffed string) {
+	begin := time.Now()
 	note := func(what string) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -180,6 +182,9 @@ func (l *load) try(now *letter, stuffed string) {
 	switch r := c.Reply(); {
 	case r.Code == 250:
 		note("250")
+		if d := int64(time.Since(begin)); d > l.slowest.Load() {
+			l.slowest.Store(d)
+		}
 		c.Say("QUIT").Reply()
 	case r.Code == 0:
 		// The dot went out, or part of it did: nobody can know.

@@ -3,15 +3,17 @@ package kill
 import (
 	"net"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
+
+	"garita/test/harness"
 
 	"github.com/miekg/dns"
 )
 
-// names is a DNS server on loopback in which nobody has a name: the gateway's
-// look-ups have somebody to ask. It can be killed.
+// A nameServer is a DNS server on loopback in which no client has a name and
+// every name an address: the gateway's look-ups have somebody to ask. It can
+// be killed.
 type nameServer struct {
 	addr  string
 	asked atomic.Int64
@@ -21,12 +23,16 @@ type nameServer struct {
 
 func startNames(t *testing.T) *nameServer {
 	t.Helper()
-	s := &nameServer{}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return serveNames(t, harness.Addr(t))
+}
+
+func serveNames(t *testing.T, addr string) *nameServer {
+	t.Helper()
+	s := &nameServer{addr: addr}
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.addr = l.Addr().String()
 	p, err := net.ListenPacket("udp", s.addr)
 	if err != nil {
 		l.Close()
@@ -35,7 +41,13 @@ func startNames(t *testing.T) *nameServer {
 	h := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		s.asked.Add(1)
 		r := new(dns.Msg)
-		r.SetRcode(q, dns.RcodeNameError)
+		r.SetReply(q)
+		switch one := q.Question[0]; one.Qtype {
+		case dns.TypePTR:
+			r.Rcode = dns.RcodeNameError
+		case dns.TypeA:
+			r.Answer = append(r.Answer, &dns.A{Hdr: dns.RR_Header{Name: one.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}, A: net.IPv4(192, 0, 2, 1)})
+		}
 		w.WriteMsg(r)
 	})
 	s.udp, s.tcp = &dns.Server{PacketConn: p, Handler: h}, &dns.Server{Listener: l, Handler: h}
@@ -52,4 +64,4 @@ func (s *nameServer) kill() {
 }
 
 // setting is its address as the value of dns.servers.
-func (s *nameServer) setting() string { return "[" + strings.TrimSpace(strconv.Quote(s.addr)) + "]" }
+func (s *nameServer) setting() string { return "[" + strconv.Quote(s.addr) + "]" }

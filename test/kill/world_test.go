@@ -39,6 +39,8 @@ const (
 	// A client that the operator has banned, and one that exceeds its rate.
 	bannedClient, eagerClient = "203.0.113.66", "203.0.113.77"
 	greetDelay                = "1s"
+
+	reloadsDone = `garita_config_reloads_total{result="good"}`
 )
 
 // everything writes the configuration and starts nothing. The harness's own

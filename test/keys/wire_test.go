@@ -1,0 +1,3 @@
+package keys
+
+func programRows() []effect { return nil }
