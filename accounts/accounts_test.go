@@ -234,6 +234,40 @@ func TestOthersFailuresLockNobodyOut(t *testing.T) {
 
 // S-156: one client that tries many users is slowed down and put off; the
 // users who have logged in from there are not concerned.
+// Who has a /48 has 65,536 clients, and guesses no more often for it; a login
+// that is known is not delayed by him.
+func TestGuessingFromOneSite(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	th := newThrottle(func() time.Time { return now })
+	client := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)) }
+	y, ok := th.begin(client(9999), "ana", 15*time.Second)
+	if !ok || y.wait != 0 {
+		t.Fatal(y.wait, ok)
+	}
+	th.right(y)
+	tries := 0
+	for range 10 {
+		for i := range 1000 {
+			if _, ok := th.begin(client(i), "ana", 15*time.Second); ok {
+				tries++
+			}
+		}
+		now = now.Add(time.Minute)
+	}
+	if tries < 20 || tries > 60 {
+		t.Errorf("%d tries in ten minutes", tries)
+	}
+	if y, ok := th.begin(client(9999), "ana", 15*time.Second); !ok || y.wait != 0 {
+		t.Errorf("a login that is known: %v %v", y.wait, ok)
+	}
+	if y, ok := th.begin(netip.MustParseAddr("2001:db8:2::1"), "ana", 15*time.Second); !ok || y.wait > userBudget.most {
+		t.Errorf("from another site: %v %v", y.wait, ok)
+	}
+	if y, ok := th.begin(client(1), "eva", 15*time.Second); !ok || y.wait > 0 {
+		t.Errorf("another user of that site: %v %v", y.wait, ok)
+	}
+}
+
 func TestSprayingFromOneClient(t *testing.T) {
 	b := newBench(t)
 	b.try(t, ip(7), "ana", "right")
