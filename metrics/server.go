@@ -22,13 +22,13 @@ const (
 	// maxStrangers is for those who only get a 403: they must not keep the
 	// health check out.
 	maxStrangers = 4
-	maxScrapes     = 4
-	maxHeader      = 8 << 10
-	readTimeout    = 5 * time.Second
-	writeTimeout   = 10 * time.Second
-	idleTimeout    = 2 * time.Minute // longer than usual between two scrapes
-	maxReasons     = 50
-	maxReason      = 300 // octets, before escaping
+	maxScrapes   = 4
+	maxHeader    = 8 << 10
+	readTimeout  = 5 * time.Second
+	writeTimeout = 10 * time.Second
+	idleTimeout  = 2 * time.Minute // longer than usual between two scrapes
+	maxReasons   = 50
+	maxReason    = 300 // octets, before escaping
 )
 
 // Readiness is why the gateway is not ready, if it is not.

@@ -222,8 +222,10 @@ type named struct {
 	addr string
 }
 
-func (n *named) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(n.addr)) }
-func (n *named) Close() error         { return nil }
+func (n *named) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(n.addr))
+}
+func (n *named) Close() error { return nil }
 
 func TestConfig(t *testing.T) {
 	p := netip.MustParsePrefix
