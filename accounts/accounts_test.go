@@ -373,7 +373,7 @@ func TestHashingsAtOnce(t *testing.T) {
 		return p == "right"
 	}
 	c := b.current.Load().cfg
-	c.Wait = time.Second
+	c.Wait, c.AtOnce = time.Second, 3 // the defaults are longer and fewer
 	if err := b.Apply(c); err != nil {
 		t.Fatal(err)
 	}
@@ -387,7 +387,9 @@ func TestHashingsAtOnce(t *testing.T) {
 	if ok, err := b.try(t, ip(1), "ana", "right"); !ok || err != nil {
 		t.Errorf("a known client has no place: %v %v", ok, err)
 	}
-	if _, err := b.try(t, ip(200), "ana", "right"); !errors.Is(err, ErrBusy) {
+	patience, end := context.WithTimeout(t.Context(), Default().Wait-time.Second)
+	defer end()
+	if _, err := b.Verify(patience, ip(200), "ana", "right"); !errors.Is(err, ErrBusy) {
 		t.Errorf("a stranger without a place: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
