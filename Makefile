@@ -3,8 +3,9 @@
 #   demo   builds garita and lets it show itself on loopback, offline, in under a minute
 #   test   everything CI runs; as root it installs the Debian packages it needs
 #   fuzz   thirty minutes over all fuzz targets (FUZZ_TOTAL=2h for more)
-#   soak   200 kill -9 rounds, 1,000 sessions of 25 MB, a million aborted ones,
-#          the fuzzing: about an hour
+#   soak   200 kill -9 rounds, 1,000 sessions of 25 MB, 100 reloads of 100,000
+#          entries under load, a million aborted sessions, the fuzzing: about
+#          an hour
 #   bench  Garita against its peers on this machine
 #   deb    the Debian package
 #   lint   formatting, vet and the rules of the house alone
@@ -45,8 +46,8 @@ fuzz:
 	$(GO) run ./test/fuzz -total $(FUZZ_TOTAL)
 
 soak: deps build
-	GARITA_BIN=$(CURDIR)/garita GARITA_KILL_ROUNDS=$(KILL_SOAK) $(GO) test -count=1 -timeout 90m -v -run 'TestKill' ./test/kill
-	GARITA_BIN=$(CURDIR)/garita GARITA_SOAK=1 $(GO) test -count=1 -timeout 90m -v -run 'TestSoak' ./test/kill
+	GARITA_BIN=$(CURDIR)/garita GARITA_KILL_ROUNDS=$(KILL_SOAK) $(GO) test -count=1 -timeout 90m -v -run 'TestKill|TestHostDies' ./test/kill
+	GARITA_BIN=$(CURDIR)/garita GARITA_SOAK=1 $(GO) test -count=1 -timeout 90m -v -run 'TestSoak|TestReloadUnderLoad' ./test/kill
 	GARITA_BIN=$(CURDIR)/garita GARITA_SESSIONS=1000000 $(GO) test -count=1 -timeout 60m -v -run 'TestAborts' ./test/kill
 	$(GO) run ./test/fuzz -total $(FUZZ_TOTAL)
 

@@ -234,6 +234,40 @@ func TestOthersFailuresLockNobodyOut(t *testing.T) {
 
 // S-156: one client that tries many users is slowed down and put off; the
 // users who have logged in from there are not concerned.
+// Who has a /48 has 65,536 clients, and guesses no more often for it; a login
+// that is known is not delayed by him.
+func TestGuessingFromOneSite(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	th := newThrottle(func() time.Time { return now })
+	client := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)) }
+	y, ok := th.begin(client(9999), "ana", 15*time.Second)
+	if !ok || y.wait != 0 {
+		t.Fatal(y.wait, ok)
+	}
+	th.right(y)
+	tries := 0
+	for range 10 {
+		for i := range 1000 {
+			if _, ok := th.begin(client(i), "ana", 15*time.Second); ok {
+				tries++
+			}
+		}
+		now = now.Add(time.Minute)
+	}
+	if tries < 20 || tries > 60 {
+		t.Errorf("%d tries in ten minutes", tries)
+	}
+	if y, ok := th.begin(client(9999), "ana", 15*time.Second); !ok || y.wait != 0 {
+		t.Errorf("a login that is known: %v %v", y.wait, ok)
+	}
+	if y, ok := th.begin(netip.MustParseAddr("2001:db8:2::1"), "ana", 15*time.Second); !ok || y.wait > userBudget.most {
+		t.Errorf("from another site: %v %v", y.wait, ok)
+	}
+	if y, ok := th.begin(client(1), "eva", 15*time.Second); !ok || y.wait > 0 {
+		t.Errorf("another user of that site: %v %v", y.wait, ok)
+	}
+}
+
 func TestSprayingFromOneClient(t *testing.T) {
 	b := newBench(t)
 	b.try(t, ip(7), "ana", "right")
@@ -339,7 +373,7 @@ func TestHashingsAtOnce(t *testing.T) {
 		return p == "right"
 	}
 	c := b.current.Load().cfg
-	c.Wait = time.Second
+	c.Wait, c.AtOnce = time.Second, 3 // the defaults are longer and fewer
 	if err := b.Apply(c); err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +387,9 @@ func TestHashingsAtOnce(t *testing.T) {
 	if ok, err := b.try(t, ip(1), "ana", "right"); !ok || err != nil {
 		t.Errorf("a known client has no place: %v %v", ok, err)
 	}
-	if _, err := b.try(t, ip(200), "ana", "right"); !errors.Is(err, ErrBusy) {
+	patience, end := context.WithTimeout(t.Context(), Default().Wait-time.Second)
+	defer end()
+	if _, err := b.Verify(patience, ip(200), "ana", "right"); !errors.Is(err, ErrBusy) {
 		t.Errorf("a stranger without a place: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

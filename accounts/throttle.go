@@ -29,18 +29,20 @@ func (b budget) delay(level float64) time.Duration {
 	return min(b.step<<min(over-1, 20), b.most)
 }
 
-// The three budgets. That of the pair is for one who guesses at one user; that
+// The four budgets. That of the pair is for one who guesses at one user; that
 // of the client for one who tries many users, wide enough for an office behind
-// one address; that of the user for many clients who guess at one user.
+// one address; that of the user for many clients who guess at one user; that of
+// the site for one who does so from the 65,536 clients of his IPv6 /48.
 var (
 	pairBudget   = budget{free: 2, step: time.Second, most: time.Minute, double: true, forget: 5 * time.Minute}
 	clientBudget = budget{free: 20, step: time.Second, most: time.Minute, forget: time.Minute}
 	userBudget   = budget{free: 10, step: 200 * time.Millisecond, most: 3 * time.Second, forget: time.Minute}
+	siteBudget   = budget{free: 20, step: time.Second, most: time.Minute, forget: time.Minute}
 )
 
 const (
-	// maxEntries bounds one generation of one memory: two generations of four
-	// memories are 131,072 entries.
+	// maxEntries bounds one generation of one memory: two generations of five
+	// memories are 163,840 entries.
 	maxEntries = 16 << 10
 	// knownFor is how long a login makes its pair known.
 	knownFor = 7 * 24 * time.Hour
@@ -57,6 +59,7 @@ type throttle struct {
 	pairs   aged[*meter]
 	clients aged[*meter]
 	users   aged[*meter]
+	sites   aged[*meter]    // of a site and a user
 	known   aged[time.Time] // only a right password writes here
 }
 
@@ -76,6 +79,7 @@ type meter struct {
 // password takes it back.
 type try struct {
 	pair, client, user *meter
+	site               *meter // nil: it has no more clients than one
 	key                uint64
 	known              bool
 	wait               time.Duration
@@ -101,8 +105,17 @@ func (t *throttle) begin(client netip.Addr, user string, most time.Duration) (tr
 		y.known = true
 	}
 	at := later(now, y.pair.next)
+	if site := siteOf(c); site != c {
+		y.site = meterOf(&t.sites, maphash.Comparable(t.seed, struct {
+			c netip.Prefix
+			u string
+		}{site, user}), now, siteBudget)
+	}
 	if !y.known {
 		at = later(at, y.client.next)
+		if y.site != nil {
+			at = later(at, y.site.next)
+		}
 	}
 	if y.wait = at.Sub(now); y.wait > most {
 		return try{}, false // it does not push the next one further away
@@ -113,6 +126,10 @@ func (t *throttle) begin(client netip.Addr, user string, most time.Duration) (tr
 	y.pair.next = at.Add(pairBudget.delay(y.pair.level))
 	if !y.known {
 		y.client.next = later(y.client.next, at.Add(clientBudget.delay(y.client.level)))
+		if y.site != nil {
+			y.site.level++
+			y.site.next = later(y.site.next, at.Add(siteBudget.delay(y.site.level)))
+		}
 		// Others may have made this level: it delays, it never refuses.
 		y.wait = max(y.wait, min(userBudget.delay(y.user.level), most))
 	}
@@ -143,6 +160,21 @@ func (t *throttle) takeBack(y try) {
 	if y.client.level = max(y.client.level-1, 0); y.client.level <= clientBudget.free {
 		y.client.next = time.Time{}
 	}
+	if y.site != nil && !y.known {
+		if y.site.level = max(y.site.level-1, 0); y.site.level <= siteBudget.free {
+			y.site.next = time.Time{}
+		}
+	}
+}
+
+// siteOf is the /48 of an IPv6 client, the largest network that one customer is
+// given (RFC 6177 section 2); else the client itself.
+func siteOf(client netip.Prefix) netip.Prefix {
+	if client.Bits() <= 48 {
+		return client
+	}
+	p, _ := client.Addr().Prefix(48)
+	return p
 }
 
 func later(a, b time.Time) time.Time {

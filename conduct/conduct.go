@@ -138,6 +138,10 @@ const minute = time.Minute
 func (c *Conduct) Note(a netip.Addr, act smtpproxy.Act) smtpproxy.Ruling {
 	k := c.config.Load()
 	a = a.Unmap().WithZone("")
+	bounce := act == smtpproxy.ActUnknownBounce
+	if bounce {
+		act = smtpproxy.ActUnknownRecipient // its rate, without points
+	}
 	if k.Mode == "off" || act == 0 || int(act) >= acts || k.exempt(a) {
 		return smtpproxy.Ruling{}
 	}
@@ -152,7 +156,7 @@ func (c *Conduct) Note(a netip.Addr, act smtpproxy.Act) smtpproxy.Ruling {
 	}
 	client := clientOf(a)
 	over, err := c.over(k, client, act)
-	if err == nil {
+	if err == nil && !bounce {
 		err = c.score(k, client, act, over)
 	}
 	if err != nil {

@@ -215,6 +215,18 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// Bounces to nobody are refused over the rate of unknown recipients, and ban
+// nobody: who forges senders of ours must not get honest servers banned.
+func TestBouncesBanNobody(t *testing.T) {
+	k := newKit(t, func(c *Config) { c.BanAfter, c.UnknownRecipients = 10, 5 })
+	if n := k.notes("192.0.2.1", smtpproxy.ActUnknownBounce, 200); n != 195 || len(k.List()) != 0 {
+		t.Errorf("%d refused, %v", n, k.List())
+	}
+	if n := k.notes("192.0.2.1", smtpproxy.ActUnknownRecipient, 1); n != 1 || k.Stats().Refused["unknown_recipients"] != 196 {
+		t.Errorf("it is another rate: %d, %v", n, k.Stats().Refused)
+	}
+}
+
 func TestPoints(t *testing.T) {
 	for _, tc := range []struct {
 		act  smtpproxy.Act

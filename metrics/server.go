@@ -19,13 +19,16 @@ import (
 
 const (
 	maxConnections = 32
-	maxScrapes     = 4
-	maxHeader      = 8 << 10
-	readTimeout    = 5 * time.Second
-	writeTimeout   = 10 * time.Second
-	idleTimeout    = 2 * time.Minute // longer than usual between two scrapes
-	maxReasons     = 50
-	maxReason      = 300 // octets, before escaping
+	// maxStrangers is for those who only get a 403: they must not keep the
+	// health check out.
+	maxStrangers = 4
+	maxScrapes   = 4
+	maxHeader    = 8 << 10
+	readTimeout  = 5 * time.Second
+	writeTimeout = 10 * time.Second
+	idleTimeout  = 2 * time.Minute // longer than usual between two scrapes
+	maxReasons   = 50
+	maxReason    = 300 // octets, before escaping
 )
 
 // Readiness is why the gateway is not ready, if it is not.
@@ -76,7 +79,8 @@ func NewServer(o ServerOptions) (*Server, error) {
 
 // Serve answers until Shutdown, and gives nil then. The listener is closed.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(&limited{Listener: l, slots: make(chan struct{}, maxConnections), done: make(chan struct{})})
+	err := s.http.Serve(&limited{Listener: l, may: s.may,
+		slots: make(chan struct{}, maxConnections), strangers: make(chan struct{}, maxStrangers), done: make(chan struct{})})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -169,26 +173,39 @@ func safe(list []string) []string {
 	return out
 }
 
-// limited bounds the connections at a time: more wait in the kernel's queue.
+// limited bounds the connections at a time: more wait in the kernel's queue,
+// and those of strangers are closed.
 type limited struct {
 	net.Listener
-	slots chan struct{}
-	once  sync.Once
-	done  chan struct{}
+	may              func(remote string) bool
+	slots, strangers chan struct{}
+	once             sync.Once
+	done             chan struct{}
 }
 
 func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.done:
-		return nil, net.ErrClosed
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if !l.may(c.RemoteAddr().String()) {
+			select {
+			case l.strangers <- struct{}{}:
+				return &slot{Conn: c, slots: l.strangers}, nil
+			default:
+				c.Close()
+				continue
+			}
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &slot{Conn: c, slots: l.slots}, nil
+		case <-l.done:
+			c.Close()
+			return nil, net.ErrClosed
+		}
 	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	return &slot{Conn: c, slots: l.slots}, nil
 }
 
 func (l *limited) Close() error {

@@ -180,6 +180,53 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// Strangers who connect and say nothing do not keep the health check out.
+func TestStrangersHaveFewPlaces(t *testing.T) {
+	inner := &scripted{conns: make(chan net.Conn, 100)}
+	l := &limited{Listener: inner, may: func(a string) bool { return a == "192.0.2.1:1" },
+		slots: make(chan struct{}, maxConnections), strangers: make(chan struct{}, maxStrangers), done: make(chan struct{})}
+	for range 50 {
+		inner.conns <- &named{addr: "198.51.100.1:1"}
+	}
+	inner.conns <- &named{addr: "192.0.2.1:1"}
+	var open []net.Conn
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if open = append(open, c); c.RemoteAddr().String() == "192.0.2.1:1" {
+			break
+		}
+	}
+	if len(open) != maxStrangers+1 {
+		t.Errorf("%d are open", len(open))
+	}
+	for _, c := range open {
+		c.Close()
+	}
+	if len(l.slots)+len(l.strangers) != 0 {
+		t.Error("places were not given back")
+	}
+}
+
+type scripted struct {
+	net.Listener
+	conns chan net.Conn
+}
+
+func (s *scripted) Accept() (net.Conn, error) { return <-s.conns, nil }
+
+type named struct {
+	net.Conn
+	addr string
+}
+
+func (n *named) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(n.addr))
+}
+func (n *named) Close() error { return nil }
+
 func TestConfig(t *testing.T) {
 	p := netip.MustParsePrefix
 	for _, c := range []struct {

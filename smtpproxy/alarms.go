@@ -21,7 +21,8 @@ type alarms struct {
 func (a *alarms) due(kind string, now time.Time) (kept int64, yes bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if now.Sub(a.last[kind]) < alarmEvery {
+	// A clock that steps back ends the silence too.
+	if past := now.Sub(a.last[kind]); past >= 0 && past < alarmEvery {
 		a.kept[kind]++
 		return 0, false
 	}

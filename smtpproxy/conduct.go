@@ -24,6 +24,8 @@ func (a Act) String() string {
 		return "unknown-recipient"
 	case ActJunk:
 		return "junk"
+	case ActUnknownBounce:
+		return "unknown-recipient of a bounce"
 	}
 	return "unknown"
 }
@@ -65,7 +67,14 @@ func (s *session) abuse() { s.tooMuch(ActJunk) }
 // harvest counts an unknown recipient, and ends the session of a client that
 // asks for too many of them (attacks S-106).
 func (s *session) harvest(r mail.Reply) {
-	if r.Code != 550 || r.Enhanced != "5.1.1" || s.closing || !s.over(ActUnknownRecipient) {
+	if r.Code != 550 || r.Enhanced != "5.1.1" || s.closing {
+		return
+	}
+	act := ActUnknownRecipient
+	if s.tx != nil && s.tx.ReversePath.IsNull() {
+		act = ActUnknownBounce
+	}
+	if !s.over(act) {
 		return
 	}
 	s.out.reply(replyTooMuch)

@@ -96,6 +96,23 @@ func TestHarvest(t *testing.T) {
 	c.closed()
 }
 
+// Mail without a sender is counted apart: a forger makes honest servers return
+// mail to users that we never had.
+func TestUnknownRecipientsOfBounces(t *testing.T) {
+	k, f := conductKit(t, ActUnknownBounce, 2)
+	k.hop.rcpt = func(mail.Recipient) mail.Reply { return mail.Permanent(550, "1.1", "User unknown") }
+	c := k.hello()
+	c.do("250", "MAIL FROM:<>")
+	c.do("550 5.1.1", "RCPT TO:<a@our.example>")
+	c.do("550 5.1.1", "RCPT TO:<b@our.example>")
+	c.do("550 5.1.1", "RCPT TO:<c@our.example>")
+	c.want("421 4.7.0")
+	c.closed()
+	if n := f.count(ActUnknownRecipient); n != 0 {
+		t.Errorf("%d", n)
+	}
+}
+
 // What abuses the protocol is counted (S-50, S-51, S-62, S-147).
 func TestJunkIsCounted(t *testing.T) {
 	for name, abuse := range map[string]string{"http": "GET / HTTP/1.1\r\n", "tls": "\x16\x03\x01\x02\x00", "proxy": proxyLine, "ssh": "SSH-2.0-x\r\n",

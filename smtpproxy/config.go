@@ -45,7 +45,7 @@ type Limits struct {
 	JunkCommands            int           `toml:"junk_commands" doc:"NOOP, RSET, VRFY, HELP and EHLO beyond this number between two messages count as errors. Not for trusted networks."`
 	CommandTimeout          time.Duration `toml:"command_timeout" doc:"For a whole command line to arrive, however slowly its octets drip."`
 	DataTimeout             time.Duration `toml:"data_timeout" doc:"Longest silence inside a message."`
-	MinDataRate             int64         `toml:"min_data_rate" unit:"bytes" doc:"Octets a second that a message must arrive with, on average, after the first minute."`
+	MinDataRate             int64         `toml:"min_data_rate" unit:"bytes" doc:"Octets a second that a message must arrive with, on average, after the first minute. More is asked of large messages: half an hour is enough for the SIZE that was announced, so that 25 MB need 14 KB a second."`
 	MessageMemory           int64         `toml:"message_memory" unit:"bytes" doc:"A message larger than this goes to a spool file."`
 	MessagesMemory          int64         `toml:"messages_memory" unit:"bytes" doc:"Memory of all messages together; beyond it they go to spool files."`
 	MessagesTotal           int64         `toml:"messages_total" unit:"bytes" doc:"Memory and spool files of all messages together; over it DATA is answered 452 before the message is sent. One fifth is kept for outbound and content-filter peers."`

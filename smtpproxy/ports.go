@@ -62,6 +62,10 @@ const (
 	// ActJunk is abuse of the protocol: another protocol, talking out of turn,
 	// more errors than the session may make.
 	ActJunk
+	// ActUnknownBounce is an unknown recipient of mail without a sender. It
+	// counts as one, but earns no ban: somebody else may have forged our users
+	// as senders, and the client only returns that mail.
+	ActUnknownBounce
 )
 
 // Ruling is what Conduct says of an act; the zero value lets it pass.

@@ -94,6 +94,11 @@ func NewServer(c ServerConfig) *Server {
 		s.isOwnSocket = func(_, _ netip.AddrPort) bool { return false }
 	}
 	s.disk.dir = c.SpoolDir
+	s.trim.open = func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.sessions)
+	}
 	s.base, s.stop = context.WithCancel(context.Background())
 	return s
 }

@@ -13,7 +13,7 @@ import (
 // times what they need.
 const (
 	trimEvery = 5 * time.Second // at most
-	trimAfter = 256             // new sessions
+	trimAfter = 256             // new sessions, and as many that are open
 	trimDelay = 2 * time.Second // for the greeting to be over
 )
 
@@ -21,6 +21,10 @@ const (
 type trimmer struct {
 	opened atomic.Int64
 	armed  atomic.Bool
+	// open is the number of sessions now. A turn of the collector goes through
+	// all of the heap, with its lists of a million entries: for sessions that
+	// have come and gone it is not worth it.
+	open func() int
 }
 
 // note counts a new session.
@@ -36,8 +40,10 @@ func (t *trimmer) arm() {
 	}
 	time.AfterFunc(trimDelay, func() {
 		t.opened.Store(0)
-		for range 3 {
-			runtime.GC()
+		if t.due() {
+			for range 3 {
+				runtime.GC()
+			}
 		}
 		time.AfterFunc(trimEvery, func() {
 			t.armed.Store(false)
@@ -45,3 +51,6 @@ func (t *trimmer) arm() {
 		})
 	})
 }
+
+// due tells that enough sessions are open to hold memory that matters.
+func (t *trimmer) due() bool { return t.open == nil || t.open() >= trimAfter }

@@ -16,3 +16,14 @@ func TestTrimmerArmsOnce(t *testing.T) {
 		t.Errorf("armed %v, opened %d", tr.armed.Load(), tr.opened.Load())
 	}
 }
+
+func TestTrimmerHeedsWhoIsThere(t *testing.T) {
+	open := 0
+	tr := trimmer{open: func() int { return open }}
+	if tr.due() {
+		t.Error("sessions that have gone hold nothing")
+	}
+	if open = trimAfter; !tr.due() {
+		t.Error("many sessions are open")
+	}
+}

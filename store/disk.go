@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -359,19 +360,50 @@ func (d *disk) rows(b *batch, now int64, wall time.Time) error {
 			return err
 		}
 	}
-	for _, r := range b.items {
+	err := d.insert("item", 5, len(b.items), func(i int, args []any) []any {
+		r := &b.items[i]
 		value := r.value
 		if value == nil {
 			value = []byte{}
 		}
-		if err := d.run("INSERT OR REPLACE INTO item VALUES (?,?,?,?,?)", []byte(r.id.set), []byte(r.id.key), value, r.expires, r.keep); err != nil {
-			return err
-		}
+		return append(args, []byte(r.id.set), []byte(r.id.key), value, r.expires, r.keep)
+	})
+	if err != nil {
+		return err
 	}
-	for _, r := range b.windows {
-		if err := d.run("INSERT OR REPLACE INTO window VALUES (?,?,?,?,?)", []byte(r.id.key), int64(r.id.span), r.newest, r.counts, r.expires); err != nil {
-			return err
-		}
+	err = d.insert("window", 5, len(b.windows), func(i int, args []any) []any {
+		r := &b.windows[i]
+		return append(args, []byte(r.id.key), int64(r.id.span), r.newest, r.counts, r.expires)
+	})
+	if err != nil {
+		return err
 	}
 	return d.run("INSERT OR REPLACE INTO clock VALUES (1,?,?)", now, wall.UnixNano())
+}
+
+// together is the number of rows that one statement writes: what a statement
+// costs beside its rows is as much as some rows do.
+const together = 32
+
+// insert writes n rows; row appends the values of one.
+func (d *disk) insert(table string, columns, n int, row func(i int, args []any) []any) error {
+	values := "(?" + strings.Repeat(",?", columns-1) + ")"
+	one := "INSERT OR REPLACE INTO " + table + " VALUES " + values
+	many := one + strings.Repeat(","+values, together-1)
+	var args []any
+	for i := 0; i < n; {
+		query, rows := one, 1
+		if n-i >= together {
+			query, rows = many, together
+		}
+		args = args[:0]
+		for range rows {
+			args = row(i, args)
+			i++
+		}
+		if err := d.run(query, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }

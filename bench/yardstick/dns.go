@@ -34,6 +34,12 @@ func answer(w dns.ResponseWriter, q *dns.Msg) {
 	if len(q.Question) == 1 {
 		if rr := record(q.Question[0]); rr != nil {
 			m.Answer = append(m.Answer, rr)
+		} else {
+			// RFC 2308 section 5: without it nobody may keep the answer.
+			m.Ns = append(m.Ns, &dns.SOA{
+				Hdr: dns.RR_Header{Name: "example.", Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 3600},
+				Ns:  "ns.example.", Mbox: "hostmaster.example.", Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: 3600,
+			})
 		}
 	}
 	w.WriteMsg(m) //nolint:errcheck // who asked will ask again

@@ -122,6 +122,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	if err := d.port.open(d, d.start.Metrics); err != nil {
 		return err
 	}
+	d.parts.recallBypass(ctx) // before the first client comes
 	if err := d.parts.swap(ctx, g, d.sockets); err != nil {
 		return err
 	}
@@ -135,8 +136,8 @@ func (d *daemon) serve(ctx context.Context) error {
 			d.parts.log.Info("master", "listening", slog.String("listener", name), slog.String("address", a.String()))
 		}
 	}
-	d.parts.recallBypass(ctx)
 	d.parts.log.Info("master", "started", slog.String("version", build().Version), slog.String("mode", d.start.Mode), slog.Int("pid", os.Getpid()))
+	d.minutely(time.Now()) // who starts it reads the log now
 	return nil
 }
 

@@ -31,6 +31,7 @@ type initCommand struct {
 	Trust     []string `help:"Networks of the servers that may use the outbound listener." placeholder:"CIDR"`
 	Mode      string   `help:"enforce, or observe: checks only say what they would have done." default:"observe" placeholder:"MODE"`
 	Log       string   `help:"Where the log goes: a file, stderr, or syslog:/dev/log." placeholder:"OUTPUT"`
+	Lang      string   `enum:"en,es,auto" default:"auto" help:"Language of the questions: en, es, or auto (what LANG says)."`
 	Yes       bool     `help:"Ask nothing."`
 }
 
@@ -109,7 +110,11 @@ func (c *initCommand) lastWords(t *terminal, a *answers, file string) {
 	if file != defaultConfig {
 		option = " --config " + quoted
 	}
-	fmt.Fprintf(t.out, "%s is written. Next:\n", printable(file))
+	written := "%s is written. Next:\n"
+	if c.spanish() {
+		written = "%s está escrito. Ahora:\n"
+	}
+	fmt.Fprintf(t.out, written, printable(file))
 	if os.Geteuid() == 0 {
 		switch {
 		case c.Dir != "":

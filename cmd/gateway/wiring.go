@@ -185,6 +185,14 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	return g, nil
 }
 
+// certs are those in use; nil before there are any.
+func (g *generation) certs() *tls.Store {
+	if g == nil {
+		return nil
+	}
+	return g.tls
+}
+
 // listeners makes what the wire is told of each.
 func (g *generation) listeners() error {
 	for name, c := range g.settings.Listener {

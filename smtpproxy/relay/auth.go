@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -101,6 +102,11 @@ func (c *conn) login(ctx context.Context) (reply, *fault) {
 // say is command whose errors never quote what was said.
 func (c *conn) say(ctx context.Context, stage, line string) (reply, *fault) {
 	r, err := c.command(ctx, c.hop.cfg.CommandTimeout, line)
+	if errors.Is(err, errProtocol) {
+		// It tells what came in the place of a reply: our own line, where
+		// somebody sends everything back.
+		err = fmt.Errorf("%w: not shown, for it may repeat the password", errProtocol)
+	}
 	if err != nil {
 		return r, broken(c.name, stage, err)
 	}

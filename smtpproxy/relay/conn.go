@@ -78,6 +78,7 @@ type conn struct {
 	nc        net.Conn     // what commands and body go through: TCP or TLS over it
 	tcp       *net.TCPConn // nc when it takes writev, else nil
 	raw       net.Conn     // the socket
+	under     *records     // between TLS and the socket; nil in clear text
 	ext       extensions
 	rd        replyReader
 	batch     batch

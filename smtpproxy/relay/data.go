@@ -89,7 +89,7 @@ func (d *delivery) data(ctx context.Context, m smtpproxy.Body) (mail.Outcome, fa
 	if r.code != 354 {
 		return d.notStarted(r)
 	}
-	if c.rd.buffered() > 0 {
+	if c.ahead() {
 		return d.tooSoon(ctx), closeIt
 	}
 	w := newBodyWriter(ctx, c, d.hop.cfg.DataTimeout)

@@ -229,11 +229,12 @@ func (c *conn) handshake(ctx context.Context, d time.Duration) *fault {
 	if err := c.within(ctx, d); err != nil {
 		return broken(c.name, "TLS handshake", err)
 	}
-	tc := tls.Client(c.raw, c.host.tls)
+	under := &records{Conn: c.raw}
+	tc := tls.Client(under, c.host.tls)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return noTLS(fmt.Errorf("%s: %w: %w", c.name, errHandshake, err))
 	}
-	c.nc, c.tcp, c.rd.src = tc, nil, tc
+	c.nc, c.tcp, c.rd.src, c.under = tc, nil, tc, under
 	c.tlsBegun(tc.ConnectionState())
 	return nil
 }

@@ -124,6 +124,7 @@ func arrives(t *testing.T, front, store *harness.Postfix, gate *harness.Process)
 // TestPostfixXClientAsWritten follows postfix.md: the Postfix behind an inbound
 // listener takes the client of the gateway for its own.
 func TestPostfixXClientAsWritten(t *testing.T) {
+	t.Parallel()
 	a := section(t, "Inbound with XCLIENT", "0.0.0.0:25", "192.0.2.20:25")
 	main := a.options()
 	main["smtpd_authorized_xclient_hosts"] = strings.ReplaceAll(main["smtpd_authorized_xclient_hosts"], "192.0.2.10", "127.0.0.1")
@@ -150,6 +151,7 @@ func TestPostfixXClientAsWritten(t *testing.T) {
 
 // TestPostfixContentFilterAsWritten follows postfix.md to the letter.
 func TestPostfixContentFilterAsWritten(t *testing.T) {
+	t.Parallel()
 	a := section(t, "Content filter, after the queue", "127.0.0.1:10024", "127.0.0.1:10025")
 	gate := a.start(t)
 	services, _ := a.services()
@@ -159,6 +161,7 @@ func TestPostfixContentFilterAsWritten(t *testing.T) {
 
 // TestPostfixProxyAsWritten likewise.
 func TestPostfixProxyAsWritten(t *testing.T) {
+	t.Parallel()
 	a := section(t, "Before-queue proxy", "127.0.0.1:10025", "127.0.0.1:10026")
 	gate := a.start(t)
 	services, front := a.services()
@@ -169,6 +172,7 @@ func TestPostfixProxyAsWritten(t *testing.T) {
 // TestPostfixRelayhostAsWritten likewise; the second Postfix is the one on the
 // gateway, with the service that the page gives it.
 func TestPostfixRelayhostAsWritten(t *testing.T) {
+	t.Parallel()
 	a := section(t, "Outbound: relayhost", "0.0.0.0:26", "192.0.2.10:26", "192.0.2.30:25", "127.0.0.1:10026")
 	a.toml = strings.ReplaceAll(a.toml, a.at["192.0.2.30:25"], a.at["127.0.0.1:10026"])
 	a.mainCF = regexp.MustCompile(`\[127\.0\.0\.1\]:\d+`).ReplaceAllString(a.mainCF, "[127.0.0.1]:"+strings.Split(a.at["0.0.0.0:26"], ":")[1])
@@ -183,6 +187,7 @@ func TestPostfixRelayhostAsWritten(t *testing.T) {
 
 // TestStatusIsJSON: scripts that operations.md has in mind can read it.
 func TestStatusIsJSON(t *testing.T) {
+	t.Parallel()
 	dir := harness.Dir(t)
 	bin := harness.Binary(t)
 	if out, code := harness.Command(t, bin, "init", "--dir", dir+"/g", "--hostname", "mx.example.org", "--domain", "example.org",

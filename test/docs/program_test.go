@@ -24,16 +24,14 @@ import (
 
 var update = flag.Bool("update", false, "write docs/keys.md anew")
 
-// program builds garita and gives its folder.
+// program gives the folder of garita, built once for all tests.
 func program(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "garita"), "./cmd/gateway")
-	cmd.Dir = top
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	bin := harness.Binary(t)
+	if filepath.Base(bin) != "garita" {
+		t.Fatalf("%s is not called garita, as the pages call it", bin)
 	}
-	return dir
+	return filepath.Dir(bin)
 }
 
 // garita runs one command line and gives what it said and its exit code.
@@ -152,6 +150,7 @@ url = "smtp://192.0.2.20:25"
 
 // TestConfigurations loads every example of a configuration.
 func TestConfigurations(t *testing.T) {
+	t.Parallel()
 	bin := program(t)
 	n := 0
 	for _, p := range documents(t) {
@@ -201,6 +200,7 @@ func TestConfigurations(t *testing.T) {
 
 // TestRunnable runs every block that is marked so, each in a folder of its own.
 func TestRunnable(t *testing.T) {
+	t.Parallel()
 	bin := program(t)
 	n := 0
 	for _, p := range documents(t) {
@@ -226,6 +226,7 @@ func TestRunnable(t *testing.T) {
 // TestCommandsExist asks the program for the help of every command that a page
 // names, and looks for the options in it.
 func TestCommandsExist(t *testing.T) {
+	t.Parallel()
 	bin := program(t)
 	helps := map[string]string{}
 	help := func(command string) string {
@@ -319,10 +320,11 @@ func TestMakeTargets(t *testing.T) {
 
 // TestDefaults compares the READMEs' table of limits with the program's own.
 func TestDefaults(t *testing.T) {
+	t.Parallel()
 	bin := program(t)
 	rows := []struct{ key, value, en, es string }{
 		{"limits.max_connections", "1000", "| sessions in total | 1000,", "| sesiones en total | 1000,"},
-		{"limits.max_connections_per_client", "50", "/64) | 50 |", "IPv6) | 50 |"},
+		{"limits.max_connections_per_client", "50", "/64) | 50;", "IPv6) | 50;"},
 		{"limits.command_length", "2048", "| command line | 2048 octets", "| línea de comando | 2048 octetos"},
 		{"limits.max_recipients", "1000", "| recipients of a message | 1000 |", "| destinatarios de un mensaje | 1000 |"},
 		{"limits.soft_errors", "10", "| 10, then", "| 10, después"},
@@ -352,6 +354,7 @@ func TestDefaults(t *testing.T) {
 
 // TestKeys: docs/keys.md is what the program explains. -update writes it.
 func TestKeys(t *testing.T) {
+	t.Parallel()
 	bin := program(t)
 	none := filepath.Join(t.TempDir(), "none")
 	list, code := garita(t, bin, "config", "explain", "--config", none)

@@ -61,6 +61,7 @@ func write(t *testing.T, format string) string {
 	refused(t, l)
 	broken(t, l)
 	warnings(l)
+	people(t, l)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -117,4 +118,21 @@ func warnings(l *maillog.Logger) {
 	l.Warn("relay", "no usable connection to the next hop", slog.String("next_hop", "mailserver"),
 		slog.String("detail", "192.0.2.20:25: dial tcp 192.0.2.20:25: connect: connection refused"))
 	l.Admin("root", "reload", "done")
+}
+
+// people is who logs in, who only tries, and what an alias stands for.
+func people(t *testing.T, l *maillog.Logger) {
+	s := client(mail.Outbound, "submission", "203.0.113.77:4711")
+	s.Host = mail.HostName{Name: "dsl-77.isp.example", Confirmed: true}
+	l.ClientWarn(s, "SASL PLAIN authentication failed: wrong user or password", slog.String("sasl_username", "juan@example.org"))
+	l.Warn("conduct", "client banned", slog.String("client", "203.0.113.78/32"), slog.String("reason", "wrong passwords"),
+		slog.Duration("for", 10*time.Minute), slog.Int("times", 1))
+	l.Info("relay", "Verified TLS connection established to smtp.provider.example[192.0.2.30]:465: TLSv1.3 with cipher TLS_AES_128_GCM_SHA256 (128/128 bits)",
+		slog.String("next_hop", "smarthost"))
+	s.Login, s.LoginMethod, s.Proto = "juan@example.org", "PLAIN", "ESMTPSA"
+	tx := transaction(t, s, "HODWUG3M5N", sample)
+	tx.Direction, tx.Identity = mail.Out, mail.Identity{User: s.Login, Source: "auth"}
+	tx.ForwardPaths[0].Alias = path("info", "example.org")
+	l.Transaction(tx, mail.Outcome{Kind: mail.Relayed, NextHop: nextHop, NextHopReply: "250 2.0.0 Ok: queued as 4ABCDEF02", QueueID: "4ABCDEF02",
+		Replies: []mail.Reply{mail.OK(250, "0.0", "Ok: queued as 4ABCDEF02")}})
 }

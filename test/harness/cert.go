@@ -22,6 +22,8 @@ type Certs struct {
 	CAFile, CertFile, KeyFile string
 	Pool                      *x509.CertPool
 	Server                    *tls.Config
+	// Life is how long certificates of Issue are valid from now.
+	Life time.Duration
 
 	ca    *x509.Certificate
 	caKey *ecdsa.PrivateKey
@@ -35,11 +37,12 @@ func NewCerts(t testing.TB, names ...string) *Certs {
 	c := &Certs{
 		CAFile: filepath.Join(d, "ca.pem"),
 		Pool:   x509.NewCertPool(),
+		Life:   60 * 24 * time.Hour,
 		caKey:  newKey(t),
 	}
 	c.ca = &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	caDER, err := x509.CreateCertificate(rand.Reader, c.ca, c.ca, c.caKey.Public(), c.caKey)
@@ -67,7 +70,7 @@ func (c *Certs) Issue(t testing.TB, names ...string) (certFile, keyFile string) 
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(c.Life),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, n := range names {

@@ -43,7 +43,6 @@ func listenerRows() []effect {
 
 func limitRows() []effect {
 	const l = "limits."
-	const big = sceneHello + "MAIL FROM:<a@sender.example> SIZE=500000\nRCPT TO:<b@our.example>\nDATA"
 	return []effect{
 		{key: l + "max_connections", value: "5", scene: "!conn\n!conn\n!conn\n!conn\n!conn", want: "+[0s] 421"},
 		{key: l + "max_connections_per_client", value: "2", scene: "!conn\n!conn", want: "+421 4.7.0"},
@@ -56,8 +55,6 @@ func limitRows() []effect {
 		{key: l + "data_timeout", value: `"10s"`, scene: sceneData + "!sleep 20s", want: "+[10s] closed"},
 		{key: l + "min_data_rate", value: `"50B"`, scene: sceneData + "!slowly 12\n.", want: "+Ok: taken"},
 		{key: l + "message_memory", value: `"32KB"`, scene: sceneData + "!nospool\n!body 600\n.", want: "-Ok: taken"},
-		{key: l + "messages_memory", value: `"1MB"`, scene: sceneData + "!nospool\n!body 15000\n.", want: "-Ok: taken"},
-		{key: l + "messages_total", value: `"1MB"`, scene: big + "\n!conn\n" + big, want: "+452 4.3.1"},
 		{key: l + "free_disk", value: `"1000000TB"`, scene: sceneHello + "MAIL FROM:<a@sender.example>", want: "+452 4.3.1"},
 		{key: l + "max_hops", value: "10", scene: sceneData + "!hops 15\n\n.", want: "+554 5.4.6"},
 	}

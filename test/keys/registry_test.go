@@ -29,6 +29,7 @@ func tables() map[string][]effect {
 		"TestRoutes":    routeRows(),
 		"TestProgram":   programRows(),
 		"TestListeners": listenerRows(),
+		"TestNextHops":  hopRows(),
 	}
 }
 

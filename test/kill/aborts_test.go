@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -136,15 +137,17 @@ func TestAborts(t *testing.T) {
 	}
 	hop := harness.StartSandbox(t, harness.SandboxOptions{Discard: true, Forget: true})
 	dns := startNames(t)
+	_, port, _ := net.SplitHostPort(startLMTP(t))
 	w := everything(t, harness.Options{NextHop: hop.Addr, SmartHost: hop.Addr, Plain: true}, []harness.Setting{
 		// Their number is the point, not their rate from one address.
 		{Table: "limits", Key: "max_connections_per_client", Value: "800"},
 		{Table: "log", Key: "level", Value: `"warning"`},
 		{Table: "dns", Key: "servers", Value: dns.setting()},
+		{Table: "route", Key: "recipients", Value: `["` + mailbox + " lmtp:[127.0.0.1]:" + port + `"]`},
 	}...)
 	w.Start()
 	w.command(t, "ban", "add", bannedClient, "--for", "2h")
-	kinds := append(append(aborts(), proxyAborts(w)...), trustAborts(w)...)
+	kinds := slices.Concat(aborts(), lmtpAborts(), proxyAborts(w), trustAborts(w))
 	playAll(t, w.Inbound, kinds, max(total/6, 4_000))
 	settle(t, w.Gateway)
 	was := w.measure(t)
@@ -180,6 +183,9 @@ func TestAborts(t *testing.T) {
 	}
 	if r := letterTo(t, w.Inbound); r.Code != 250 {
 		t.Errorf("after all of them a good message gets %s", r)
+	}
+	if r := harness.Greeted(t, w.Inbound).Send("a@x.example", []string{mailbox}, "Subject: s\r\n\r\nx\r\n"); r.Code != 250 {
+		t.Errorf("after all of them a message by LMTP gets %s", r)
 	}
 	c, err := w.submit(t)
 	if err != nil {

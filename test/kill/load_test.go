@@ -1,10 +1,14 @@
 // Package kill ends the gateway, and what stands behind it, at random
 // instants under load, and does the sums: what was sent is delivered or was
-// refused, whole, and twice only where an answer was lost. It also fills the
-// disk, takes the descriptors away, and (GARITA_SOAK) sends a thousand large
-// messages at once.
+// refused, whole, and twice only where an answer was lost. It also fills every
+// disk that is written to, takes the descriptors away, damages the store, lets
+// certificates end and helpers die, reloads under load, drains, and plays
+// sessions that end in every bad way.
 //
-// GARITA_KILL_ROUNDS sets the number of rounds, 25 without it.
+// CI runs it short. GARITA_KILL_ROUNDS sets the number of rounds, 25 without
+// it; GARITA_SESSIONS that of aborted sessions, 8,000 without it; GARITA_SOAK
+// makes a thousand large messages of a hundred, and a hundred reloads of
+// 100,000 entries of a dozen.
 package kill
 
 import (

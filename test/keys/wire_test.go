@@ -1,3 +1,0 @@
-package keys
-
-func programRows() []effect { return nil }
