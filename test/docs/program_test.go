@@ -116,6 +116,7 @@ func certificate(t *testing.T, dir string) {
 	}
 	for name, b := range map[string]*pem.Block{
 		"fullchain.pem": {Type: "CERTIFICATE", Bytes: der}, "ca.pem": {Type: "CERTIFICATE", Bytes: der}, "privkey.pem": {Type: "PRIVATE KEY", Bytes: k},
+		"school.pem": {Type: "CERTIFICATE", Bytes: der}, "school.key": {Type: "PRIVATE KEY", Bytes: k},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(b), 0o600); err != nil {
 			t.Fatal(err)
