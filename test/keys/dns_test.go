@@ -80,14 +80,14 @@ func dnsRows() []effect {
 	return []effect{
 		{key: d + "timeout", value: `"100ms"`, scene: "deaf-first", want: "+answered by the second"},
 		{key: d + "attempts", value: "3", base: d + `timeout = "200ms"`, scene: "ask silent", want: "+asked 3"},
-		{key: d + "budget", value: `"300ms"`, base: d + "timeout = \"200ms\"\n" + d + "attempts = 5", scene: "ask silent", want: "-asked 5"},
-		{key: d + "cache_entries", value: "1000", scene: "many 4000", want: "-cached 4000"},
+		{key: d + "budget", value: `"300ms"`, base: d + "timeout = \"200ms\"\n" + d + "attempts = 5", scene: "ask silent", want: "-asked 5", still: "cached 1"},
+		{key: d + "cache_entries", value: "1000", scene: "many 4000", want: "-cached 4000", still: "asked 4000"},
 		{key: d + "min_ttl", value: `"5m"`, scene: "ask zero pass 2m ask zero", want: "+asked 1"},
 		{key: d + "max_ttl", value: `"2m"`, scene: "ask long pass 3m ask long", want: "+asked 2"},
 		{key: d + "negative_ttl", value: `"1m"`, scene: "ask none pass 2m ask none", want: "+asked 2"},
 		{key: d + "failure_ttl", value: `"30s"`, base: once, scene: "ask fail pass 15s ask fail", want: "+asked 1"},
 		{key: d + "break_after", value: "2", base: once, scene: "deaf ask a ask b ask c settle", want: "-closed"},
-		{key: d + "break_for", value: `"1m"`, base: once + d + "break_after = 2", scene: "deaf ask a ask b ask c settle hears pass 15s heal", want: "-healed"},
+		{key: d + "break_for", value: `"1m"`, base: once + d + "break_after = 2", scene: "deaf ask a ask b ask c settle hears pass 15s heal", want: "-healed", still: "left alone"},
 	}
 }
 

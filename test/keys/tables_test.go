@@ -84,8 +84,8 @@ func guess(t *testing.T, toml string) (out string) {
 func conductRows() []effect {
 	const c = "conduct."
 	rows := []effect{
-		{key: c + "mode", value: `"off"`, scene: "junk 20", want: "-banned for"},
-		{key: c + "exempt", value: `["192.0.2.0/24"]`, scene: "junk 20", want: "-banned for"},
+		{key: c + "mode", value: `"off"`, scene: "junk 20", want: "-banned for", still: "refused 0"},
+		{key: c + "exempt", value: `["192.0.2.0/24"]`, scene: "junk 20", want: "-banned for", still: "refused 0"},
 		{key: c + "ban_after", value: "4", scene: "junk 3", want: "+banned for 10m0s"},
 		{key: c + "ban_window", value: `"1h"`, scene: "junk 10 pass 20m junk 10", want: "+banned for"},
 		{key: c + "ban_for", value: `"1h"`, scene: "junk 20", want: "+banned for 1h0m0s"},
