@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -38,12 +39,20 @@ func (d *DNS) ask(ctx context.Context, k key) (a *answer, again string, err erro
 			err = d.count.fault(e)
 			var rc rcodeError
 			refused[i] = errors.As(e, &rc) || errors.Is(e, errMalformed) || errors.Is(e, errLoop)
-			if ctx.Err() != nil {
+			if isOver(ctx) {
 				return nil, "", err
 			}
 		}
 	}
 	return nil, "", err
+}
+
+// isOver looks at the time too: a socket's deadline, which is the context's,
+// may wake us before the context has noticed. Questions after it would get no
+// answer, and be counted against servers that had no time for one.
+func isOver(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
 
 // attempt asks one server: by UDP, by TCP when the answer is cut or somebody

@@ -31,6 +31,12 @@ type hop struct {
 	last    time.Time // of the last probe's end
 }
 
+// serves tells that a next hop is what the table asks for, its files of
+// certificates too; h may be nil.
+func (h *hop) serves(c relay.Config) bool {
+	return h != nil && h.config.Equal(c) && h.Current()
+}
+
 // nextHopStatus is one next hop in the answer of status.
 type nextHopStatus struct {
 	Name      string       `json:"name"`

@@ -48,7 +48,7 @@ func (p *parts) makeHops(g, old *generation) error {
 		if !used[name] {
 			continue // it would be probed, and might be called down, for nothing
 		}
-		if old != nil && old.settings.Hostname == s.Hostname && old.hops[name] != nil && old.hops[name].config.Equal(c) {
+		if old != nil && old.settings.Hostname == s.Hostname && old.hops[name].serves(c) {
 			g.hops[name] = old.hops[name]
 			continue
 		}

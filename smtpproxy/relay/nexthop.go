@@ -27,6 +27,7 @@ package relay
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -84,7 +85,8 @@ type NextHop struct {
 	lookup         func(ctx context.Context, host string) ([]netip.Addr, error)
 	roots          *x509.CertPool
 	now            func() time.Time
-	life           context.Context // ends with Close
+	files          [sha256.Size]byte // what filesOf gave at the beginning
+	life           context.Context   // ends with Close
 	end            context.CancelFunc
 
 	pool    pool
@@ -128,6 +130,7 @@ func New(o Options) (*NextHop, error) {
 	if h.now == nil {
 		h.now = time.Now
 	}
+	h.files = filesOf(o.Config) // before they are read: what is written meanwhile is news
 	if err := h.addHosts(o); err != nil {
 		return nil, fmt.Errorf("next_hop.%s: %w", o.Name, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -237,6 +238,55 @@ func TestClientCertificate(t *testing.T) {
 		if _, err := New(Options{Name: "n", Config: c, Hostname: "gw.example"}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "client_") {
 			t.Errorf("%q: %v", want, err)
 		}
+	}
+}
+
+// TestCurrent: what its files hold makes a next hop another one: a renewed
+// certificate has the name of the old one, a FIFO holds nobody up.
+func TestCurrent(t *testing.T) {
+	own, _ := certificate(t, time.Now().Add(-time.Minute), "gw.example")
+	renewed, _ := certificate(t, time.Now().Add(-time.Minute), "gw.example")
+	c := testConfig("smtp://127.0.0.1:10025")
+	c.TLS = "verify"
+	c.ClientCertificateFile, c.ClientKeyFile = writePair(t, own.Certificates[0], 0o600)
+	c.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+	authority := func(c tls.Certificate) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
+	}
+	put := func(file string, b []byte) {
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := os.ReadFile(c.ClientCertificateFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(c.CAFile, authority(own.Certificates[0]))
+	h, _ := hop(t, c)
+	if !h.Current() {
+		t.Error("nothing has changed")
+	}
+	put(c.ClientCertificateFile, authority(renewed.Certificates[0]))
+	if h.Current() {
+		t.Error("another client certificate")
+	}
+	put(c.ClientCertificateFile, first)
+	if !h.Current() {
+		t.Error("the first is back")
+	}
+	put(c.CAFile, append(authority(own.Certificates[0]), authority(renewed.Certificates[0])...))
+	if h.Current() {
+		t.Error("another authority")
+	}
+	if err := errors.Join(os.Remove(c.CAFile), syscall.Mkfifo(c.CAFile, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if h.Current() {
+		t.Error("a FIFO for the authorities")
+	}
+	if _, err := New(Options{Name: "n", Config: c, Hostname: "gw.example"}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Error(err)
 	}
 }
 

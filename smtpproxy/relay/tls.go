@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -100,7 +101,8 @@ func loadPair(certFile, keyFile string) (*tls.Certificate, error) {
 }
 
 func readSmall(name string) ([]byte, os.FileMode, error) {
-	f, err := os.Open(name)
+	// Without waiting: a FIFO in its place would hold the start up for ever.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -118,6 +120,27 @@ func readSmall(name string) ([]byte, os.FileMode, error) {
 	}
 	return b, info.Mode(), err
 }
+
+// filesOf is a sum over what the configured files hold, as it can be read now.
+func filesOf(c Config) (sum [sha256.Size]byte) {
+	all := sha256.New()
+	for _, name := range []string{c.CAFile, c.ClientCertificateFile, c.ClientKeyFile} {
+		if name == "" {
+			continue
+		}
+		b, _, err := readSmall(name)
+		one := sha256.Sum256(b)
+		fmt.Fprintf(all, "%x %t\n", one, err == nil)
+		clear(b)
+	}
+	all.Sum(sum[:0])
+	return sum
+}
+
+// Current tells that the files of its TLS hold what they held when it was made.
+// A reload takes over a next hop only then: a renewed certificate has the name
+// of the old one, and an authority that was taken out must not count on.
+func (h *NextHop) Current() bool { return filesOf(h.cfg) == h.files }
 
 func loadCAs(file string) (*x509.CertPool, error) {
 	pem, _, err := readSmall(file)

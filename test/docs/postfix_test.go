@@ -212,5 +212,6 @@ func TestStatusIsJSON(t *testing.T) {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	harness.CleanUp()
+	os.RemoveAll(place())
 	os.Exit(code)
 }

@@ -20,6 +20,11 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	// Most of these tests wait for servers: more of them at once than there
+	// are processors, unless -parallel asks for less.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		f.Value.Set("6")
+	}
 	code := m.Run()
 	harness.CleanUp()
 	os.Exit(code)

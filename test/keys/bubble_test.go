@@ -123,7 +123,11 @@ func (s *stage) note(format string, a ...any) {
 	s.lines = append(s.lines, fmt.Sprintf("[%s] ", time.Since(s.began).Truncate(time.Second))+fmt.Sprintf(format, a...))
 }
 
-func (s *stage) transcript() string { return strings.Join(s.lines, "\n") + "\n" }
+func (s *stage) transcript() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.lines, "\n") + "\n"
+}
 
 // dial opens one more connection and notes what comes by it.
 func (s *stage) dial(overTLS bool) net.Conn {

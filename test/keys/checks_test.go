@@ -59,7 +59,7 @@ func checkRows() []effect {
 		p := last[name]
 		key := "check." + name + "."
 		enforced := key + p.name + ` = "enforce"`
-		rows = append(rows, effect{key: key + "mode", value: `"observe"`, base: enforced, scene: p.facts, want: "-answer"})
+		rows = append(rows, effect{key: key + "mode", value: `"observe"`, base: enforced, scene: p.facts, want: "-answer", still: p.symbol})
 		if name == "helo" {
 			continue
 		}
@@ -116,12 +116,12 @@ func accessRows() []effect {
 		effect{key: entry + "action", value: `"defer"`, base: entry + `sender = "b@sender.example"` + "\n" + entry + `client = "192.0.2.1"` + "\n", scene: strings.Replace(facts, "<a@", "<b@", 1), want: "+answer 450"},
 		effect{key: entry + "text", value: `"5.7.1 No robots"`, base: narrower, scene: facts, want: "+No robots"},
 		effect{key: entry + "reason", value: `"ticket 7"`, base: narrower, scene: facts, want: "+ticket 7"},
-		effect{key: a + "mode", value: `"observe"`, base: narrower, scene: facts, want: "-" + refused[1:]},
+		effect{key: a + "mode", value: `"observe"`, base: narrower, scene: facts, want: "-" + refused[1:], still: "access."},
 		effect{key: a + "parent_domain_matches", value: "false", base: a + `senders = ["example reject"]`, scene: facts, want: "-" + refused[1:]},
 		effect{key: a + "recipient_delimiter", value: `"+"`, base: a + `senders = ["a@sender.example reject"]`, scene: strings.Replace(facts, "<a@", "<a+x@", 1), want: refused},
 		effect{
 			key: a + "sender_accept", value: `"any"`, base: a + `senders = ["a@localhost accept"]` + "\ncheck.sender.fqdn = \"enforce\"",
-			scene: strings.Replace(facts, "<a@sender.example>", "<a@localhost>", 1) + "\ndns mail.sender.example A 192.0.2.1", want: "-answer",
+			scene: strings.Replace(facts, "<a@sender.example>", "<a@localhost>", 1) + "\ndns mail.sender.example A 192.0.2.1", want: "-answer", still: "access.sender",
 		},
 	)
 }

@@ -29,6 +29,9 @@ type effect struct {
 	// want is what the scene shows with the key and not without, after a
 	// plus; or after a minus what it shows without the key and not with it.
 	want string
+	// still is what it shows with the key all the same, so that nothing at
+	// all is not taken for an effect.
+	still string
 }
 
 // line is the row's TOML with the key.
@@ -37,6 +40,9 @@ func (e effect) line() string { return e.key + " = " + e.value }
 // judge compares what a scene showed without the key and with it.
 func (e effect) judge(t *testing.T, without, with string) {
 	t.Helper()
+	if !strings.Contains(with, e.still) {
+		t.Errorf("%s: %q is gone:\n%s", e.line(), e.still, with)
+	}
 	sign, text := e.want[0], e.want[1:]
 	if sign == '-' {
 		without, with = with, without

@@ -29,7 +29,7 @@ func hopRows() []effect {
 		{key: n + "url", value: `"smtp://192.0.2.77:2525"`, want: "+dial 192.0.2.77:2525"},
 		{key: n + "fallback_urls", value: `["smtp://192.0.2.9:25"]`, scene: "dead 192.0.2.8", want: "+250 2.0.0"},
 		{key: n + "balance", value: `"round-robin"`, base: second, scene: "twice", want: "+dial 192.0.2.9:25"},
-		{key: n + "xforward", value: "false", want: "-hears XFORWARD"},
+		{key: n + "xforward", value: "false", want: "-hears XFORWARD", still: "DATA 250"},
 		{key: n + "xclient", value: "true", want: "+hears XCLIENT"},
 		{key: n + "max_connections", value: "1", base: n + `wait_budget = "5s"`, scene: "busy", want: "+[5s] RCPT 451 4.3.2"},
 		{key: n + "wait_budget", value: `"5s"`, base: n + "max_connections = 1", scene: "busy", want: "+[5s] RCPT 451 4.3.2"},
@@ -39,7 +39,7 @@ func hopRows() []effect {
 		{key: n + "command_timeout", value: `"3s"`, scene: "mute RCPT", want: "+[3s] RCPT 451"},
 		{key: n + "data_timeout", value: `"3s"`, scene: "mute BODY", want: "+[5s] DATA 451"}, // two seconds for a reply that explains it
 		{key: n + "final_timeout", value: `"3s"`, scene: "mute .", want: "+[3s] DATA 451"},
-		{key: n + "show_replies", value: "false", scene: "no RCPT", want: "-host7.internal"},
+		{key: n + "show_replies", value: "false", scene: "no RCPT", want: "-host7.internal", still: "RCPT 550 5.1.1"},
 	}
 }
 

@@ -159,7 +159,7 @@ func TestHostDies(t *testing.T) {
 	if r := letterTo(t, w.Inbound); r.Code != 250 || first.Count() != 1 {
 		t.Fatalf("with both: %s, %d at the first", r, first.Count())
 	}
-	l := startLoad(t, w.Inbound, 6)
+	l := startLoad(t, w.Inbound, "", 6)
 	n := max(rounds(25)/5, 3)
 	for i := range n {
 		dead := a

@@ -33,8 +33,7 @@ func TestKillGateway(t *testing.T) {
 		Table: "limits", Key: "message_memory", Value: `"100KB"`}) // so that some lie in spool files
 	g := w.Gateway
 	g.Start()
-	l := startLoad(t, g.Inbound, 8)
-	l.behind = w.proxy
+	l := startLoad(t, g.Inbound, w.proxy, 8)
 	kept := &keptOver{w: w}
 	n := rounds(25)
 	var slowest time.Duration
@@ -88,7 +87,7 @@ func spoolFiles(t *testing.T, dir string) []string {
 func TestKillPostfix(t *testing.T) {
 	p := harness.StartPostfix(t, harness.PostfixOptions{Domains: []string{"our.example"}})
 	g := harness.StartGateway(t, harness.Options{NextHop: p.Addr, Trust: "192.0.2.0/24"})
-	l := startLoad(t, g.Inbound, 4)
+	l := startLoad(t, g.Inbound, "", 4)
 	n := rounds(25) / 5
 	for range n {
 		time.Sleep(time.Duration(300+rand.IntN(700)) * time.Millisecond)
@@ -127,7 +126,7 @@ func TestTerminateUnderLoad(t *testing.T) {
 		return nil
 	}, Forget: true})
 	g := harness.StartGateway(t, harness.Options{NextHop: hop.Addr, Trust: "192.0.2.0/24"})
-	l := startLoad(t, g.Inbound, 8)
+	l := startLoad(t, g.Inbound, "", 8)
 	for range 5 {
 		time.Sleep(time.Duration(100+rand.IntN(200)) * time.Millisecond)
 		if code := g.Stop(); code != 0 {

@@ -85,8 +85,8 @@ type load struct {
 	told    map[string]int // answers by what they were
 }
 
-func startLoad(t *testing.T, addr string, workers int) *load {
-	l := &load{t: t, addr: addr, stop: make(chan struct{}), letters: map[int]*letter{}, told: map[string]int{}}
+func startLoad(t *testing.T, addr, behind string, workers int) *load {
+	l := &load{t: t, addr: addr, behind: behind, stop: make(chan struct{}), letters: map[int]*letter{}, told: map[string]int{}}
 	for range workers {
 		l.wg.Add(1)
 		go l.work()

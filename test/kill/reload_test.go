@@ -140,8 +140,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	c.Close()
 	// One session that is there from the first to the last.
 	held := harness.Greeted(t, w.Inbound)
-	l := startLoad(t, w.Inbound, 3)
-	l.behind = w.proxy
+	l := startLoad(t, w.Inbound, w.proxy, 3)
 	out := w.startSubmitters(t, 2)
 	var took []time.Duration
 	var early int64
