@@ -105,7 +105,9 @@ func (d *Document) report(at span, key, text, suggestion string) {
 // Warn is Add for what may stay as it is.
 func (d *Document) Warn(key, text, suggestion string) {
 	if len(d.warnings) < maxProblems {
-		d.warnings = append(d.warnings, d.at(key, text, suggestion))
+		p := d.at(key, text, suggestion)
+		p.warning = true
+		d.warnings = append(d.warnings, p)
 	}
 }
 

@@ -20,6 +20,7 @@ type Problem struct {
 	Suggestion string `json:"suggestion,omitempty"` // "did you mean …?", "try …"
 	Source     string `json:"source,omitempty"`     // the line, escaped, without secrets
 
+	warning     bool
 	mark, width int // characters of Source before the mark, and under it
 	order       int // of the file
 }
@@ -33,6 +34,9 @@ func (p Problem) String() string {
 		fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
 	}
 	b.WriteString(": ")
+	if p.warning {
+		b.WriteString("warning: ")
+	}
 	if p.Key != "" {
 		b.WriteString(p.Key + ": ")
 	}

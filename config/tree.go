@@ -78,7 +78,7 @@ func (ps *parser) header(parts []string, where []span, list bool) {
 		ps.report(whole, path, fmt.Sprintf("has a value already (line %d) and cannot be opened as a table", ps.lineOf(old.key)), "")
 		return
 	case old.defined || old.dotted:
-		ps.report(whole, path, fmt.Sprintf("this table exists already (line %d)", ps.lineOf(old.key)), "join the two")
+		ps.report(whole, path, fmt.Sprintf("this table exists already (line %d)", ps.lineOf(old.key)), "write its keys into that one, or put them into a file in conf.d")
 		// Its keys are still looked at: duplicates among them are worth a report.
 		ps.table = old
 		return

@@ -189,7 +189,6 @@ func (c *collector) conduct(s sender) {
 		return
 	}
 	k := c.from.Conduct()
-	s.gauge("garita_conduct_clients", float64(k.Clients))
 	s.gauge("garita_conduct_bans", float64(k.Bans))
 	s.counter("garita_conduct_bans_total", k.Banned)
 	s.counter("garita_conduct_refusals_total", k.Refused)
@@ -245,7 +244,6 @@ func (c *collector) stores(s sender) {
 		s.counter("garita_store_writes_total", st.Writes, name)
 		s.counter("garita_store_errors_total", st.Errors, name)
 		s.gauge("garita_store_pending", float64(st.Pending), name)
-		s.gauge("garita_store_behind_seconds", st.Behind.Seconds(), name)
 	}
 }
 

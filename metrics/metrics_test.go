@@ -38,13 +38,13 @@ func full() Sources {
 		Resolver: func() Resolver {
 			return Resolver{Hits: 5, Misses: 2, UDP: 2, Silent: 1, Entries: 3, Servers: 2, ServersUp: 1}
 		},
-		Conduct:  func() Conduct { return Conduct{Clients: 3, Bans: 1, Banned: 2, Refused: 6} },
+		Conduct:  func() Conduct { return Conduct{Bans: 1, Banned: 2, Refused: 6} },
 		Accounts: func() Accounts { return Accounts{Users: 2, Successes: 1, Failures: 8} },
 		Certificates: func() []Certificate {
 			return []Certificate{{"default", now.Add(time.Hour)}, {"other", now}}
 		},
 		Disks:  func() []Disk { return []Disk{{"/var/lib/garita", 1 << 30, 2 << 30}} },
-		Stores: func() []Store { return []Store{{Name: "state", Entries: 5, Writes: 4, Behind: 250 * time.Millisecond}} },
+		Stores: func() []Store { return []Store{{Name: "state", Entries: 5, Writes: 4}} },
 		Log:    func() Log { return Log{100, 2} },
 	}
 }
@@ -103,7 +103,7 @@ func TestExposition(t *testing.T) {
 		`garita_smtp_connections 7`, `garita_smtp_rejected_connections_total{reason="connection_limit"} 9`,
 		`garita_messages_total{direction="in",verdict="relayed"} 1`, `garita_delivery_attempts_total{nexthop="mailserver",result="relayed"} 5`,
 		`garita_nexthop_up{nexthop="smarthost"} 0`, `garita_tls_cert_not_after_timestamp_seconds{name="default"} 1.7950036e+09`,
-		`garita_disk_free_bytes{path="/var/lib/garita"} 1.073741824e+09`, `garita_store_behind_seconds{store="state"} 0.25`,
+		`garita_disk_free_bytes{path="/var/lib/garita"} 1.073741824e+09`,
 		`garita_rule_hits_total{action="none",rule="helo.syntax"} 1`, "\ngo_goroutines ", "\nprocess_open_fds ",
 	} {
 		if !strings.Contains(text, want) {

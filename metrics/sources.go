@@ -51,7 +51,7 @@ type Wire struct {
 
 // rejectReasons are the values of the label reason.
 func rejectReasons() []string {
-	return []string{"connection_limit", "conduct", "pressure", "banned", "proxy_header", "policy"}
+	return []string{"connection_limit", "conduct", "pressure"}
 }
 
 // Budget is the room of all messages together.
@@ -79,8 +79,8 @@ type Resolver struct {
 
 // Conduct is what is remembered of clients.
 type Conduct struct {
-	Clients, Bans   int
-	Banned, Refused uint64
+	Bans            int    // that hold now
+	Banned, Refused uint64 // bans that were made; acts that were too much
 }
 
 // Accounts is what logging in has seen.
@@ -106,8 +106,7 @@ type Store struct {
 	Name           string
 	Entries        int
 	Writes, Errors uint64
-	Pending        int           // changes not yet on disk
-	Behind         time.Duration // age of the oldest of them
+	Pending        int // changes not yet on disk
 }
 
 // Log is the mail log.

@@ -114,7 +114,7 @@ func (d *daemon) newMetrics() *metrics.Metrics {
 		Sources: metrics.Sources{
 			Gateway: d.gatewayFigures, Wire: d.wireFigures, Budget: d.budgetFigures, NextHops: d.hopFigures,
 			Resolver: d.resolverFigures, Conduct: d.conductFigures, Certificates: d.certificateFigures,
-			Disks: d.diskFigures, Stores: d.storeFigures, Log: d.logFigures,
+			Accounts: d.accountFigures, Disks: d.diskFigures, Stores: d.storeFigures, Log: d.logFigures,
 		},
 	})
 }
@@ -176,11 +176,20 @@ func (d *daemon) resolverFigures() metrics.Resolver {
 
 func (d *daemon) conductFigures() metrics.Conduct {
 	s := d.parts.conduct.Stats()
-	out := metrics.Conduct{Bans: s.BansActive, Banned: s.Banned}
+	out := metrics.Conduct{Bans: s.BansActive, Banned: s.BansMade}
 	for _, n := range s.Refused {
 		out.Refused += n
 	}
 	return out
+}
+
+func (d *daemon) accountFigures() metrics.Accounts {
+	g := d.now.Load()
+	if g == nil || g.accounts == nil {
+		return metrics.Accounts{}
+	}
+	s := g.accounts.Stats()
+	return metrics.Accounts{Users: g.accounts.Len(), Successes: s.Right, Failures: s.Wrong, Busied: s.Busy}
 }
 
 func (d *daemon) certificateFigures() []metrics.Certificate {

@@ -45,7 +45,17 @@ type nextHopStatus struct {
 	Can       capabilities `json:"capabilities"`
 	Probed    *time.Time   `json:"probed,omitempty"`
 	LastError string       `json:"last_error,omitempty"`
+	Hosts     []hostStatus `json:"hosts,omitempty"` // with fallback_urls
 	Stats     hopStats     `json:"stats"`
+}
+
+// hostStatus is one server of a next hop that has several.
+type hostStatus struct {
+	URL       string     `json:"url"`
+	State     string     `json:"state"` // up, aside
+	Until     *time.Time `json:"aside_until,omitempty"`
+	Open      int        `json:"open"`
+	LastError string     `json:"last_error,omitempty"`
 }
 
 // The names in JSON are ours to keep, whatever the parts call them.
@@ -81,6 +91,20 @@ func (h *hop) status() nextHopStatus {
 		s.State, s.LastError = "down", oneLine(err.Error())
 	} else if s.Can.Known {
 		s.State = "up"
+	}
+	if len(h.config.FallbackURLs) == 0 {
+		return s
+	}
+	for _, one := range h.Hosts() {
+		hs := hostStatus{URL: one.URL, State: "up", Open: one.Open}
+		if !one.SetAside.IsZero() {
+			until := one.SetAside
+			hs.State, hs.Until = "aside", &until
+		}
+		if one.Fault != nil {
+			hs.LastError = oneLine(one.Fault.Error())
+		}
+		s.Hosts = append(s.Hosts, hs)
 	}
 	return s
 }

@@ -28,6 +28,7 @@ type sessionCommand struct {
 }
 
 const sessionWords = `This is a fake session: the answers are real, nothing is delivered.
+There are no bans, no rates and no DNS here, and no TLS.
 Type SMTP commands (EHLO, MAIL FROM:<a@b>, RCPT TO:<c@d>, DATA, QUIT).
 `
 

@@ -26,7 +26,7 @@ type Settings struct {
 	Log    maillog.Config   `toml:"log" doc:"Where the mail log goes and in which form."`
 	Admin  AdminSettings    `toml:"admin" doc:"The local socket of garita reload, status and health."`
 
-	DNS   resolver.Config `toml:"dns" doc:"The name servers that checks and next hops are looked up with. servers = [\"off\"] turns the DNS off."`
+	DNS   resolver.Config `toml:"dns" doc:"The name servers that checks ask, and that clients get their names from. servers = [\"off\"] turns it off. Next hops are looked up as every program of this machine does (hosts file, resolv.conf)."`
 	Users accounts.Config `toml:"users" doc:"Who may log in at listeners with auth = true."`
 
 	Conduct conduct.Config `toml:"conduct" doc:"How much a client may do in a minute, and who is banned for how long. Trusted peers are not counted."`

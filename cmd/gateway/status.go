@@ -10,8 +10,11 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"garita/conduct"
 	"garita/message"
+	"garita/resolver"
 	"garita/smtpproxy"
+	"garita/store"
 )
 
 type statusCommand struct {
@@ -36,6 +39,9 @@ type status struct {
 	NextHops   []nextHopStatus  `json:"next_hops"`
 	Traffic    smtpproxy.Stats  `json:"traffic"`
 	Budget     message.Usage    `json:"budget"`
+	Conduct    conduct.Stats    `json:"conduct"`
+	DNS        dnsStatus        `json:"dns"`
+	Store      store.Stats      `json:"store"`
 	TLS        []certStatus     `json:"tls"`
 	Log        logStatus        `json:"log"`
 }
@@ -46,6 +52,38 @@ type listenerStatus struct {
 	Addresses []netip.AddrPort `json:"addresses"`
 	NextHop   string           `json:"next_hop"`
 	STARTTLS  bool             `json:"starttls"`
+	TLS       string           `json:"tls"` // none, starttls, implicit
+}
+
+// dnsStatus is the resolver in the answer of status.
+type dnsStatus struct {
+	Servers int `json:"servers"` // 0: there is no DNS
+	Asked   int `json:"asked"`   // of them; the others are silent
+	Cached  int `json:"cached"`
+}
+
+func (g *generation) dnsStatus() (s dnsStatus) {
+	if g.dns == nil {
+		return s
+	}
+	st := g.dns.Stats()
+	s.Servers, s.Cached = len(st.Servers), st.CacheEntries
+	for _, one := range st.Servers {
+		if one.State == resolver.Closed {
+			s.Asked++
+		}
+	}
+	return s
+}
+
+func tlsOf(l *smtpproxy.Listener) string {
+	switch {
+	case l.TLS == nil:
+		return "none"
+	case l.ImplicitTLS:
+		return "implicit"
+	}
+	return "starttls"
 }
 
 type certStatus struct {
@@ -80,11 +118,13 @@ func (d *daemon) status() status {
 	if g == nil {
 		return s
 	}
+	s.Conduct, s.DNS, s.Store = d.parts.conduct.Stats(), g.dnsStatus(), d.parts.memory.Stats()
 	s.Mode, s.Hostname = g.settings.Mode, g.settings.Hostname
 	open := d.sockets.addresses()
 	for _, name := range slices.Sorted(maps.Keys(g.settings.Listener)) {
 		l := g.settings.Listener[name]
-		s.Listeners = append(s.Listeners, listenerStatus{name, l.Role, open[name], l.NextHop, g.wire.Listeners[name].TLS != nil})
+		s.Listeners = append(s.Listeners, listenerStatus{name, l.Role, open[name], l.NextHop,
+			g.wire.Listeners[name].TLS != nil && !l.ImplicitTLS, tlsOf(g.wire.Listeners[name])})
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.hops)) {
 		s.NextHops = append(s.NextHops, g.hops[name].status())
@@ -124,9 +164,9 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 			s.Bypass.Until.Local().Format(time.DateTime), printable(s.Bypass.Reason))))
 	}
 	w := tabwriter.NewWriter(b, 2, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\nLISTENER\tROLE\tADDRESSES\tNEXT HOP\tSTARTTLS")
+	fmt.Fprintln(w, "\nLISTENER\tROLE\tADDRESSES\tNEXT HOP\tTLS")
 	for _, l := range s.Listeners {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", oneLine(l.Name), oneLine(l.Role), join(l.Addresses), oneLine(l.NextHop), yesNo(l.STARTTLS))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", oneLine(l.Name), oneLine(l.Role), join(l.Addresses), oneLine(l.NextHop), oneLine(l.TLS))
 	}
 	fmt.Fprintln(w, "\nNEXT HOP\tURL\tSTATE\tCAN\tBUSY\tIDLE\tRELAYED\tREFUSED\tAMBIGUOUS")
 	for _, h := range s.NextHops {
@@ -135,6 +175,13 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 	}
 	w.Flush()
 	for _, h := range s.NextHops {
+		for _, one := range h.Hosts {
+			text := fmt.Sprintf("  %s: %s %s, %d open", oneLine(h.Name), oneLine(one.URL), one.State, one.Open)
+			if one.Until != nil {
+				text = t.paint('r', text+" until "+one.Until.Local().Format(time.TimeOnly)+": "+oneLine(one.LastError))
+			}
+			fmt.Fprintln(b, text)
+		}
 		if h.LastError != "" {
 			fmt.Fprintf(b, "  %s: %s\n", oneLine(h.Name), t.paint('r', oneLine(h.LastError)))
 		}
@@ -152,6 +199,16 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 	u := s.Budget
 	fmt.Fprintf(b, "budget     %s of %s in use (%s in memory) by %d messages; %d told to come back\n",
 		size(u.Used), size(u.Total), size(u.UsedMemory), u.Messages, u.Refused)
+	fmt.Fprintf(b, "clients    %d banned now, %d acts refused as too much\n", s.Conduct.BansActive, tr.OverLimit)
+	switch d := s.DNS; {
+	case d.Servers == 0:
+		fmt.Fprintln(b, "dns        none: clients have no names, checks of names say nothing")
+	case d.Asked < d.Servers:
+		fmt.Fprintln(b, "dns        "+t.paint('r', fmt.Sprintf("%d of %d servers are silent", d.Servers-d.Asked, d.Servers)))
+	}
+	if s.Store.Fault != "" {
+		fmt.Fprintln(b, "store      "+t.paint('r', oneLine(s.Store.Fault)))
+	}
 	for _, c := range s.TLS {
 		what := ""
 		if c.SelfMade {
@@ -195,12 +252,6 @@ func join(list []netip.AddrPort) string {
 	return strings.Join(out, " ")
 }
 
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
-}
 
 // size writes octets for people.
 func size(n int64) string {

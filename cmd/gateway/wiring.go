@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -260,9 +261,32 @@ func site(s *Settings) filters.Site {
 	for _, name := range slices.Sorted(maps.Keys(s.Listener)) {
 		out.Domains = append(out.Domains, s.Listener[name].RelayDomains...)
 	}
+	everywhere := false
 	for _, a := range listenAddresses(s) {
-		if !a.Addr().IsUnspecified() && !a.Addr().IsLoopback() {
+		if everywhere = everywhere || a.Addr().IsUnspecified(); !a.Addr().IsUnspecified() && !a.Addr().IsLoopback() {
 			out.Addresses = append(out.Addresses, a.Addr().String())
+		}
+	}
+	if everywhere {
+		out.Addresses = append(out.Addresses, machineAddresses()...)
+	}
+	return out
+}
+
+// machineAddresses are those of this machine that others can reach.
+func machineAddresses() []string {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, one := range list {
+		n, ok := one.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		if a, ok := netip.AddrFromSlice(n.IP); ok && a.Unmap().IsGlobalUnicast() {
+			out = append(out, a.Unmap().String())
 		}
 	}
 	return out
@@ -277,9 +301,18 @@ func (p *parts) checkFault(name string, stage mail.Stage, err error) {
 // certificates are those that listeners show.
 func (g *generation) certificates() []certStatus {
 	for _, l := range g.wire.Listeners {
-		if l.TLS != nil {
-			return []certStatus{{Name: g.settings.Hostname, NotAfter: g.tls.Expiry(), SelfMade: g.tls.SelfSigned()}}
+		if l.TLS == nil {
+			continue
 		}
+		out := []certStatus{}
+		for _, c := range g.tls.Certificates() {
+			name := c.Name
+			if len(c.Names) > 0 {
+				name = c.Names[0]
+			}
+			out = append(out, certStatus{Name: name, NotAfter: c.NotAfter, SelfMade: c.SelfMade})
+		}
+		return out
 	}
 	return []certStatus{}
 }

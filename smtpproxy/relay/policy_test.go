@@ -173,9 +173,9 @@ func TestTLSLine(t *testing.T) {
 		policy string
 		want   []string
 	}{
-		{cfg, roots, "verify", []string{"Verified TLS connection established to 127.0.0.1[127.0.0.1]:", ": TLSv1.3 with cipher TLS_AES_128_GCM_SHA256 (128/128 bits)"}},
+		{cfg, roots, "verify", []string{"Verified TLS connection established to 127.0.0.1[127.0.0.1]:", ", TLSv1.3 with cipher TLS_AES_128_GCM_SHA256 (128/128 bits)"}},
 		{cfg, roots, "may", []string{"Verified TLS"}},
-		{tls12, roots, "encrypt", []string{"Verified TLS", ": TLSv1.2 with cipher TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 (256/256 bits)"}},
+		{tls12, roots, "encrypt", []string{"Verified TLS", ", TLSv1.2 with cipher TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 (256/256 bits)"}},
 		{cfg, x509.NewCertPool(), "encrypt", []string{"Untrusted TLS", "; not verified: x509: certificate signed by unknown authority"}},
 		{other, otherRoots, "encrypt", []string{"Trusted TLS", "; not verified: x509: cannot validate certificate for 127.0.0.1"}},
 	} {

@@ -201,7 +201,7 @@ func (c *conn) tlsBegun(s tls.ConnectionState) {
 	if strings.Contains(cipher, "AES_128") {
 		bits = "128/128"
 	}
-	line := word + " TLS connection established to " + c.name + ": " + version + " with cipher " + cipher + " (" + bits + " bits)"
+	line := word + " TLS connection established to " + c.name + ", " + version + " with cipher " + cipher + " (" + bits + " bits)"
 	if why != "" {
 		line += "; not verified: " + why
 	}

@@ -127,7 +127,7 @@ func people(t *testing.T, l *maillog.Logger) {
 	l.ClientWarn(s, "SASL PLAIN authentication failed: wrong user or password", slog.String("sasl_username", "juan@example.org"))
 	l.Warn("conduct", "client banned", slog.String("client", "203.0.113.78/32"), slog.String("reason", "wrong passwords"),
 		slog.Duration("for", 10*time.Minute), slog.Int("times", 1))
-	l.Info("relay", "Verified TLS connection established to smtp.provider.example[192.0.2.30]:465: TLSv1.3 with cipher TLS_AES_128_GCM_SHA256 (128/128 bits)",
+	l.Info("relay", "Verified TLS connection established to smtp.provider.example[192.0.2.30]:465, TLSv1.3 with cipher TLS_AES_128_GCM_SHA256 (128/128 bits)",
 		slog.String("next_hop", "smarthost"))
 	s.Login, s.LoginMethod, s.Proto = "juan@example.org", "PLAIN", "ESMTPSA"
 	tx := transaction(t, s, "HODWUG3M5N", sample)
