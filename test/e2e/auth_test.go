@@ -65,7 +65,8 @@ func TestAuth(t *testing.T) {
 	t.Parallel()
 	certs := harness.NewCerts(t, "gw.example", "127.0.0.1")
 	hop := startHop(t, fakehop.Config{})
-	g, implicit := submission(t, certs, hop.Addr())
+	at := harness.Addr(t)
+	g, implicit := submission(t, certs, hop.Addr(), harness.Setting{Table: "metrics", Key: "listen", Value: quoted(at)})
 	starttls, implied := []string{"--tls"}, []string{"--tls-on-connect"}
 	for _, c := range []struct {
 		name, addr string
@@ -101,6 +102,15 @@ func TestAuth(t *testing.T) {
 	g.WaitLog("sasl_method=LOGIN, sasl_username=ana")
 	g.WaitLog("sasl_username=luis@our.example")
 	g.WaitLog("SASL LOGIN authentication failed")
+	m := fetchMetrics(t, at)
+	for name, want := range map[string]float64{"garita_accounts": 2, "garita_smtp_auth_successes_total": 4, "garita_smtp_auth_busy_total": 0} {
+		if got, ok := m[name]; !ok || got != want {
+			t.Errorf("%s is %g, want %g", name, got, want)
+		}
+	}
+	if m["garita_smtp_auth_failures_total"] == 0 {
+		t.Error("no failed login is counted")
+	}
 	for what, secret := range map[string]string{"the password": anasPassword, "its base64": base64.StdEncoding.EncodeToString([]byte(anasPassword)),
 		"PLAIN's response": base64.StdEncoding.EncodeToString([]byte("\x00ana\x00" + anasPassword)), "a wrong password": "wrong-horse"} {
 		if strings.Contains(g.Log(), secret) {
