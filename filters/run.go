@@ -131,7 +131,7 @@ func (e *Engine) parallel(ctx context.Context, c *call, acc acceptance, global m
 	rs = rs[:len(steps)]
 	if e.atOnce(ctx, c, steps, acc, global, rs) {
 		// What goroutines write to lies on the heap; mostly there are none.
-		shared := slices.Clone(rs)
+		shared := append([]ran(nil), rs...)
 		e.sideBySide(ctx, c, steps, shared)
 		copy(rs, shared)
 	}

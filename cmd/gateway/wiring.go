@@ -58,6 +58,7 @@ type parts struct {
 	conduct *conduct.Conduct
 	metrics *metrics.Metrics // nil in commands that only look
 	faults  atomic.Uint64    // of checks
+	logins  logins
 	bypass  bypass
 	// listening gives our own addresses.
 	listening func() []netip.AddrPort
@@ -178,7 +179,7 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 		g.wire.Policy = counted{policy, p.metrics}
 	}
 	if g.accounts != nil {
-		g.wire.Accounts = g.accounts
+		g.wire.Accounts = countedAccounts{g.accounts, &p.logins}
 	}
 	if err = g.listeners(); err != nil {
 		return nil, err

@@ -65,7 +65,8 @@ func TestAuth(t *testing.T) {
 	t.Parallel()
 	certs := harness.NewCerts(t, "gw.example", "127.0.0.1")
 	hop := startHop(t, fakehop.Config{})
-	g, implicit := submission(t, certs, hop.Addr())
+	at := harness.Addr(t)
+	g, implicit := submission(t, certs, hop.Addr(), harness.Setting{Table: "metrics", Key: "listen", Value: quoted(at)})
 	starttls, implied := []string{"--tls"}, []string{"--tls-on-connect"}
 	for _, c := range []struct {
 		name, addr string
@@ -101,6 +102,15 @@ func TestAuth(t *testing.T) {
 	g.WaitLog("sasl_method=LOGIN, sasl_username=ana")
 	g.WaitLog("sasl_username=luis@our.example")
 	g.WaitLog("SASL LOGIN authentication failed")
+	m := fetchMetrics(t, at)
+	for name, want := range map[string]float64{"garita_accounts": 2, "garita_smtp_auth_successes_total": 4, "garita_smtp_auth_busy_total": 0} {
+		if got, ok := m[name]; !ok || got != want {
+			t.Errorf("%s is %g, want %g", name, got, want)
+		}
+	}
+	if m["garita_smtp_auth_failures_total"] == 0 {
+		t.Error("no failed login is counted")
+	}
 	for what, secret := range map[string]string{"the password": anasPassword, "its base64": base64.StdEncoding.EncodeToString([]byte(anasPassword)),
 		"PLAIN's response": base64.StdEncoding.EncodeToString([]byte("\x00ana\x00" + anasPassword)), "a wrong password": "wrong-horse"} {
 		if strings.Contains(g.Log(), secret) {
@@ -230,4 +240,31 @@ func TestClientCertificates(t *testing.T) {
 	g.WaitLog("client certificate accepted")
 	g.WaitLog("client certificate earns nothing here")
 	g.WaitLog("sasl_username=cert/")
+}
+
+// TestLoggedInIsTrusted: who has logged in is one of us for the checks too,
+// wherever he sits and whatever his machine says at EHLO.
+func TestLoggedInIsTrusted(t *testing.T) {
+	t.Parallel()
+	certs := harness.NewCerts(t, "gw.example")
+	hop := startHop(t, fakehop.Config{})
+	zone := harness.StartDNS(t, "far.example. 300 IN A 192.0.2.80")
+	g, _ := submission(t, certs, hop.Addr(), harness.Setting{Table: "dns", Key: "servers", Value: "[" + quoted(zone.Addr) + "]"},
+		harness.Setting{Table: "check.client", Key: "no_ptr", Value: `"enforce"`},
+		harness.Setting{Table: "check.helo", Key: "fqdn", Value: `"enforce"`},
+		harness.Setting{Table: "outbound", Key: "proxy_from", Value: `["127.0.0.1/32"]`})
+	response := base64.StdEncoding.EncodeToString([]byte("\x00ana\x00" + anasPassword))
+	for _, helo := range []string{"laptop", "gw.example", "[192.168.1.7]", "our.example"} {
+		c := harness.From(t, "198.51.100.7", g.Outbound)
+		c.Want(220)
+		c.Say("EHLO " + helo).Want(250)
+		c.Say("STARTTLS").Want(220)
+		c.Secure(anyTLS())
+		c.Say("EHLO " + helo).Want(250)
+		c.Say("AUTH PLAIN " + response).Want(235)
+		if r := c.Send("ana@our.example", []string{"eva@far.example"}, message); r.Code != 250 {
+			t.Errorf("EHLO %s: %s", helo, r)
+		}
+		c.Close()
+	}
 }

@@ -167,13 +167,20 @@ func (c *Client) WantClosed() []Reply {
 func (c *Client) StartTLS(conf *tls.Config) tls.ConnectionState {
 	c.t.Helper()
 	c.Say("STARTTLS").Want(220)
+	state := c.Secure(conf)
+	c.Say("EHLO client.example").Want(250)
+	return state
+}
+
+// Secure shakes hands, where the server has been told already.
+func (c *Client) Secure(conf *tls.Config) tls.ConnectionState {
+	c.t.Helper()
 	tc := tls.Client(c.Conn, conf)
 	tc.SetDeadline(time.Now().Add(Patience))
 	if err := tc.Handshake(); err != nil {
 		c.t.Fatalf("TLS handshake: %v", err)
 	}
 	c.Conn, c.r = tc, bufio.NewReader(tc)
-	c.Say("EHLO client.example").Want(250)
 	return tc.ConnectionState()
 }
 

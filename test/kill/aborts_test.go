@@ -178,6 +178,10 @@ func TestAborts(t *testing.T) {
 	if tries == 500 {
 		t.Error("a client may connect 500 times in a minute")
 	}
+	// One ban, by the operator: what the banned client tries makes no more.
+	if now, made := w.figure(t, "garita_conduct_bans"), w.figure(t, "garita_conduct_bans_total"); now != 1 || made != 0 {
+		t.Errorf("%.0f bans hold and %.0f were made by conduct, want 1 and 0", now, made)
+	}
 	if n := w.figure(t, "garita_smtp_panics_total"); n != 0 {
 		t.Errorf("%.0f panics", n)
 	}
