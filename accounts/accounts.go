@@ -32,8 +32,6 @@ type Accounts struct {
 	secret   []byte // chooses whose hash an unknown name is tried with
 	nobody   hash   // tried when the file has no users
 
-	rights, wrongs, busy atomic.Uint64
-
 	apply   sync.Mutex // one Apply at a time
 	current atomic.Pointer[state]
 }
@@ -93,7 +91,6 @@ func (a *Accounts) Verify(ctx context.Context, client netip.Addr, user, password
 	}
 	y, ok := a.throttle.begin(client, key, st.cfg.MaxDelay)
 	if !ok {
-		a.busy.Add(1)
 		return false, ErrTooManyFailures
 	}
 	if y.wait > 0 {
@@ -104,25 +101,13 @@ func (a *Accounts) Verify(ctx context.Context, client netip.Addr, user, password
 	release, err := st.slot(ctx, y.known)
 	if err != nil {
 		a.throttle.undone(y)
-		a.busy.Add(1)
 		return false, err
 	}
 	ok = a.judge(st.users, key, password, release)
 	if ok {
 		a.throttle.right(y)
-		a.rights.Add(1)
-	} else {
-		a.wrongs.Add(1)
 	}
 	return ok, nil
-}
-
-// Stats counts since the start. Busy are those who were told to try again.
-type Stats struct{ Right, Wrong, Busy uint64 }
-
-// Stats gives the present figures.
-func (a *Accounts) Stats() Stats {
-	return Stats{Right: a.rights.Load(), Wrong: a.wrongs.Load(), Busy: a.busy.Load()}
 }
 
 // Canonical is the one spelling of a name that Verify has found right.

@@ -6,11 +6,14 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"garita/accounts"
 	"garita/mail"
 	"garita/metrics"
 	"garita/resolver"
@@ -113,8 +116,8 @@ func (d *daemon) newMetrics() *metrics.Metrics {
 		Build: metrics.Build{Version: build().Version, Go: runtime.Version()},
 		Sources: metrics.Sources{
 			Gateway: d.gatewayFigures, Wire: d.wireFigures, Budget: d.budgetFigures, NextHops: d.hopFigures,
-			Resolver: d.resolverFigures, Conduct: d.conductFigures, Certificates: d.certificateFigures,
-			Accounts: d.accountFigures, Disks: d.diskFigures, Stores: d.storeFigures, Log: d.logFigures,
+			Resolver: d.resolverFigures, Conduct: d.conductFigures, Accounts: d.accountFigures, Certificates: d.certificateFigures,
+			Disks: d.diskFigures, Stores: d.storeFigures, Log: d.logFigures,
 		},
 	})
 }
@@ -183,13 +186,35 @@ func (d *daemon) conductFigures() metrics.Conduct {
 	return out
 }
 
-func (d *daemon) accountFigures() metrics.Accounts {
-	g := d.now.Load()
-	if g == nil || g.accounts == nil {
-		return metrics.Accounts{}
+// logins counts what became of logins; a reload does not end it.
+type logins struct{ right, wrong, putOff atomic.Uint64 }
+
+// countedAccounts are the accounts with those counters before them.
+type countedAccounts struct {
+	*accounts.Accounts
+	n *logins
+}
+
+func (c countedAccounts) Verify(ctx context.Context, client netip.Addr, user, password string) (bool, error) {
+	ok, err := c.Accounts.Verify(ctx, client, user, password)
+	switch {
+	case err != nil:
+		c.n.putOff.Add(1)
+	case ok:
+		c.n.right.Add(1)
+	default:
+		c.n.wrong.Add(1)
 	}
-	s := g.accounts.Stats()
-	return metrics.Accounts{Users: g.accounts.Len(), Successes: s.Right, Failures: s.Wrong, Busied: s.Busy}
+	return ok, err
+}
+
+func (d *daemon) accountFigures() metrics.Accounts {
+	n := &d.parts.logins
+	out := metrics.Accounts{Successes: n.right.Load(), Failures: n.wrong.Load(), Busied: n.putOff.Load()}
+	if g := d.now.Load(); g != nil && g.accounts != nil {
+		out.Users = g.accounts.Len()
+	}
+	return out
 }
 
 func (d *daemon) certificateFigures() []metrics.Certificate {

@@ -66,14 +66,18 @@ func play(t *terminal, s *Settings, client *offlineClient, name, spool string) e
 	if err != nil {
 		return err
 	}
-	closed := make(chan struct{})
+	// greeted: what ends before the session has begun would be turned away.
+	closed, greeted := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(closed)
+		var once sync.Once
+		defer once.Do(func() { close(greeted) })
 		r := bufio.NewReader(conn)
 		for {
 			line, err := r.ReadString('\n')
 			if line != "" {
 				fmt.Fprintln(t.out, oneLine(strings.TrimRight(line, "\r\n")))
+				once.Do(func() { close(greeted) })
 			}
 			if err != nil {
 				return
@@ -82,6 +86,7 @@ func play(t *terminal, s *Settings, client *offlineClient, name, spool string) e
 	}()
 	// A session that has ended stops the reading of lines at the next one: a
 	// terminal's input cannot be woken.
+	<-greeted
 	in := bufio.NewReader(t.in)
 	for {
 		line, err := in.ReadString('\n')

@@ -252,7 +252,6 @@ func join(list []netip.AddrPort) string {
 	return strings.Join(out, " ")
 }
 
-
 // size writes octets for people.
 func size(n int64) string {
 	for _, u := range []struct {
