@@ -86,3 +86,41 @@ func TestConfigure(t *testing.T) {
 		t.Error("a key that is not there was set")
 	}
 }
+
+// TestEverythingAgainstThePrevious: the ratio is of each round, and a crowd or
+// a reload that is too slow is missed.
+func TestEverythingAgainstThePrevious(t *testing.T) {
+	c := &cell{Name: everythingOn + "4 KB", Systems: []string{"previous", "everything"}, Rounds: 2}
+	for i, speed := range []float64{1000, 3000} {
+		c.Samples = append(c.Samples,
+			sample{System: "previous", Round: i, Rate: speed, CPU: 100},
+			sample{System: "everything", Round: i, Rate: 0.95 * speed, CPU: 110})
+	}
+	b := &bench{Cells: []*cell{c}, revision: "abc", systems: map[string]*server{"previous": {}, "everything": {}},
+		Crowds:  []crowd{{System: "everything", Sessions: 10000, P50: 1, P99: 101}, {System: "previous", Sessions: 10000, P99: 3}},
+		Reloads: []reload{{Took: 900, Longest: 20}, {Took: 800, Longest: 600}}}
+	var text strings.Builder
+	b.write(&text)
+	for _, want := range []string{
+		"against revision abc | ≥ 0.9 × | 0.95 × | 1900 to 2000; CPU a message 1.10 × (110 to 100 µs) | met |",
+		"beside 10000 idle sessions, p50 / p99 / longest | ≤ 100 ms | 1.0 / 101.0 / 0.0 ms | previous beside 10000: 0.0 / 3.0 / 0.0 | **missed** |",
+		"lists of 100000 entries, under load | ≤ 1000 ms | 850 ms | longest 900 | met |",
+		"longest message beside a reload | no stalled session | 310 ms | without a reload 0 ms | **missed** |",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the report lacks %q:\n%s", want, text.String())
+		}
+	}
+	delete(b.systems, "previous")
+	for _, r := range b.rows() {
+		if strings.Contains(r.What, "revision") {
+			t.Errorf("row %q", r.What)
+		}
+	}
+}
+
+func TestCommaLists(t *testing.T) {
+	if !named("", "a") || !named("b,a", "a") || named("ab", "a") {
+		t.Error("a comma list has other names than it says")
+	}
+}

@@ -38,6 +38,7 @@ type DNS struct {
 	work    sync.WaitGroup
 	slots   chan struct{} // one for each question on its way
 	waiting atomic.Int64
+	zones   *zones
 	count   counters
 }
 
@@ -61,7 +62,7 @@ func New(o Options) (*DNS, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DNS{cfg: o.Config, clock: o.Clock, cache: newCache(o.CacheEntries), slots: make(chan struct{}, o.MaxInFlight)}
+	d := &DNS{cfg: o.Config, clock: o.Clock, cache: newCache(o.CacheEntries), slots: make(chan struct{}, o.MaxInFlight), zones: newZones(o.MaxInFlight)}
 	if d.clock == nil {
 		start := time.Now()
 		d.clock = func() time.Duration { return time.Since(start) }
@@ -230,19 +231,28 @@ func (d *DNS) begin(ctx context.Context, k key) (*answer, *flight) {
 	}
 	// Who waits for a slot is bounded too, since a waiter that gave up does
 	// not end the question.
-	if d.waiting.Load() >= int64(8*cap(d.slots)) {
+	if d.waiting.Load() >= int64(waitFactor*cap(d.slots)) {
+		d.count.busy.Add(1)
+		return &answer{err: k.failure(errBusy)}, nil
+	}
+	z := d.zones.enter(k.name)
+	if z == nil {
 		d.count.busy.Add(1)
 		return &answer{err: k.failure(errBusy)}, nil
 	}
 	d.waiting.Add(1)
 	f := &flight{done: make(chan struct{})}
 	s.flights[k] = f
-	d.work.Go(func() { d.fly(k, s, f) })
+	d.work.Go(func() { d.fly(k, s, f, z) })
 	return nil, f
 }
 
+// waitFactor is how many questions wait for each that may be on its way.
+const waitFactor = 8
+
 // fly asks the question and puts what it led to into the cache.
-func (d *DNS) fly(k key, s *shard, f *flight) {
+func (d *DNS) fly(k key, s *shard, f *flight, z *share) {
+	defer d.zones.leave(z)
 	a := &answer{err: k.failure(errors.New("fault in the resolver"))}
 	defer func() {
 		if p := recover(); p != nil {
@@ -260,17 +270,30 @@ func (d *DNS) fly(k key, s *shard, f *flight) {
 	}()
 	ctx, cancel := context.WithTimeout(d.root, d.cfg.Budget)
 	defer cancel()
-	select {
-	case d.slots <- struct{}{}:
-		d.waiting.Add(-1)
-		defer func() { <-d.slots }()
-	case <-ctx.Done():
-		d.waiting.Add(-1)
+	// The zone's turn first: who waits for it keeps no slot from others.
+	turn := take(ctx, z.turns)
+	slot := turn && take(ctx, d.slots)
+	d.waiting.Add(-1)
+	if turn {
+		defer func() { <-z.turns }()
+	}
+	if !slot {
 		d.count.busy.Add(1)
 		a = &answer{err: k.failure(errBusy)}
 		return
 	}
+	defer func() { <-d.slots }()
 	a = d.chase(ctx, k)
+}
+
+// take waits for a place in c until the end of ctx.
+func take(ctx context.Context, c chan struct{}) bool {
+	select {
+	case c <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // chase asks, and asks on where a chain of CNAME leaves an answer.

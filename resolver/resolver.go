@@ -22,7 +22,8 @@
 // other name is answered with ErrNoName unasked. Of an answer 64 records are
 // kept, of a CNAME chain 8 links, of a TXT record 16 KB. The cache has
 // Config.CacheEntries answers of 512 octets each on average. At most
-// Config.MaxInFlight questions are on their way, and eight times as many wait;
+// Config.MaxInFlight questions are on their way, a quarter of them for one
+// domain, and eight times as many wait;
 // no look-up takes longer than Config.Budget.
 package resolver
 

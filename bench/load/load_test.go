@@ -1,7 +1,9 @@
 package load_test
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -157,5 +159,39 @@ func TestHistogram(t *testing.T) {
 	}
 	if new(load.Histogram).Quantile(.5) != 0 {
 		t.Error("a quantile of nothing")
+	}
+}
+
+// TestProxyHeaderComesFirst: each connection names another client, and waits
+// for the greeting behind it.
+func TestProxyHeaderComesFirst(t *testing.T) {
+	l := listen(t)
+	heads := make(chan string, 3)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			r := bufio.NewReader(c)
+			line, _ := r.ReadString('\n')
+			heads <- line
+			io.WriteString(c, "220 here\r\n")
+			r.ReadString('\n') // QUIT
+			c.Close()
+		}
+	}()
+	addr := l.Addr().String()
+	go func() {
+		if _, err := load.Greetings(load.Config{Addr: addr, Proxy: true}, 2); err != nil {
+			t.Error(err)
+		}
+		close(heads)
+	}()
+	_, port, _ := net.SplitHostPort(addr)
+	for i, client := range []string{"198.18.0.2 127.0.0.1 1025 ", "198.18.0.3 127.0.0.1 1026 "} {
+		if got, want := <-heads, "PROXY TCP4 "+client+port+"\r\n"; got != want {
+			t.Errorf("connection %d began with %q, want %q", i, got, want)
+		}
 	}
 }

@@ -42,7 +42,7 @@ func answer(w dns.ResponseWriter, q *dns.Msg) {
 			})
 		}
 	}
-	w.WriteMsg(m) //nolint:errcheck // who asked will ask again
+	w.WriteMsg(m) // who asked will ask again
 }
 
 func record(q dns.Question) dns.RR {

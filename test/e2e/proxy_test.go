@@ -197,3 +197,45 @@ func haproxyState(t *testing.T, stats string) string {
 	}
 	return string(data)
 }
+
+// TestImplicitTLSBehindBalancer: the header comes in clear, and TLS right
+// behind it; what is no handshake gets no word in clear.
+func TestImplicitTLSBehindBalancer(t *testing.T) {
+	t.Parallel()
+	certs := harness.NewCerts(t, "gw.example")
+	hop := startHop(t, fakehop.Config{})
+	g, implicit := submission(t, certs, hop.Addr(), harness.Setting{Table: "listener.smtps", Key: "proxy_from", Value: `["127.0.0.1/32"]`},
+		harness.Setting{Table: "conduct", Key: "connections", Value: "2"})
+	for _, option := range []string{"send-proxy", "send-proxy-v2"} {
+		addr := startHAProxy(t, implicit, option)
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.9")}}
+		conn, err := d.Dial("tcp4", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		c := harness.NewClient(t, conn)
+		c.Secure(anyTLS())
+		c.Want(220)
+		c.Say("EHLO client.example").Want(250)
+		c.Say("MAIL FROM:<ana@our.example>").Want(530)
+		g.WaitLog("[127.0.0.9]")
+	}
+	// Header and handshake in one packet, and then one connection too many.
+	for i := range 3 {
+		c := harness.Dial(t, implicit).Introduce("198.51.100.1")
+		if i < 2 {
+			c.Secure(anyTLS())
+			c.Want(220)
+			continue
+		}
+		if r := c.Reply(); r.Code != 0 || r.Text() == "(silence)" {
+			t.Errorf("a connection too many is told %s in clear", r)
+		}
+	}
+	c := harness.Dial(t, implicit).Introduce("198.51.100.2")
+	c.Say("EHLO client.example", "MAIL FROM:<a@x.example>")
+	for r := range replies(c) {
+		t.Errorf("SMTP in clear at a TLS port is told %s", r)
+	}
+}
