@@ -35,7 +35,8 @@ type pool struct {
 	idle    []*conn   // the last used is the last; LIFO keeps few warm
 	waiting list.List // of *waiter, by their coming
 	// turns is when each client that waits, or has waited, was last given a
-	// connection; empty while nobody waits, so it is bounded by the sessions.
+	// connection; empty while nobody waits. Somebody may wait for days: it has
+	// maxTurns at most, and then all are equal again.
 	turns   map[netip.Prefix]uint64
 	turn    uint64
 	timer   *time.Timer
@@ -68,6 +69,9 @@ type waiter struct {
 // sessionIdle is how long the connection of a client session waits for its
 // next message: nobody else can use it meanwhile.
 const sessionIdle = 5 * time.Second
+
+// maxTurns bounds the clients whose turns are remembered.
+const maxTurns = 10_000
 
 // growEvery is how often a lowered limit is raised by one again.
 const growEvery = 10 * time.Second
@@ -235,6 +239,9 @@ func (p *pool) serve() {
 		case !w.priority:
 			if p.turns == nil {
 				p.turns = map[netip.Prefix]uint64{}
+			}
+			if len(p.turns) >= maxTurns {
+				clear(p.turns)
 			}
 			p.turn++
 			p.turns[w.client] = p.turn

@@ -863,3 +863,31 @@ func TestCachedTextIsPlain(t *testing.T) {
 		t.Errorf("%q %v", r.Text, ok)
 	}
 }
+
+// TestTurnsAreBounded: clients that come and go for days, while somebody
+// always waits, leave no more behind than maxTurns.
+func TestTurnsAreBounded(t *testing.T) {
+	var p pool
+	p.init(1, time.Minute, func(*conn) {})
+	from := func(i int) want {
+		return want{client: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)}
+	}
+	if _, err := p.acquire(t.Context(), from(0), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range maxTurns + 100 {
+		for p.waiting.Len() < 2 {
+			p.waiting.PushBack(&waiter{want: from(i + p.waiting.Len()), granted: make(chan grant, 1)})
+		}
+		p.busy, p.inbound, p.total = 0, 0, 0
+		p.serve()
+		if len(p.turns) > maxTurns {
+			t.Fatalf("%d are remembered", len(p.turns))
+		}
+	}
+	if len(p.turns) == 0 {
+		t.Error("none is")
+	}
+}
