@@ -74,7 +74,9 @@ func (d *delivery) Rcpt(ctx context.Context, r mail.Recipient) (mail.Reply, erro
 			d.rcpts = d.one[:0]
 		}
 		d.rcpts = append(d.rcpts, r)
-	} else if d.mailReply.IsZero() {
+	} else if d.mailReply.IsZero() && !d.hop.cfg.XClient {
+		// By XCLIENT the next hop's rules are about each client: what it
+		// says to one is no answer for others.
 		d.hop.unknown.add(r.Path, rep)
 	}
 	return d.show(rep), nil

@@ -212,7 +212,11 @@ func (r reply) forClient(utf8OK bool) mail.Reply {
 			code = "5.0.0"
 		}
 	}
-	return mail.Reply{Code: r.code, Enhanced: code, Text: text}
+	n := r.code
+	if r.class() == 2 && n != 251 && n != 252 {
+		n = 250 // the first digit is what counts (RFC 5321 section 4.2); 221 would be our farewell
+	}
+	return mail.Reply{Code: n, Enhanced: code, Text: text}
 }
 
 // split gives the enhanced code and the text as one clean line.

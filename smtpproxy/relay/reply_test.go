@@ -198,3 +198,13 @@ func FuzzReply(f *testing.F) {
 		parseEHLO(r.text)
 	})
 }
+
+// TestOddYes: a yes in an odd code is a plain one for the client; 221 would be
+// our farewell and 220 our greeting.
+func TestOddYes(t *testing.T) {
+	for code, want := range map[int]int{200: 250, 220: 250, 221: 250, 235: 250, 250: 250, 251: 251, 252: 252, 451: 451, 500: 500} {
+		if got := (reply{code: code}).forClient(false); got.Code != want {
+			t.Errorf("%d: %v", code, got)
+		}
+	}
+}

@@ -291,3 +291,15 @@ func TestXClientReconnects(t *testing.T) {
 	}
 	eventually(t, "slots are free", func() bool { return h.Stats().Busy == 0 })
 }
+
+// TestXClientAnswersAreTheClients: what the next hop's rules say to one client
+// is not told to another, though the code is that of an unknown user.
+func TestXClientAnswersAreTheClients(t *testing.T) {
+	s := start(t, fakehop.Config{Extensions: allXClient, Script: script{"RCPT": {{Reply: "550 5.1.1 not for you\r\n"}}}})
+	h, _ := hop(t, xclientConfig(s.URL()))
+	for id, want := range []int{550, 250} {
+		if answers, _ := send(t, h, transaction(session("S"+string(rune('1'+id)), "192.0.2.7:1")), "a"); answers[0].Code != want {
+			t.Errorf("%v, want %d", answers, want)
+		}
+	}
+}
