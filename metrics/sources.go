@@ -51,7 +51,7 @@ type Wire struct {
 
 // rejectReasons are the values of the label reason.
 func rejectReasons() []string {
-	return []string{"connection_limit", "conduct", "pressure"}
+	return []string{"connection_limit", "conduct", "proxy_header", "pressure"}
 }
 
 // Budget is the room of all messages together.

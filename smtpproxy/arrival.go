@@ -52,6 +52,7 @@ func (s *session) introduced() bool {
 		return false
 	case err != nil:
 		s.srv.stats.turnedAway.Add(1)
+		s.srv.stats.noHeader.Add(1)
 		s.srv.alarm("a load balancer's connection did not begin with a PROXY header that we take; it was closed",
 			slog.String("listener", s.ln.Name), slog.String("peer", s.s.Peer.Addr().String()), slog.String("error", err.Error()))
 		return false

@@ -186,6 +186,7 @@ func (s *Server) accept(name string, conn net.Conn) {
 	}
 	proxy := len(ln.ProxyFrom) > 0
 	if proxy && !contains(ln.ProxyFrom, peer.Addr()) {
+		s.stats.noHeader.Add(1)
 		s.turnedAway(name, peer.Addr(), "not one of proxy_from")
 		conn.Close()
 		return
@@ -199,6 +200,7 @@ func (s *Server) accept(name string, conn net.Conn) {
 	if at.counted && set.Conduct != nil {
 		if r := set.Conduct.Note(peer.Addr(), ActConnection); r.Refuse {
 			s.stats.overLimit.Add(1)
+			s.stats.misconduct.Add(1)
 			s.turnedAway(name, peer.Addr(), r.Why)
 			s.turnAway(conn, ln, replyTooMany)
 			return

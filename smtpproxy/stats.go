@@ -8,8 +8,8 @@ import (
 
 // counters count since the start of the process.
 type counters struct {
-	connections, turnedAway, refusals, noRoom, tlsFailed, panics, overLimit atomic.Int64
-	outcomes                                                                [mail.Ambiguous + 1]atomic.Int64
+	connections, turnedAway, refusals, noRoom, tlsFailed, panics, overLimit, misconduct, noHeader atomic.Int64
+	outcomes                                                                                      [mail.Ambiguous + 1]atomic.Int64
 }
 
 func (c *counters) count(k mail.OutcomeKind) {
@@ -22,7 +22,9 @@ func (c *counters) count(k mail.OutcomeKind) {
 type Stats struct {
 	Sessions    int              `json:"sessions"`
 	Connections int64            `json:"connections"`
-	TurnedAway  int64            `json:"turned_away"` // over a connection limit
+	TurnedAway  int64            `json:"turned_away"` // connections; those of the next two among them
+	Misconduct  int64            `json:"misconduct"`  // turned away by client conduct
+	NoHeader    int64            `json:"no_header"`   // turned away for want of a PROXY header
 	Refusals    int64            `json:"refusals"`    // of senders and recipients
 	NoRoom      int64            `json:"no_room"`     // 452 before DATA
 	TLSFailed   int64            `json:"tls_failed"`
@@ -41,6 +43,7 @@ func (s *Server) Stats() Stats {
 	s.slots.mu.Unlock()
 	c := &s.stats
 	st := Stats{Sessions: n, Connections: c.connections.Load(), TurnedAway: c.turnedAway.Load(),
+		Misconduct: c.misconduct.Load(), NoHeader: c.noHeader.Load(),
 		Refusals: c.refusals.Load(), NoRoom: c.noRoom.Load(), TLSFailed: c.tlsFailed.Load(),
 		Panics: c.panics.Load(), OverLimit: c.overLimit.Load(), Pressure: s.pressure.on.Load(),
 		Pressed: s.pressure.times.Load(), Shed: s.pressure.shed.Load(), Outcomes: map[string]int64{}}

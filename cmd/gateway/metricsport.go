@@ -138,7 +138,8 @@ func (d *daemon) wireFigures() metrics.Wire {
 	s := d.parts.server.Stats()
 	return metrics.Wire{Sessions: s.Sessions, Connections: uint64(s.Connections), Refusals: uint64(s.Refusals), NoRoom: uint64(s.NoRoom),
 		TLSFailed: uint64(s.TLSFailed), Panics: uint64(s.Panics), Pressure: s.Pressure, Pressed: uint64(s.Pressed),
-		Rejected: map[string]uint64{"connection_limit": uint64(s.TurnedAway), "conduct": uint64(s.OverLimit), "pressure": uint64(s.Shed)}}
+		Rejected: map[string]uint64{"connection_limit": uint64(max(s.TurnedAway-s.Misconduct-s.NoHeader, 0)),
+			"conduct": uint64(s.Misconduct), "proxy_header": uint64(s.NoHeader), "pressure": uint64(s.Shed)}}
 }
 
 func (d *daemon) budgetFigures() metrics.Budget {
