@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 )
 
@@ -34,6 +35,11 @@ func (c Config) Validate() error {
 	if (c.CertificateFile == "") != (c.KeyFile == "") {
 		errs = append(errs, errors.New("certificate_file, key_file: give both or neither"))
 	}
+	for key, value := range map[string]string{"certificate_file": c.CertificateFile, "key_file": c.KeyFile} {
+		if value != "" && !filepath.IsAbs(value) {
+			errs = append(errs, fmt.Errorf("%s: %q does not begin with \"/\"", key, value))
+		}
+	}
 	if c.MinVersion != "1.2" && c.MinVersion != "1.3" {
 		errs = append(errs, fmt.Errorf("min_version: %q is not 1.2 or 1.3", c.MinVersion))
 	}
@@ -45,6 +51,8 @@ func (c Config) Validate() error {
 		for key, value := range map[string]string{"certificate_file": one.CertificateFile, "key_file": one.KeyFile} {
 			if value == "" {
 				errs = append(errs, fmt.Errorf("certificate.%s.%s: is missing; give the path of a PEM file, or remove the table", name, key))
+			} else if !filepath.IsAbs(value) {
+				errs = append(errs, fmt.Errorf("certificate.%s.%s: %q does not begin with \"/\"", name, key, value))
 			}
 		}
 	}

@@ -7,6 +7,8 @@
 // ends passive reading. With files, Poll and Reload take a renewed pair without
 // a restart; one that is broken, half-written, expired or does not match is
 // refused with the reason and the old one stays in use, each pair for itself.
+// Where there is no old one, at a start, a named pair is left out and the
+// self-signed one stands in for the default: no file keeps a gateway down.
 // An expired certificate is used all the same, because refusing STARTTLS would
 // mean clear text; Expiring, Warnings and Fault let the operator see it.
 //

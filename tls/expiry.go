@@ -92,7 +92,7 @@ func (s *Store) Expiry() time.Time { return s.fallback().NotAfter }
 func (s *Store) SelfSigned() bool {
 	s.reload.Lock()
 	defer s.reload.Unlock()
-	return s.pairs[s.first].selfMade()
+	return s.first.selfMade()
 }
 
 // Warnings gives what the operator should know of the certificates in use, one

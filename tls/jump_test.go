@@ -20,26 +20,35 @@ func TestNewStoreTakesNothingWorse(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := func(cfg Config) (*Store, error) {
+		t.Helper()
 		return New(Options{Config: cfg, Hostname: "mx.example.com", Now: c.now, Old: old})
 	}
 	if s, err := again(cfg); err != nil || !s.fallback().Equal(old.fallback()) {
 		t.Errorf("the same files: %v", err)
 	}
 	writePair(t, dir, "mx.example.com", c.now().Add(-validity-day))
-	if _, err := again(cfg); err == nil || !strings.Contains(err.Error(), "expired already") {
-		t.Errorf("an expired one: %v", err)
+	stays := func(why string) {
+		t.Helper()
+		s, err := again(cfg)
+		if err != nil || !s.fallback().Equal(old.fallback()) || s.Fault() == nil || !strings.Contains(s.Fault().Error(), why) {
+			t.Errorf("%s: %v, %v", why, err, s.Fault())
+		}
 	}
+	stays("expired already")
 	writePair(t, dir, "mx.example.com", c.now().Add(2*day))
-	if _, err := again(cfg); err == nil || !strings.Contains(err.Error(), "not valid before") {
-		t.Errorf("one of the day after tomorrow: %v", err)
-	}
+	stays("not valid before")
 	writePair(t, dir, "mx.example.com", c.now().Add(time.Minute))
 	if s, err := again(cfg); err != nil || s.fallback().Equal(old.fallback()) {
 		t.Errorf("a renewed one: %v", err)
 	}
 	other := writePair(t, t.TempDir(), "mx.example.com", c.now().Add(-validity-day))
-	if _, err := again(other); err != nil {
+	if s, err := again(other); err != nil || s.fallback().Equal(old.fallback()) || s.Fault() != nil {
 		t.Errorf("other files are the operator's word: %v", err)
+	}
+	// Unless they are none.
+	other.KeyFile = cfg.KeyFile
+	if s, err := again(other); err != nil || !s.fallback().Equal(old.fallback()) || s.Fault() == nil {
+		t.Errorf("other files that do not match: %v", err)
 	}
 }
 

@@ -73,17 +73,18 @@ func TestReloadWhileSessionsRun(t *testing.T) {
 		name  string
 		do    func()
 		fault string // empty: a new certificate is in use
+		then  string // what becomes of the old one
 	}{
-		{"renewed", func() { writePair(t, dir, "mx.example.com", c.now().Add(time.Minute)) }, ""},
+		{"renewed", func() { writePair(t, dir, "mx.example.com", c.now().Add(time.Minute)) }, "", ""},
 		{"half-written", func() {
 			b := get(t, cfg.CertificateFile)
 			put(t, cfg.CertificateFile, b[:len(b)/2], 0o644)
-		}, "no whole certificate"},
-		{"mismatch", func() { put(t, cfg.CertificateFile, get(t, other.CertificateFile), 0o644) }, "does not match"},
-		{"mended", func() { put(t, cfg.KeyFile, get(t, other.KeyFile), 0o600) }, ""},
-		{"removed", func() { os.Remove(cfg.KeyFile) }, "no such file"},
-		{"readable key", func() { put(t, cfg.KeyFile, get(t, other.KeyFile), 0o644) }, "chmod 0600"},
-		{"renewed again", func() { writePair(t, dir, "mx.example.com", c.now()) }, ""},
+		}, "no whole certificate", "stays"},
+		{"mismatch", func() { put(t, cfg.CertificateFile, get(t, other.CertificateFile), 0o644) }, "does not match", "stays"},
+		{"mended", func() { put(t, cfg.KeyFile, get(t, other.KeyFile), 0o600) }, "", ""},
+		{"removed", func() { os.Remove(cfg.KeyFile) }, "no such file", "stays"},
+		{"readable key", func() { put(t, cfg.KeyFile, get(t, other.KeyFile), 0o644) }, "chmod 0600", "used all the same"},
+		{"renewed again", func() { writePair(t, dir, "mx.example.com", c.now()) }, "", ""},
 	} {
 		step.do()
 		changed, err := s.Poll()
@@ -97,7 +98,7 @@ func TestReloadWhileSessionsRun(t *testing.T) {
 			}
 			serial = now
 		} else {
-			if err == nil || !strings.Contains(err.Error(), step.fault) || !strings.Contains(err.Error(), "stays") || !strings.Contains(err.Error(), dir) {
+			if err == nil || !strings.Contains(err.Error(), step.fault) || !strings.Contains(err.Error(), step.then) || !strings.Contains(err.Error(), dir) {
 				t.Errorf("%s: %v", step.name, err)
 			}
 			if _, again := s.Poll(); again != nil || s.Fault() == nil {
@@ -274,14 +275,19 @@ func TestPollRenewsSelfSigned(t *testing.T) {
 	}
 }
 
-// A key file is refused when everybody may read or change it; root's file for
-// our group is good.
+// A key file that everybody may read or change is told of, and used where
+// there is no other; root's file for our group is good.
 func TestKeyMode(t *testing.T) {
 	cfg := writePair(t, t.TempDir(), "mx.example.com", time.Now())
 	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o440: true, 0o644: false, 0o604: false, 0o602: false, 0o641: false, 0o666: false} {
 		os.Chmod(cfg.KeyFile, mode)
-		if _, err := load(cfg, "mx.example.com", "", time.Now); (err == nil) != ok {
-			t.Errorf("mode %04o: %v", mode, err)
+		s, err := load(cfg, "mx.example.com", "", time.Now)
+		if err != nil || s.SelfSigned() || (s.Fault() == nil) != ok || (Check(cfg) == nil) != ok {
+			t.Errorf("mode %04o: %v, %v, %v", mode, err, s.Fault(), Check(cfg))
+			continue
+		}
+		if changed, err := s.Poll(); changed || err != nil || (len(s.Warnings()) == 0) != ok {
+			t.Errorf("mode %04o, a minute later: %v, %v, %q", mode, changed, err, s.Warnings())
 		}
 	}
 }

@@ -146,7 +146,7 @@ func TestDefaultWithoutAFile(t *testing.T) {
 	}
 	delete(cfg.Certificate, "m")
 	s = mustLoad(t, cfg, t.TempDir(), time.Now())
-	if !s.SelfSigned() || len(s.Certificates()) != 2 || shown(t, echo(t, s.ServerConfig("mx")), "a.example.com") != s.pairs[1].cert.Leaf.SerialNumber.String() {
+	if !s.SelfSigned() || len(s.Certificates()) != 2 || shown(t, echo(t, s.ServerConfig("mx")), "a.example.com") != s.pairs[0].cert.Leaf.SerialNumber.String() {
 		t.Errorf("%+v", s.Certificates())
 	}
 }

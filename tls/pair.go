@@ -23,7 +23,11 @@ const nonBlocking = syscall.O_NONBLOCK
 
 var errEmpty = errors.New("the file is empty: it is being written, or its disk was full")
 
-// readPair reads and checks a certificate with its key.
+// errExposed is of a pair that is good, but that its key is no secret.
+var errExposed = errors.New("everybody may read or change the private key")
+
+// readPair reads and checks a certificate with its key. With errExposed it
+// gives the pair, too.
 func readPair(certFile, keyFile string) (*stdtls.Certificate, error) {
 	certPEM, _, err := readFile(certFile)
 	if err != nil {
@@ -32,9 +36,6 @@ func readPair(certFile, keyFile string) (*stdtls.Certificate, error) {
 	keyPEM, mode, err := readFile(keyFile)
 	if err != nil {
 		return nil, err
-	}
-	if mode.Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("%s: everybody may read or change the private key (mode %04o); chmod 0600 or 0640", keyFile, mode.Perm())
 	}
 	cert, err := stdtls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
@@ -48,6 +49,9 @@ func readPair(certFile, keyFile string) (*stdtls.Certificate, error) {
 	// crypto/tls would find out in the first handshake.
 	if k, ok := cert.Leaf.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() < 1024 {
 		return nil, fmt.Errorf("%s: an RSA key of %d bits; clients refuse less than 1024, use 2048 or ECDSA", certFile, k.N.BitLen())
+	}
+	if mode.Perm()&0o007 != 0 {
+		return &cert, fmt.Errorf("%s: %w (mode %04o); chmod 0600 or 0640", keyFile, errExposed, mode.Perm())
 	}
 	return &cert, nil
 }

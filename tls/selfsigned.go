@@ -52,6 +52,24 @@ func (s *Store) selfSigned() (*stdtls.Certificate, error) {
 	return readPair(file, file)
 }
 
+// inMemory makes a self-signed pair that is nowhere on the disk.
+func (s *Store) inMemory() (*stdtls.Certificate, error) {
+	both, err := makePair(s.name(), s.now())
+	if err != nil {
+		return nil, err
+	}
+	cert, err := stdtls.X509KeyPair(both, both)
+	if err != nil {
+		return nil, err
+	}
+	if cert.Leaf == nil {
+		if cert.Leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
+			return nil, err
+		}
+	}
+	return &cert, nil
+}
+
 // stale tells that a self-signed certificate has less than 30 days left, or
 // was made by a clock that ran ahead and has been set right since.
 func stale(leaf *x509.Certificate, now time.Time) bool {

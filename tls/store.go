@@ -21,7 +21,8 @@ type Options struct {
 	Tickets  *Tickets         // nil: keys of its own, which die with it
 	Now      func() time.Time // nil: time.Now
 	// Old, when set, is what a reload of the configuration replaces: a worse
-	// certificate than it has in use, from the same files, is an error.
+	// certificate than it has in use, from the same files, is not taken, and
+	// what it has in use stays where files cannot be read as a pair.
 	Old *Store
 }
 
@@ -35,21 +36,29 @@ type Store struct {
 	choice   atomic.Pointer[choice]
 
 	reload sync.Mutex // one reading at a time; guards pairs
-	pairs  []*pair    // in the order of the configuration; pairs[fallback] is the default
-	first  int
+	pairs  []*pair    // in the order of the configuration; one without a certificate is left out
+	own    *pair      // the self-signed one; nil until it is needed
+	first  *pair      // the default: one of pairs, or own
 
 	mu      sync.Mutex
 	configs map[string]*stdtls.Config // by listener
 	held    []Certificate             // what pairs are, for those who ask
-	fault   error
+	faults  []Fault
+}
+
+// A Fault is a pair of files that could not be taken as it is.
+type Fault struct {
+	Name string // of the [tls.certificate.NAME] table; empty: the default, or the self-signed one
+	Err  error
 }
 
 // A pair is one source with what was last read of it.
 type pair struct {
 	source
-	cert  *stdtls.Certificate
-	seen  [2]mark // of the files, before they were read
-	fault error   // of the last reading
+	cert  *stdtls.Certificate // nil: there is none yet
+	spare *stdtls.Certificate // of the store that was replaced: used when there is no other
+	seen  [2]mark             // of the files, before they were read
+	fault error               // of the last reading
 }
 
 // Load is New with its own ticket keys and the system's clock.
@@ -58,7 +67,7 @@ func Load(c Config, hostname, stateDir string) (*Store, error) {
 }
 
 // Check reads all configured files and makes nothing. It tells everything
-// that would keep New from using them.
+// that New would find wrong with them.
 func Check(c Config) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("tls: %w", err)
@@ -73,7 +82,13 @@ func Check(c Config) error {
 }
 
 // New reads the certificate files, or the self-signed pair in its folder,
-// which is made when there is none. Here every file must be good.
+// which is made when there is none. Only a configuration that cannot be is an
+// error. Whatever files have is no reason for a gateway not to run: what Old
+// had in use stays, a named pair without that is left out, and a default one
+// has the self-signed pair in its place, which is kept in memory where the disk
+// does not take it. Fault tells of it, and Poll takes the files once they are
+// good. Files with expired certificates, or a key that everybody can read, are
+// used when there is nothing else: no STARTTLS would mean clear text.
 func New(o Options) (*Store, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
@@ -93,11 +108,9 @@ func New(o Options) (*Store, error) {
 		s.dir = filepath.Join(o.StateDir, "tls")
 	}
 	for _, src := range o.Config.sources() {
-		s.pairs = append(s.pairs, &pair{source: src, cert: o.Old.inUse(src)})
+		s.pairs = append(s.pairs, o.Old.inUse(src))
 	}
-	if _, err := s.read(true); err != nil {
-		return nil, err
-	}
+	s.read(true) // what it finds is in faults
 	if err := s.chooseDefault(); err != nil {
 		return nil, err
 	}
@@ -105,36 +118,64 @@ func New(o Options) (*Store, error) {
 	return s, nil
 }
 
-// inUse gives what was last taken from a source; s may be nil.
-func (s *Store) inUse(src source) *stdtls.Certificate {
+// inUse makes a pair with what was last taken from that source, or from others
+// of the same name; s may be nil.
+func (s *Store) inUse(src source) *pair {
+	out := &pair{source: src}
 	if s == nil {
-		return nil
+		return out
 	}
 	s.reload.Lock()
 	defer s.reload.Unlock()
 	for _, p := range s.pairs {
-		if p.source == src {
-			return p.cert
+		switch {
+		case p.source == src:
+			out.cert = p.cert
+		case p.name == src.name:
+			out.spare = p.cert
 		}
 	}
-	return nil
+	return out
 }
 
 // chooseDefault finds the pair for clients that name no server, and makes the
 // self-signed one when nothing else fits.
 func (s *Store) chooseDefault() error {
-	if s.cfg.CertificateFile != "" {
-		return nil // it is pairs[0]
+	s.reload.Lock()
+	defer s.reload.Unlock()
+	if s.cfg.CertificateFile != "" && s.pairs[0].cert != nil {
+		s.first = s.pairs[0]
+		return nil
 	}
-	for i, p := range s.pairs {
-		if s.hostname != "" && p.cert.Leaf.VerifyHostname(s.hostname) == nil {
-			s.first = i
+	if s.first != nil && s.first != s.own {
+		return nil // a pair that has a certificate never loses it
+	}
+	for _, p := range s.pairs {
+		if s.hostname != "" && p.cert != nil && p.cert.Leaf.VerifyHostname(s.hostname) == nil {
+			s.first = p
 			return nil
 		}
 	}
-	s.pairs = append([]*pair{{}}, s.pairs...)
-	_, err := s.readOne(s.pairs[0])
-	return err
+	if s.own == nil {
+		own := &pair{}
+		if _, err := s.readOne(own); own.cert == nil {
+			if own.cert, err = s.inMemory(); err != nil {
+				return fmt.Errorf("tls: %w", err)
+			}
+		}
+		s.own = own
+	}
+	s.first = s.own
+	return nil
+}
+
+// wanted are the pairs that should have a certificate, the self-signed one
+// first while it is the default.
+func (s *Store) wanted() []*pair {
+	if s.own == nil || s.own != s.first {
+		return s.pairs
+	}
+	return append([]*pair{s.own}, s.pairs...)
 }
 
 // Reload reads all files again, or renews a self-signed certificate with less
@@ -143,6 +184,7 @@ func (s *Store) chooseDefault() error {
 // Call it on SIGHUP.
 func (s *Store) Reload() error {
 	_, err := s.read(true)
+	err = together(err, s.chooseDefault())
 	s.publish()
 	return err
 }
@@ -155,7 +197,7 @@ func (s *Store) Reload() error {
 func (s *Store) Poll() (changed bool, err error) {
 	before := errorText(s.Fault())
 	changed, err = s.read(false)
-	err = together(err, s.tickets.save())
+	err = together(err, s.chooseDefault(), s.tickets.save())
 	s.publish()
 	if err != nil && errorText(s.Fault()) == before {
 		return changed, nil
@@ -202,10 +244,18 @@ func errorText(err error) string {
 // Fault tells what the files have that could not be taken, until it is mended;
 // nil is the good case. Mail flows all the same.
 func (s *Store) Fault() error {
+	var errs []error
+	for _, f := range s.Faults() {
+		errs = append(errs, f.Err)
+	}
+	return together(append(errs, s.tickets.Fault())...)
+}
+
+// Faults is Fault for each pair by itself, without the ticket keys.
+func (s *Store) Faults() []Fault {
 	s.mu.Lock()
-	fault := s.fault
-	s.mu.Unlock()
-	return together(fault, s.tickets.Fault())
+	defer s.mu.Unlock()
+	return slices.Clone(s.faults)
 }
 
 // read reads all pairs, or those that need it.
@@ -213,7 +263,7 @@ func (s *Store) read(all bool) (changed bool, err error) {
 	s.reload.Lock()
 	defer s.reload.Unlock()
 	var errs []error
-	for _, p := range s.pairs {
+	for _, p := range s.wanted() {
 		if !all && !s.due(p) {
 			continue
 		}
@@ -251,17 +301,32 @@ func (s *Store) readOne(p *pair) (changed bool, err error) {
 			err = fmt.Errorf("%s: %w", p.certFile, why)
 		}
 	}
-	if err != nil {
-		err = fmt.Errorf("tls: %w", err)
-		if p.cert != nil {
-			err = fmt.Errorf("%w (the %s certificate in use stays until then)", err, p.label())
-		}
-		p.fault = err
-		return false, err
+	if err == nil {
+		changed = p.cert == nil || !p.cert.Leaf.Equal(cert.Leaf)
+		p.cert, p.fault = cert, nil
+		return changed, nil
 	}
-	changed = p.cert != nil && !p.cert.Leaf.Equal(cert.Leaf)
-	p.cert, p.fault = cert, nil
-	return changed, nil
+	if p.cert == nil {
+		p.cert = p.spare
+	}
+	err = fmt.Errorf("tls: %w", err)
+	switch {
+	case errors.Is(err, errExposed) && (p.cert == nil || p.cert.Leaf.Equal(cert.Leaf)):
+		if changed = p.cert == nil; changed {
+			p.cert = cert
+		}
+		err = fmt.Errorf("%w (the %s certificate is used all the same)", err, p.label())
+	case p.cert != nil:
+		err = fmt.Errorf("%w (the %s certificate in use stays until then)", err, p.label())
+	case p.selfMade():
+		err = fmt.Errorf("%w (the self-signed certificate is kept in memory until then)", err)
+	case p.name == "":
+		err = fmt.Errorf("%w (another certificate stands in for the default one until then)", err)
+	default:
+		err = fmt.Errorf("%w (the %s certificate is left out until then)", err, p.label())
+	}
+	p.fault = err
+	return changed, err
 }
 
 // publish makes what was read the one of new handshakes.
@@ -270,18 +335,21 @@ func (s *Store) publish() {
 	defer s.reload.Unlock()
 	var certs []*stdtls.Certificate
 	var held []Certificate
-	var bad []error
-	for _, p := range s.pairs {
+	var bad []Fault
+	for _, p := range s.wanted() {
+		if p.fault != nil {
+			bad = append(bad, Fault{p.name, p.fault})
+		}
+		if p.cert == nil {
+			continue
+		}
 		certs = append(certs, p.cert)
 		held = append(held, Certificate{Name: p.label(), Names: namesOf(p.cert), File: p.certFile,
 			NotBefore: p.cert.Leaf.NotBefore, NotAfter: p.cert.Leaf.NotAfter, SelfMade: p.selfMade()})
-		if p.fault != nil {
-			bad = append(bad, p.fault)
-		}
 	}
-	s.choice.Store(newChoice(certs, certs[s.first]))
+	s.choice.Store(newChoice(certs, s.first.cert))
 	s.mu.Lock()
-	s.held, s.fault = held, together(bad...)
+	s.held, s.faults = held, bad
 	s.mu.Unlock()
 }
 
@@ -289,7 +357,7 @@ func (s *Store) publish() {
 func (s *Store) fallback() *x509.Certificate {
 	s.reload.Lock()
 	defer s.reload.Unlock()
-	return s.pairs[s.first].cert.Leaf
+	return s.first.cert.Leaf
 }
 
 // Policy is what a listener asks of TLS beyond the [tls] table.

@@ -263,8 +263,13 @@ func TestReloadKeepsTheOldPair(t *testing.T) {
 			if strings.Contains(err.Error(), "PRIVATE") {
 				t.Error("the error shows the file")
 			}
-			if _, err := load(cfg, "mx.example.com", "", time.Now); err == nil {
-				t.Error("a start with these files was allowed")
+			// A reload of the whole configuration keeps it as well.
+			again, err := New(Options{Config: cfg, Hostname: "mx.example.com", StateDir: t.TempDir(), Old: s})
+			if err != nil || again.fallback() != old || again.Fault() == nil || again.SelfSigned() {
+				t.Errorf("a store in its place: %v", err)
+			}
+			if err := Check(cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Check: %v", err)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,6 +138,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		}
 	}
 	d.parts.log.Info("master", "started", slog.String("version", build().Version), slog.String("mode", d.start.Mode), slog.Int("pid", os.Getpid()))
+	d.tellCertificates(g, nil)
 	d.minutely(time.Now()) // who starts it reads the log now
 	return nil
 }
@@ -306,6 +308,7 @@ func (d *daemon) tryReload(ctx context.Context) (*reloadReport, error) {
 		d.parts.log.Warn("metrics", "the metrics are not served", slog.String("error", err.Error()))
 	}
 	d.parts.log.Reopen()
+	d.tellCertificates(g, doc)
 	r := &reloadReport{Changed: changed(old.settings, s), Restart: needRestart(d.start, s), Warn: doc.Warnings()}
 	for _, line := range r.Changed[:min(len(r.Changed), maxLogged)] {
 		d.parts.log.Info("master", "configuration changed", slog.String("change", line))
@@ -314,6 +317,24 @@ func (d *daemon) tryReload(ctx context.Context) (*reloadReport, error) {
 		d.parts.log.Warn("master", "some changes need a restart", slog.String("keys", strings.Join(r.Restart, ", ")))
 	}
 	return r, nil
+}
+
+// tellCertificates tells of pairs that could not be taken: in the log, and in
+// the warnings of a document that has none for that pair. doc may be nil.
+func (d *daemon) tellCertificates(g *generation, doc *config.Document) {
+	for _, f := range g.tls.Faults() {
+		text := inShort(f.Err.Error())
+		d.parts.log.Warn("tls", "a certificate cannot be used as it is", slog.String("error", text))
+		table := "tls"
+		if f.Name != "" {
+			table = config.Path("tls", "certificate", f.Name)
+		}
+		if doc != nil && !slices.ContainsFunc(doc.Warnings(), func(p config.Problem) bool {
+			return p.Key == table+".certificate_file" || p.Key == table+".key_file"
+		}) {
+			doc.Warn(table+".certificate_file", strings.TrimPrefix(text, "tls: "), "")
+		}
+	}
 }
 
 // errStopping is the answer to a drain that has begun already.

@@ -41,12 +41,7 @@ func (d *daemon) health() health {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.hops)) {
-		switch s := g.hops[name].status(); {
-		case s.LastError != "":
-			h.Concerns = append(h.Concerns, "next hop "+name+" does not answer: "+s.LastError)
-		case !s.Can.Known:
-			h.Concerns = append(h.Concerns, "next hop "+name+" has not answered yet")
-		}
+		h.Concerns = append(h.Concerns, g.hops[name].concerns()...)
 	}
 	if b := d.parts.bypass.state(); b.Active {
 		h.Concerns = append(h.Concerns, "a bypass is on until "+b.Until.Local().Format(time.DateTime)+": checks refuse nothing")

@@ -43,6 +43,7 @@ type nextHopStatus struct {
 	URL       string       `json:"url"`
 	State     string       `json:"state"` // up, down, unknown
 	Can       capabilities `json:"capabilities"`
+	XClient   *bool        `json:"xclient,omitempty"` // with xclient = true: it is offered
 	Probed    *time.Time   `json:"probed,omitempty"`
 	LastError string       `json:"last_error,omitempty"`
 	Hosts     []hostStatus `json:"hosts,omitempty"` // with fallback_urls
@@ -92,6 +93,10 @@ func (h *hop) status() nextHopStatus {
 	} else if s.Can.Known {
 		s.State = "up"
 	}
+	if h.config.XClient && s.Can.Known {
+		offered := !h.XClientMissing()
+		s.XClient = &offered
+	}
 	if len(h.config.FallbackURLs) == 0 {
 		return s
 	}
@@ -107,6 +112,33 @@ func (h *hop) status() nextHopStatus {
 		s.Hosts = append(s.Hosts, hs)
 	}
 	return s
+}
+
+// concerns are what health --strict has to say of a next hop.
+func (h *hop) concerns() []string {
+	s := h.status()
+	name := "next hop " + s.Name
+	switch {
+	case s.LastError != "":
+		return []string{name + " does not answer: " + s.LastError}
+	case !s.Can.Known:
+		return []string{name + " has not answered yet"}
+	}
+	var out []string
+	if s.XClient != nil && !*s.XClient {
+		out = append(out, name+" does not offer XCLIENT (smtpd_authorized_xclient_hosts?)")
+	}
+	for i, one := range s.Hosts {
+		if one.LastError == "" || i > 0 && h.config.Balance != "round-robin" {
+			continue
+		}
+		until := "until it answers again"
+		if one.Until != nil {
+			until = "until " + one.Until.Local().Format(time.DateTime)
+		}
+		out = append(out, name+": server "+one.URL+" is set aside "+until+": "+one.LastError)
+	}
+	return out
 }
 
 // due tells whether it is time for a probe, and claims it. Mail that could not

@@ -155,7 +155,9 @@ func (g *generation) replaces(p *parts, old *generation) {
 	for name, h := range old.hops {
 		if g.hops[name] != h {
 			h.Retire()
+			continue
 		}
+		h.ForgetUnknown()
 	}
 	if old.dns != nil && old.dns != g.dns {
 		time.AfterFunc(oldAnswers, old.dns.Close)

@@ -238,6 +238,13 @@ func (h *nextHopStatus) can() string {
 			out = append(out, c.name)
 		}
 	}
+	switch {
+	case h.XClient == nil:
+	case *h.XClient:
+		out = append(out, "XCLIENT")
+	default:
+		out = append(out, "no XCLIENT")
+	}
 	if len(out) == 0 {
 		return "-"
 	}

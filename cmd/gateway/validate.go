@@ -236,6 +236,8 @@ func (f *faults) route() {
 }
 
 // certificates reads the configured pairs; without files run would make one.
+// What is wrong with files is a warning: the gateway runs without that pair, or
+// with the old one, and nobody's reload waits for a certificate.
 func (f *faults) certificates() {
 	c := f.s.TLS
 	if err := c.Validate(); err != nil {
@@ -257,6 +259,7 @@ func (f *faults) certificate(table, cert, key string) {
 	one.CertificateFile, one.KeyFile = cert, key
 	if err := tls.Check(one); err != nil {
 		f.badPair(table, cert, key, strings.TrimPrefix(err.Error(), "tls: "))
+		f.last().warning = true
 	}
 }
 

@@ -86,6 +86,7 @@ func (h *NextHop) connectTo(ctx context.Context, ho *host) (*conn, *fault) {
 		return nil, f
 	}
 	h.hostBack(ho)
+	ho.bare.Store(c.ext.xclient == 0)
 	caps := c.ext.capabilities()
 	if old := ho.caps.Load(); old == nil || *old != caps {
 		ho.caps.Store(&caps)

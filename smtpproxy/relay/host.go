@@ -25,6 +25,8 @@ type host struct {
 	known atomic.Pointer[[]netip.Addr]           // addresses at the last look-up
 	caps  atomic.Pointer[smtpproxy.Capabilities] // of its last EHLO
 	live  atomic.Int32                           // connections that were greeted and are open
+	// bare tells that its last EHLO offered no XCLIENT that is of use.
+	bare atomic.Bool
 
 	connects, connectErrors atomic.Uint64
 
@@ -65,6 +67,20 @@ func (h *NextHop) Hosts() []HostStatus {
 		ho.mu.Unlock()
 	}
 	return list
+}
+
+// XClientMissing tells that XCLIENT is wanted and a server did not offer it the
+// last time: it takes our own address for every client's.
+func (h *NextHop) XClientMissing() bool {
+	if !h.cfg.XClient {
+		return false
+	}
+	for _, ho := range h.hosts {
+		if ho.bare.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // refusing gives the fault that a new attempt would only repeat.

@@ -282,6 +282,10 @@ func (h *NextHop) Close() error {
 // is left of it when its last delivery has ended.
 func (h *NextHop) Retire() { h.pool.retireAll() }
 
+// ForgetUnknown drops what is remembered of unknown recipients: who has made a
+// mailbox and reloads must not wait until the refusal of before is forgotten.
+func (h *NextHop) ForgetUnknown() { h.unknown.forget() }
+
 // Stats are counters for status and metrics.
 type Stats struct {
 	Busy, Idle, Waiting                                  int

@@ -285,7 +285,9 @@ func (p *pool) put(c *conn, priority bool) {
 	p.mu.Unlock()
 }
 
-// retire gives the slot back after a healthy connection has said QUIT.
+// retire gives the slot back after a healthy connection has said QUIT. Another
+// slot may be free meanwhile that was not for inbound mail: nobody waits for
+// that farewell.
 func (p *pool) retire(c *conn, priority bool) {
 	p.mu.Lock()
 	p.busy--
@@ -293,6 +295,7 @@ func (p *pool) retire(c *conn, priority bool) {
 		p.inbound--
 	}
 	p.farewell(c)
+	p.serve()
 	p.mu.Unlock()
 }
 

@@ -465,7 +465,46 @@ func TestUnknownRecipients(t *testing.T) {
 		if s.Count("RCPT") != 3 {
 			t.Error("not asked again after its time")
 		}
+		h.unknown.now = time.Now
+		send(t, h, transaction(), "b")
+		h.ForgetUnknown()
+		if send(t, h, transaction(), "b"); s.Count("RCPT") != 5 {
+			t.Error("not asked again after it was forgotten")
+		}
+		if send(t, h, transaction(), "b"); s.Count("RCPT") != 5 {
+			t.Error("nothing is remembered any more")
+		}
 	}
+}
+
+// TestRetireServes: the slot that a waiter may have is his at once, though the
+// farewell of another connection takes its time.
+func TestRetireServes(t *testing.T) {
+	var p pool
+	leave := make(chan struct{})
+	p.init(5, time.Minute, func(*conn) { <-leave })
+	for range 4 { // as many as inbound mail may have
+		if _, err := p.acquire(context.Background(), want{}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := make(chan error, 1)
+	go func() {
+		_, err := p.acquire(context.Background(), want{}, time.Minute)
+		got <- err
+	}()
+	eventually(t, "somebody waits", p.wanted)
+	p.retire(&conn{}, false)
+	select {
+	case err := <-got:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("he waits for the farewell")
+	}
+	close(leave)
+	p.close()
 }
 
 func TestUnknownRecipientsBound(t *testing.T) {

@@ -34,6 +34,15 @@ func (u *unknownRecipients) init() {
 	u.now = time.Now
 }
 
+// forget drops all of them.
+func (u *unknownRecipients) forget() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.any.Store(false)
+	clear(u.set)
+	u.ring, u.next = nil, 0
+}
+
 func (u *unknownRecipients) get(p mail.Path) (mail.Reply, bool) {
 	if !u.any.Load() {
 		return mail.Reply{}, false

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"testing"
@@ -167,7 +168,31 @@ func TestXClientNotOffered(t *testing.T) {
 	if len(s.Conns()) != 1 || len(s.Accepted()[1].XForward) != 1 || !l.has("does not offer XCLIENT") {
 		t.Errorf("%d connections, %+v, %q", len(s.Conns()), s.Accepted(), l.lines)
 	}
+	if !h.XClientMissing() {
+		t.Error("that it is missing is no state")
+	}
+	// With several servers each counts, and only those that were asked.
+	c := xclientConfig(start(t, fakehop.Config{Extensions: allXClient}).URL())
+	c.FallbackURLs = []string{s.URL()}
+	h, _ = hop(t, c)
+	if h.XClientMissing() {
+		t.Error("missing before anybody was asked")
+	}
+	if err := h.Probe(context.Background()); err != nil || !h.XClientMissing() {
+		t.Errorf("the second server does not offer it: %v", err)
+	}
+	c.FallbackURLs = nil
+	h, _ = hop(t, c)
+	if err := h.Probe(context.Background()); err != nil || h.XClientMissing() {
+		t.Errorf("missing where it is offered: %v", err)
+	}
 	// Off, and offered: not used.
+	s = start(t, fakehop.Config{Extensions: []string{"XFORWARD ADDR"}})
+	h, _ = hop(t, testConfig(s.URL()))
+	relayed(t, h, s)
+	if h.XClientMissing() {
+		t.Error("missing where nobody wants it")
+	}
 	s = start(t, fakehop.Config{Extensions: allXClient})
 	h, _ = hop(t, testConfig(s.URL()))
 	relayed(t, h, s)

@@ -114,7 +114,9 @@ func TestExpiryWhileRunning(t *testing.T) {
 
 	// One that has ended already is not taken for the one that works.
 	put(4, time.Now().Add(-time.Minute))
-	w.Run("reload", "--config", w.Config)
+	if out, code := w.Run("reload", "--config", w.Config); code != 0 || !strings.Contains(out, "expired") {
+		t.Errorf("a reload with one that has ended: %d\n%s", code, out)
+	}
 	serve("after a reload with one that has ended", 3)
 	if _, ok := strict(); ok {
 		t.Error("health --strict is content with an expired file")
