@@ -11,7 +11,7 @@
 #   lint   formatting, vet and the rules of the house alone
 
 GO         ?= go
-FUZZ_EACH  ?= 10s
+FUZZ_EACH  ?= 5s
 FUZZ_TOTAL ?= 30m
 KILL_SOAK  ?= 200
 REVISION   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)

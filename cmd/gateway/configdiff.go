@@ -37,7 +37,9 @@ func (d *daemon) diff(context.Context, json.RawMessage) (any, error) {
 	if len(problems) > 0 {
 		return nil, &admin.Error{Code: admin.CodeConfig, Text: problems.Error(), Data: json.RawMessage(problems.JSON())}
 	}
-	return difference{Changed: changed(g.settings, s), Restart: needRestart(d.start, s), Warn: doc.Warnings()}, nil
+	marks := marksOf(s)
+	return difference{Changed: append(changed(g.settings, s), changedFiles(g.marks, marks)...), Restart: needRestart(d.start, s),
+		Warn: append(doc.Warnings(), shrunkFiles(g.marks, marks)...)}, nil
 }
 
 // Run exits 0 whether there are differences or not, as garita config check

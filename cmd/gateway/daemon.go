@@ -306,7 +306,12 @@ func (d *daemon) tryReload(ctx context.Context) (*reloadReport, error) {
 		d.parts.log.Warn("metrics", "the metrics are not served", slog.String("error", err.Error()))
 	}
 	d.parts.log.Reopen()
-	r := &reloadReport{Changed: changed(old.settings, s), Restart: needRestart(d.start, s), Warn: doc.Warnings()}
+	r := &reloadReport{Changed: append(changed(old.settings, s), changedFiles(old.marks, g.marks)...), Restart: needRestart(d.start, s)}
+	shrunk := shrunkFiles(old.marks, g.marks)
+	r.Warn = append(doc.Warnings(), shrunk...)
+	for _, p := range shrunk {
+		d.parts.log.Warn("master", "a list has lost most of its entries", slog.String("list", p.String()))
+	}
 	for _, line := range r.Changed[:min(len(r.Changed), maxLogged)] {
 		d.parts.log.Info("master", "configuration changed", slog.String("change", line))
 	}

@@ -62,6 +62,7 @@ func check(s *Settings, look lookup) []fault {
 	f := &faults{s: s, lookup: look, found: map[string][]netip.Addr{}}
 	f.root()
 	f.parts()
+	f.observed()
 	f.route()
 	f.listeners()
 	f.nextHops()
@@ -348,10 +349,35 @@ func (f *faults) width(key string, nets []netip.Prefix) {
 		if p.Addr().Is6() {
 			least = 16
 		}
-		if p.Bits() > 0 && p.Bits() < least && !p.Addr().Is4In6() {
+		switch wide := publicly(p); {
+		case p.Bits() > 0 && p.Bits() < least && !p.Addr().Is4In6():
 			f.add(key, "name your own networks", "%s is wider than any network of one owner: at least /%d", p, least)
+		case p.Bits() > 0 && wide:
+			f.add(key, "name your own addresses", "%s are public addresses of many owners, and all of them may relay", p)
+			f.last().warning = true
 		}
 	}
+}
+
+// publicly tells a public network that is wider than a small institution has.
+func publicly(p netip.Prefix) bool {
+	a := p.Addr().Unmap()
+	if a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || netip.MustParsePrefix("100.64.0.0/10").Contains(a) {
+		return false
+	}
+	return a.Is4() && p.Bits() < 20 || a.Is6() && p.Bits() < 32
+}
+
+// observed warns of what an operator believes to work: his own lists are
+// lowered with every other check.
+func (f *faults) observed() {
+	a := &f.s.Check.Access
+	if f.s.Mode != "observe" || len(slices.Concat(a.Clients, a.Names, a.Helo, a.Senders, a.Recipients, a.ClientFiles, a.NameFiles,
+		a.HeloFiles, a.SenderFiles, a.RecipientFiles)) == 0 && len(a.Entry) == 0 {
+		return
+	}
+	f.add("mode", "set mode = \"enforce\", and the checks that shall not decide to observe", "observe: the entries of check.access refuse nothing either")
+	f.last().warning = true
 }
 
 func known(names []string) string {

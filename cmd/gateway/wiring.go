@@ -40,6 +40,7 @@ type generation struct {
 	dns      *resolver.DNS      // nil: there is none
 	accounts *accounts.Accounts // nil: nobody can log in
 	routes   *routing.Tables
+	marks    map[string]mark // of list files
 	hops     map[string]*hop
 	wire     *smtpproxy.Settings
 }
@@ -137,7 +138,7 @@ func budgetFor(s *Settings) message.BudgetConfig {
 // build makes a generation. What of old is still the same is taken over, with
 // its pooled connections. It opens no socket and changes nothing of old.
 func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
-	g := &generation{settings: s, hops: map[string]*hop{}}
+	g := &generation{settings: s, hops: map[string]*hop{}, marks: marksOf(s)}
 	defer func() {
 		if err != nil {
 			g.drop(old)
