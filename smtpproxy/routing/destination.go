@@ -93,7 +93,7 @@ func refuses(s string) bool {
 
 func notARefusal(s string) *wrong {
 	proto, _, _ := strings.Cut(s, ":")
-	try := `write it into [check.access]: recipients = ["user@domain reject 5.1.1 text"]`
+	try := `write it into [check.access]: recipients = ["user@domain 550 5.1.1 text"]`
 	switch strings.ToLower(proto) {
 	case "retry":
 		try = `write it into [check.access]: recipients = ["user@domain defer text"]`
