@@ -234,16 +234,19 @@ func (s *Server) start(ss *session) {
 		s.shed(false)
 	}
 	go func() {
-		defer s.wg.Done()
-		defer func() {
-			s.mu.Lock()
-			delete(s.sessions, ss)
-			s.mu.Unlock()
-			s.slots.give(ss.place)
-			s.weigh(ss.set.Limits)
-		}()
+		defer s.gone(ss)
 		ss.run(s.base)
 	}()
+}
+
+// gone forgets a session that has ended.
+func (s *Server) gone(ss *session) {
+	defer s.wg.Done()
+	s.mu.Lock()
+	delete(s.sessions, ss)
+	s.mu.Unlock()
+	s.slots.give(ss.place)
+	s.weigh(ss.set.Limits)
 }
 
 // turnAway answers one line and closes; under TLS from the first octet it is

@@ -61,23 +61,7 @@ type session struct {
 // run serves the connection to its end. A panic ends this session alone.
 func (s *session) run(ctx context.Context) {
 	defer func() {
-		if p := recover(); p != nil {
-			s.srv.stats.panics.Add(1)
-			s.srv.log.Warn("smtpd", "panic in a session; the client was told to try again",
-				slog.String("panic", fmt.Sprintf("%T", p)), slog.String("session", s.s.ID),
-				slog.String("stack", string(debug.Stack())))
-			s.endTransaction(ctx, mail.Outcome{Kind: mail.Aborted, Detail: "panic"})
-			if s.s.TLS != nil || !s.ln.ImplicitTLS {
-				s.out.reply(replyInternal)
-				s.out.flush()
-			}
-		}
-		s.in.release()
-		s.conn.Close()
-		s.set.Policy.Closed(&s.s)
-		if s.opened {
-			s.srv.log.Disconnect(&s.s, s.counts)
-		}
+		s.ended(ctx, recover())
 	}()
 	if !s.arrive(ctx) {
 		s.out.flush()
@@ -95,8 +79,31 @@ func (s *session) run(ctx context.Context) {
 	s.out.flush()
 }
 
+// ended closes the connection of a session that is over, by a panic or not.
+func (s *session) ended(ctx context.Context, panicked any) {
+	s.endWait()
+	if panicked != nil {
+		s.srv.stats.panics.Add(1)
+		s.srv.log.Warn("smtpd", "panic in a session; the client was told to try again",
+			slog.String("panic", fmt.Sprintf("%T", panicked)), slog.String("session", s.s.ID),
+			slog.String("stack", string(debug.Stack())))
+		s.endTransaction(ctx, mail.Outcome{Kind: mail.Aborted, Detail: "panic"})
+		if s.s.TLS != nil || !s.ln.ImplicitTLS {
+			s.out.reply(replyInternal)
+			s.out.flush()
+		}
+	}
+	s.in.release()
+	s.conn.Close()
+	s.set.Policy.Closed(&s.s)
+	if s.opened {
+		s.srv.log.Disconnect(&s.s, s.counts)
+	}
+}
+
 // readCommand waits for the next command line. What was answered so far goes
-// out before it blocks.
+// out before it blocks. Its frames, those of its callers and those below are
+// all that an idle session's stack holds, and must stay small: see trim.go.
 func (s *session) readCommand() ([]byte, error) {
 	line, err := s.readLine(s.lineLimit())
 	if err == nil && s.tooLong(line) {
@@ -108,46 +115,85 @@ func (s *session) readCommand() ([]byte, error) {
 
 // readLine waits for a line of at most limit octets.
 func (s *session) readLine(limit int) ([]byte, error) {
+	var w wait
+	if err := s.beginWait(&w); err != nil {
+		return nil, err
+	}
+	for {
+		if err := s.mayWait(&w); err != nil {
+			s.endWait()
+			return nil, err
+		}
+		line, err := s.in.readLine(limit)
+		if again, err := s.waited(&w, err); !again {
+			s.endWait()
+			return line, err
+		}
+	}
+}
+
+// wait is a wait for a line: since when, and until when at most.
+type wait struct{ now, end time.Time }
+
+// beginWait sends what was answered and begins to wait, unless a line is
+// there. What it needs of the stack is given back before the wait.
+//
+//go:noinline
+func (s *session) beginWait(w *wait) error {
 	if bytes.IndexByte(s.in.buf[s.in.r:s.in.w], '\n') < 0 {
 		if err := s.flush(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	s.state.Store(waiting)
-	defer s.state.Store(busy)
 	if s.stranger() {
 		s.since.Store(s.srv.clock())
-		defer s.since.Store(0)
 	}
-	now := time.Now()
-	end := now.Add(s.within(s.set.Limits.CommandTimeout, stressCommand))
-	for {
-		s.conn.SetReadDeadline(s.tx.wake(now, end))
-		// After the deadline was set: Shutdown sets its flag first and the
-		// deadline after, so one of us always sees the other.
-		if s.srv.draining.Load() {
-			return nil, errDraining
-		}
-		if s.since.Load() == shedMark {
-			return nil, errShed
-		}
-		line, err := s.in.readLine(limit)
-		if s.tx.holds() || err != nil {
-			was := now
-			now = time.Now()
-			s.tx.waitedFor(now.Sub(was))
-		}
-		switch {
-		case err == nil || !isTimeout(err):
-			return line, err
-		case s.srv.draining.Load():
-			return nil, errDraining
-		case s.since.Load() == shedMark:
-			return nil, errShed
-		case !now.Before(end):
-			return nil, err
-		}
+	w.now = time.Now()
+	w.end = w.now.Add(s.within(s.set.Limits.CommandTimeout, stressCommand))
+	return nil
+}
+
+// endWait makes the session busy again. A panic comes by here too (run).
+func (s *session) endWait() {
+	s.since.Store(0)
+	s.state.Store(busy)
+}
+
+// mayWait sets the deadline of a read, and tells why there is to be none.
+//
+//go:noinline
+func (s *session) mayWait(w *wait) error {
+	s.conn.SetReadDeadline(s.tx.wake(w.now, w.end))
+	// After the deadline was set: Shutdown sets its flag first and the
+	// deadline after, so one of us always sees the other.
+	if s.srv.draining.Load() {
+		return errDraining
 	}
+	if s.since.Load() == shedMark {
+		return errShed
+	}
+	return nil
+}
+
+// waited judges a read that has ended; again is true when there is time left.
+//
+//go:noinline
+func (s *session) waited(w *wait, err error) (again bool, _ error) {
+	if s.tx.holds() || err != nil {
+		was := w.now
+		w.now = time.Now()
+		s.tx.waitedFor(w.now.Sub(was))
+	}
+	switch {
+	case err == nil || !isTimeout(err):
+		return false, err
+	case s.srv.draining.Load():
+		return false, errDraining
+	case s.since.Load() == shedMark:
+		return false, errShed
+	}
+	return w.now.Before(w.end), err
 }
 
 // flush sends the replies. A client that does not read holds the next hop's
