@@ -441,7 +441,12 @@ func TestBrokenFileKeepsTheOldUsers(t *testing.T) {
 		t.Error("a folder is no file")
 	}
 	cfg.File += "/none"
-	if _, problems := Load(cfg); len(problems) != 1 || !errors.Is(problems[0], os.ErrNotExist) {
+	if _, problems := Load(cfg); len(problems) != 1 || !errors.Is(problems[0], os.ErrNotExist) || !strings.HasPrefix(problems[0].Error(), "file: ") {
+		t.Error(problems)
+	}
+	cfg.File = filepath.Join(t.TempDir(), "none\x1b")
+	if _, problems := Load(cfg); len(problems) != 1 || !errors.Is(problems[0], os.ErrNotExist) ||
+		problems[0].Error() != fmt.Sprintf("file: %q does not exist", cfg.File) {
 		t.Error(problems)
 	}
 }

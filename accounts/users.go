@@ -2,8 +2,10 @@ package accounts
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -54,13 +56,13 @@ func readFile(name string) ([]byte, error) {
 	// A FIFO in its place must not block us.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("users: %w", err)
+		return nil, cannotRead{name, err}
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("users: %w", err)
+		return nil, cannotRead{name, err}
 	case !fi.Mode().IsRegular():
 		return nil, problem("not a regular file", "")
 	case fi.Mode().Perm()&0o007 != 0:
@@ -69,11 +71,34 @@ func readFile(name string) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("users: %w", err)
+		return nil, cannotRead{name, err}
 	case len(b) > maxFile:
 		return nil, problem(fmt.Sprintf("larger than %d MB", maxFile>>20), "")
 	}
 	return b, nil
+}
+
+// cannotRead is that the file could not be read, in the form of Validate: its
+// key first.
+type cannotRead struct {
+	file string
+	err  error
+}
+
+func (c cannotRead) Unwrap() error { return c.err }
+
+func (c cannotRead) Error() string {
+	why := "cannot be read"
+	var number syscall.Errno
+	switch {
+	case errors.Is(c.err, fs.ErrNotExist):
+		why = "does not exist"
+	case errors.Is(c.err, fs.ErrPermission):
+		why = "may not be read by this user"
+	case errors.As(c.err, &number):
+		why += ": " + number.Error()
+	}
+	return fmt.Sprintf("file: %q %s", c.file, why)
 }
 
 // parse reads the lines: "name hash note…", or "name:hash:…" as htpasswd and

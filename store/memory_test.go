@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -518,6 +519,57 @@ func FuzzWindowRow(f *testing.F) {
 			t.Fatalf("something is left after its time: %v", w)
 		}
 	})
+}
+
+// Whatever one window is asked, Count and Reserve answer and count the same.
+func TestCountIsReserveOfOneWindow(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	clock := func() time.Time { return now }
+	a, b := NewMemoryWith(Config{Now: clock}), NewMemoryWith(Config{Now: clock})
+	r := rand.New(rand.NewPCG(7, 7))
+	over := 0
+	for i := range 5000 {
+		w := Window{Key: fmt.Sprint("k", r.IntN(3)), Span: time.Minute, Max: int64(r.IntN(40)), Cost: int64(r.IntN(5))}
+		switch r.IntN(50) {
+		case 0:
+			w.Key = ""
+		case 1:
+			w.Key = strings.Repeat("k", maxKey+1)
+		case 2:
+			w.Cost = -1
+		}
+		got, err := a.Count(w)
+		var want Usage
+		_, us, errR := b.Reserve(context.Background(), []Window{w})
+		if errR == nil {
+			want = us[0]
+		}
+		if got != want || err != errR {
+			t.Fatalf("turn %d, %v: %v, %v; Reserve: %v, %v", i, w, got, err, want, errR)
+		}
+		if got.Over {
+			over++
+		}
+		now = now.Add(time.Duration(r.IntN(2000)) * time.Millisecond)
+	}
+	if over == 0 || over == 5000 {
+		t.Errorf("%d of 5000 were over", over)
+	}
+	if x, y := a.Stats(), b.Stats(); x != y {
+		t.Errorf("%v, by Reserve %v", x, y)
+	}
+	a.Close()
+	if _, err := a.Count(Window{Key: "k", Span: time.Minute, Cost: 1}); err != ErrClosed {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+func BenchmarkCount(b *testing.B) {
+	m := NewMemory()
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Count(Window{Key: "rate/message/192.0.2.1", Span: time.Minute, Max: 1 << 40, Cost: 1})
+	}
 }
 
 func BenchmarkReserve(b *testing.B) {

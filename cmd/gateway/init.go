@@ -172,7 +172,7 @@ func (c *initCommand) understand() (*answers, error) {
 	}
 	no("--hostname", checkHostname(a.hostname))
 	var err error
-	a.domains, err = domainList(c.Domain)
+	a.domains, err = domainList(c.Domain, c.spanish())
 	no("--domain", err)
 	a.nextHop, err = serverAddress(c.NextHop)
 	no("--next-hop", err)
@@ -216,13 +216,17 @@ func checkMode(mode string) error {
 	return nil
 }
 
-func domainList(list []string) (out []string, err error) {
-	var errs []string
+// domainList takes domains of the Internet, which have a dot: without one, a
+// comma was most likely meant to be it.
+func domainList(list []string, spanish bool) (out []string, err error) {
+	var errs, dotless []string
 	for _, d := range list {
 		d = strings.TrimSuffix(strings.TrimSpace(d), ".")
 		switch {
 		case !mail.ValidDomain(d, true) || strings.HasPrefix(d, "["):
 			errs = append(errs, strconv.Quote(d))
+		case !strings.Contains(d, "."):
+			dotless = append(dotless, strconv.Quote(d))
 		case !slices.Contains(out, d):
 			out = append(out, d)
 		}
@@ -232,6 +236,13 @@ func domainList(list []string) (out []string, err error) {
 	}
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("has what is not a domain: %s; write example.org", strings.Join(errs, ", "))
+	}
+	if len(dotless) > 0 {
+		text := "has names without a dot: %s; a comma stands between domains, a dot within: example.org,example.net"
+		if spanish {
+			text = "tiene nombres sin punto: %s; la coma separa dominios, el punto va dentro de ellos: example.org,example.net"
+		}
+		return nil, fmt.Errorf(text, strings.Join(dotless, ", "))
 	}
 	return out, nil
 }

@@ -61,7 +61,7 @@ func (c *initCommand) ask(t *terminal) error {
 	q := &questions{in: bufio.NewReaderSize(t.in, maxAnswer), out: t.err, say: say}
 	q.text(say.name, &c.Hostname, func(s string) error { return checkHostname(strings.TrimSuffix(s, ".")) })
 	q.list(say.domains, &c.Domain, func(list []string) error {
-		_, err := domainList(list)
+		_, err := domainList(list, c.spanish())
 		return err
 	})
 	server := func(s string) error {

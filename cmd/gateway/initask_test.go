@@ -31,6 +31,13 @@ func TestInitAsksInSpanish(t *testing.T) {
 	if err := c.ask(term); err == nil || !strings.Contains(err.Error(), "no se escribió nada") {
 		t.Errorf("answers that end: %v", err)
 	}
+	// A comma for a dot makes two names without one.
+	for lang, want := range map[string]string{"es": `tiene nombres sin punto: "example", "org"; la coma`, "en": `without a dot: "example", "org"; a comma`} {
+		c := initCommand{Dir: "/x", Hostname: "mx.example.org", Inbound: "0.0.0.0:25", Mode: "observe", Lang: lang, NextHop: "h.example:25", Domain: []string{"example", "org"}}
+		if _, err := c.understand(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", lang, err, want)
+		}
+	}
 	// Nothing of one language is missing in the other.
 	for _, spanish := range []bool{false, true} {
 		w := wordsOf(spanish)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"garita/mail"
@@ -68,6 +69,7 @@ func play(t *terminal, s *Settings, client *offlineClient, name, spool string) e
 	}
 	// greeted: what ends before the session has begun would be turned away.
 	closed, greeted := make(chan struct{}), make(chan struct{})
+	var ended atomic.Bool
 	go func() {
 		defer close(closed)
 		var once sync.Once
@@ -75,7 +77,7 @@ func play(t *terminal, s *Settings, client *offlineClient, name, spool string) e
 		r := bufio.NewReader(conn)
 		for {
 			line, err := r.ReadString('\n')
-			if line != "" {
+			if line != "" && !(ended.Load() && strings.HasPrefix(line, goodbye)) {
 				fmt.Fprintln(t.out, oneLine(strings.TrimRight(line, "\r\n")))
 				once.Do(func() { close(greeted) })
 			}
@@ -102,9 +104,14 @@ func play(t *terminal, s *Settings, client *offlineClient, name, spool string) e
 	}
 	// The answers to the last lines are still on their way: QUIT is one, and a
 	// client that just ends is another.
+	ended.Store(true)
 	w.finish(conn, closed)
 	return nil
 }
+
+// goodbye is what finish makes the wire say to a client whose input has ended:
+// that the service stops is not what that client would have heard.
+const goodbye = "421 4.3.2 "
 
 // offlineWire is a server on pipes with one listener.
 type offlineWire struct {

@@ -168,13 +168,16 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 	for _, l := range s.Listeners {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", oneLine(l.Name), oneLine(l.Role), join(l.Addresses), oneLine(l.NextHop), oneLine(l.TLS))
 	}
-	fmt.Fprintln(w, "\nNEXT HOP\tURL\tSTATE\tCAN\tBUSY\tIDLE\tRELAYED\tREFUSED\tAMBIGUOUS")
+	// Where it is and what it can do come below: with them the lines would be
+	// wider than a terminal.
+	fmt.Fprintln(w, "\nNEXT HOP\tSTATE\tBUSY\tIDLE\tRELAYED\tREFUSED\tAMBIGUOUS")
 	for _, h := range s.NextHops {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", oneLine(h.Name), oneLine(h.URL), oneLine(h.State), h.can(),
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", oneLine(h.Name), oneLine(h.State),
 			h.Stats.Busy, h.Stats.Idle, h.Stats.Relayed, h.Stats.Refused, h.Stats.Ambiguous)
 	}
 	w.Flush()
 	for _, h := range s.NextHops {
+		fmt.Fprintf(b, "  %s: %s  %s\n", oneLine(h.Name), oneLine(h.URL), h.can())
 		for _, one := range h.Hosts {
 			text := fmt.Sprintf("  %s: %s %s, %d open", oneLine(h.Name), oneLine(one.URL), one.State, one.Open)
 			if one.Until != nil {

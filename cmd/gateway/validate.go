@@ -339,6 +339,12 @@ func (f *faults) fits(key, name string, l smtpproxy.ListenerConfig) {
 	if err == nil {
 		err = new(smtpproxy.Server).Apply(&smtpproxy.Settings{Hostname: f.s.Hostname, Listeners: map[string]*smtpproxy.Listener{name: one}})
 	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range many.Unwrap() {
+			f.add(key, "", "%s", one)
+		}
+		return
+	}
 	if err != nil && f.s.Hostname != "" {
 		f.add(key, "", "%s", strings.TrimPrefix(err.Error(), "smtpproxy: listener "+strconv.Quote(name)+": "))
 	}

@@ -68,6 +68,7 @@ func TestFailover(t *testing.T) {
 		for _, verb := range []string{"CONNECT", "EHLO"} {
 			t.Run(name+" "+verb, func(t *testing.T) {
 				t.Parallel()
+				a := a // shared with the other verb otherwise
 				if name == "554 greeting" && verb == "EHLO" {
 					a.Reply = "450 4.3.2 later\r\n"
 				}

@@ -39,10 +39,11 @@ func (k *compiler) alias(e tables.Entry) {
 	case userKey, atKey:
 	case domainKey, parentKey:
 		try := "write user@domain, or @domain for everybody"
-		if !strings.ContainsAny(e.Key, ".") {
+		user := !strings.Contains(e.Key, ".") // aliases(5) has such keys
+		if user {
 			try = "write " + clip(e.Key) + "@domain: a user without a domain is nobody here"
 		}
-		if strings.Contains(e.Value, "@") {
+		if user || strings.Contains(e.Value, "@") {
 			k.bad(e, try, "%s is no address", strconv.Quote(clip(e.Key)))
 			return
 		}
@@ -138,7 +139,11 @@ func parseTarget(s string) (mail.Path, *wrong) {
 	}
 	p, ok := parseAddress(s)
 	if !ok {
-		return mail.Path{}, &wrong{strconv.Quote(clip(s)) + " is no address", "write user@domain"}
+		try := "write user@domain"
+		if isHopName(s) {
+			try = "write " + clip(s) + "@domain"
+		}
+		return mail.Path{}, &wrong{strconv.Quote(clip(s)) + " is no address", try}
 	}
 	if mail.Routable(p) != nil {
 		return mail.Path{}, &wrong{strconv.Quote(clip(s)) + " is an address that servers read twice, or as a command", "name a plain address"}

@@ -30,8 +30,8 @@ func TestDestinations(t *testing.T) {
 		{"smtp:[ff02::1]", "", "", "no host name"}, {"smtp:[fe80::1%eth0]", "", "", "no host name"}, {"smtp:[[::1]]", "", "", "no "},
 		{"smtp:[user@mx.example]", "", "", "no host name"}, {"smtp:[mx.example/x]", "", "", "no host name"},
 		{"lmtp:unix:private/lmtp", "", "", "path of the socket"}, {"lmtp:unix:/a/../b", "", "", "path of the socket"}, {"lmtp:unix:/a?b", "", "", "path of the socket"},
-		{"smtp:unix:/x", "smtp:unix:/x", "smtp+unix:///x", ""}, {"smtps:unix:/x", "", "", "not spoken"}, {"lmtp:unix:/", "", "", "path of the socket"}, {"lmtp:unix:/a//b", "", "", "path of the socket"}, {"error:5.1.1 moved", "", "", "more than one"}, {"error:moved", "", "", "no transport"},
-		{"discard:", "", "", "no transport"}, {"local:", "", "", "no transport"}, {"a, b", "", "", "more than one"},
+		{"smtp:unix:/x", "smtp:unix:/x", "smtp+unix:///x", ""}, {"smtps:unix:/x", "", "", "not spoken"}, {"lmtp:unix:/", "", "", "path of the socket"}, {"lmtp:unix:/a//b", "", "", "path of the socket"}, {"error:5.1.1 moved", "", "", "\"error:\" is not taken here"}, {"error:moved", "", "", "not taken"}, {"Retry: a, b", "", "", "not taken"},
+		{"discard:", "", "", "not taken"}, {"errors:x", "", "", "no transport"}, {"local:", "", "", "no transport"}, {"a, b", "", "", "more than one"},
 		{"smtp:[a.example]:25,smtp:[b.example]:25", "", "", "more than one"}, {strings.Repeat("n", 33), "", "", "no MX look-up"},
 	}
 	for _, tt := range tests {
@@ -104,6 +104,9 @@ func TestProblems(t *testing.T) {
 		{Config{Senders: []string{"-x a"}}, "is no sender"},
 		{Config{Aliases: []string{"info ana@x.example"}}, "write info@domain"},
 		{Config{Aliases: []string{"x.example anything"}}, "relay_domains says which"},
+		{Config{Aliases: []string{"webmaster juan"}}, "\"webmaster\" is no address (write webmaster@domain"},
+		{Config{Aliases: []string{"webmaster@x.example juan"}}, "\"juan\" is no address (write juan@domain)"},
+		{Config{Recipients: []string{"x.example error:5.1.1 User unknown"}}, "not taken here: routes refuse nobody (write it into [check.access]: recipients"},
 		{Config{Aliases: []string{"info@x.example"}}, "has no target"},
 		{Config{Aliases: []string{"info@x.example , ,"}}, "has no target"},
 		{Config{Aliases: []string{"info@x.example ana"}}, "\"ana\" is no address"},
@@ -158,6 +161,9 @@ func TestValidate(t *testing.T) {
 	}{
 		{Config{RecipientDelimiter: "+-"}, `recipient_delimiter = "+-"`}, {Config{RecipientDelimiter: "a"}, "recipient_delimiter"},
 		{Config{RecipientDelimiter: "@"}, "recipient_delimiter"}, {Config{RecipientFiles: []string{"transport"}}, "whole path"},
+		{Config{RecipientFiles: []string{"hash:/etc/postfix/transport"}}, `write "/etc/postfix/transport", without "hash:"`},
+		{Config{AliasFiles: []string{"texthash:/v"}}, `write "/v", without "texthash:"`}, {Config{AliasFiles: []string{"hash:v"}}, "whole path"},
+		{Config{SenderFiles: []string{"pcre:/x"}}, "regular expressions are not understood"}, {Config{SenderFiles: []string{"regexp:/x"}}, "regular expressions"},
 		{Config{AliasFiles: []string{"/etc/postfix/virtual.db"}}, "what postmap makes"}, {Config{SenderFiles: []string{"/a", "/a"}}, "named twice"},
 		{Config{RecipientListFiles: many}, "recipient_list_files: has 65 files"},
 	}

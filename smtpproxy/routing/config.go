@@ -39,7 +39,7 @@ func (c Config) Validate() []error {
 		for _, f := range s.files {
 			switch {
 			case !strings.HasPrefix(f, "/"):
-				errs = append(errs, fmt.Errorf("%s = %q: write the whole path, from /", s.fileKey, f))
+				errs = append(errs, fmt.Errorf("%s = %q: %s", s.fileKey, f, wholePath(f)))
 			case strings.HasSuffix(f, ".db") || strings.HasSuffix(f, ".lmdb") || strings.HasSuffix(f, ".cdb"):
 				errs = append(errs, fmt.Errorf("%s = %q: is what postmap makes: name the text file that it is made from", s.fileKey, f))
 			case seen[f]:
@@ -49,6 +49,18 @@ func (c Config) Validate() []error {
 		}
 	}
 	return errs
+}
+
+// wholePath says how to name a file. main.cf has the type of a table before it.
+func wholePath(f string) string {
+	kind, rest, ok := strings.Cut(f, ":")
+	switch {
+	case !ok || !strings.HasPrefix(rest, "/"):
+		return "write the whole path, from /"
+	case kind == "regexp" || kind == "pcre":
+		return "regular expressions are not understood here: write domains and addresses, one a line, in a file of text"
+	}
+	return fmt.Sprintf("write %q, without %q; it is the text file that is read", rest, kind+":")
 }
 
 // source is where the lines of one table come from.

@@ -49,6 +49,8 @@ func parseValue(s string) (name string, d *Destination, bad *wrong) {
 		return "", nil, &wrong{"says nothing of where the mail goes", tryHop}
 	case s == ":":
 		return "", nil, nil
+	case refuses(s):
+		return "", nil, notARefusal(s)
 	case strings.ContainsAny(s, ", \t"):
 		return "", nil, &wrong{"has more than one destination", "name a [next_hop.NAME] table that has them all"}
 	case isHopName(s):
@@ -76,6 +78,29 @@ func parseValue(s string) (name string, d *Destination, bad *wrong) {
 	}
 	rest = strings.TrimPrefix(rest, "inet:") // lmtp:inet:[host]:port is lmtp(8)'s
 	return hostPort(proto, rest)
+}
+
+// refuses tells Postfix's error(8) and discard(8), whose text may have blanks
+// and commas, so that it is not taken for several destinations.
+func refuses(s string) bool {
+	proto, _, colon := strings.Cut(s, ":")
+	switch strings.ToLower(proto) {
+	case "error", "retry", "discard":
+		return colon
+	}
+	return false
+}
+
+func notARefusal(s string) *wrong {
+	proto, _, _ := strings.Cut(s, ":")
+	try := `write it into [check.access]: recipients = ["user@domain 550 5.1.1 text"]`
+	switch strings.ToLower(proto) {
+	case "retry":
+		try = `write it into [check.access]: recipients = ["user@domain defer text"]`
+	case "discard":
+		try = "mail is never thrown away here; refuse it by recipients in [check.access]"
+	}
+	return &wrong{strconv.Quote(proto+":") + " is not taken here: routes refuse nobody", try}
 }
 
 func socket(proto, name string) (string, *Destination, *wrong) {

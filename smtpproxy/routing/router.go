@@ -101,7 +101,7 @@ func New(o Options) (*Router, error) {
 			errs = append(errs, p)
 		}
 		if len(errs) > 0 {
-			return nil, errors.Join(errs...)
+			return nil, several(errs)
 		}
 		for _, name := range r.t.names {
 			hop := o.Hops[name]
@@ -427,8 +427,25 @@ func (r *Router) parted(single map[string]bool) error {
 			break
 		}
 	}
-	return errors.Join(errs...)
+	if len(errs) == 0 {
+		return nil
+	}
+	return several(errs)
 }
+
+// several are faults of one listener, each with its line. In one text they are
+// on one line, since that is where a caller puts them who does not unwrap.
+type several []error
+
+func (s several) Error() string {
+	texts := make([]string, len(s))
+	for i, err := range s {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (s several) Unwrap() []error { return s }
 
 func (r *Router) partedBoxes(boxes []mailbox, home smtpproxy.NextHop, single map[string]bool) string {
 	for i := 1; i < len(boxes); i++ {

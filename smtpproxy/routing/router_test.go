@@ -338,6 +338,13 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%v, want %q", err, tt.want)
 		}
 	}
+	// Several faults are several errors, and one line in one text.
+	_, err := New(Options{Listener: in, Default: def, Single: map[string]bool{"mailbox": true}, Tables: compile(t, Config{
+		Aliases: []string{"one@our.example ana@our.example, luis@our.example", "two@our.example ana@our.example, luis@our.example"},
+	})})
+	if many, ok := err.(interface{ Unwrap() []error }); !ok || len(many.Unwrap()) != 2 || strings.Contains(err.Error(), "\n") {
+		t.Errorf("two faults: %v", err)
+	}
 	// The same alias of a domain that is not ours harms nobody.
 	if _, err := tryRouter(t, "inbound", Config{Recipients: []string{"far.example a"}, Aliases: []string{"x@no.example ana@our.example, b@far.example"}}); err != nil {
 		t.Error(err)

@@ -92,6 +92,10 @@ func TestSessionCommand(t *testing.T) {
 		if code != 0 {
 			t.Errorf("garita session --ip %s: exit status %d", c.ip, code)
 		}
+		// The end of the input is the client's: no stop of the service is told.
+		if cut, code := harness.CommandInput(t, []byte("EHLO a.example\n"), harness.Binary(t), "session", "--ip", c.ip, "--config", g.Config); code != 0 || strings.Contains(cut, "421 ") {
+			t.Errorf("garita session --ip %s without QUIT: exit status %d\n%s", c.ip, code, cut)
+		}
 		for _, want := range c.want {
 			if !strings.Contains(out, want) {
 				t.Errorf("garita session --ip %s lacks %q:\n%s", c.ip, want, out)
