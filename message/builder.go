@@ -33,6 +33,8 @@ type Limits struct {
 	Grant *Grant
 	// Wait bounds each wait for room in the budget; 0 waits until ctx ends.
 	Wait time.Duration
+	// Index is for Message.Index; zero Limits are the default ones.
+	Index IndexOptions
 }
 
 // Builder takes in the octets of one message. It is for one goroutine. End it
@@ -62,7 +64,10 @@ func NewBuilder(ctx context.Context, l Limits) *Builder {
 	if l.Memory <= 0 {
 		l.Memory = DefaultMemory
 	}
-	b := &Builder{ctx: ctx, lim: l, m: &Message{grant: l.Grant}, open: createSpool, free: FreeDisk}
+	if l.Index.Limits == (IndexLimits{}) {
+		l.Index.Limits = DefaultIndexLimits()
+	}
+	b := &Builder{ctx: ctx, lim: l, m: &Message{grant: l.Grant, indexing: l.Index}, open: createSpool, free: FreeDisk}
 	l.Grant.hold()
 	b.granted = l.Grant.promised()
 	return b

@@ -83,6 +83,11 @@ type Message struct {
 
 	headerOnce sync.Once
 	header     Header
+
+	indexing  IndexOptions
+	indexMu   sync.Mutex
+	index     *Index
+	leaveRoom func()
 }
 
 // Size gives the number of octets.
@@ -185,6 +190,7 @@ func (m *Message) free() {
 		_ = m.file.Close()
 	}
 	m.grant.drop()
+	m.DropIndex()
 }
 
 func putChunks(cs []*chunk) {

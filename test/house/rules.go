@@ -40,12 +40,17 @@ type row struct {
 // table is design section 2. The first row that fits a package counts.
 func table() []row {
 	domain := []string{"mail", "message", "maillog"}
-	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "tables"}
+	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "tables",
+		"filetype", "document", "disarm"}
 	side := []string{"mail", "message", "maillog", "store"}
 	return []row{
 		{"cmd/gateway", []string{"*"}},
 		{"cmd/gateway/*", []string{"*"}},
-		{"message", nil},
+		{"message", []string{"message/*"}},
+		{"message/*", nil},
+		{"filetype", nil},
+		{"document", []string{"filetype"}},
+		{"disarm", []string{"message", "filetype"}},
 		{"store", nil},
 		{"store/*", []string{"store"}},
 		{"resolver", nil},
@@ -54,7 +59,7 @@ func table() []row {
 		{"conduct", []string{"store", "smtpproxy", "mail"}},
 		{"tls", nil},
 		{"mail", []string{"message"}},
-		{"archive", []string{"message"}},
+		{"archive", []string{"filetype"}},
 		{"maillog", []string{"mail", "message"}},
 		{"smtpproxy", domain},
 		{"smtpproxy/relay/fakehop", nil},
@@ -65,7 +70,7 @@ func table() []row {
 		{"filters/all", []string{"filters", "filters/*"}},
 		{"filters", []string{"mail", "message", "store", "resolver", "maillog"}},
 		{"filters/*", check},
-		{"rules", []string{"mail", "message", "archive"}},
+		{"rules", []string{"mail", "message", "message/*", "archive", "filetype"}},
 		{"dnsbl", []string{"resolver", "store"}},
 		{"hold", side},
 		{"journal", side},

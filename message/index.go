@@ -1,0 +1,248 @@
+package message
+
+import (
+	"context"
+	"fmt"
+)
+
+// IndexLimits bound the index of one message. A bound that is passed is a
+// Defect of grade Unfinished, with everything up to it indexed: never "clean",
+// and never an error.
+type IndexLimits struct {
+	Depth      int   // multiparts and messages inside each other (E-70, E-71)
+	Parts      int   // parts of all readings together (E-72)
+	Fields     int   // header fields of one part, and of all parts twenty times that
+	Boundaries int   // candidates for the boundary of one multipart (E-75)
+	Views      int   // readings of one message beyond the first (E-76)
+	Names      int   // candidate names of one part
+	Decoded    int64 // octets of all decoded bodies together
+}
+
+// DefaultIndexLimits fit mail of people and machines; Postfix refuses 100
+// levels, MIME-tools takes 1,000 parts.
+func DefaultIndexLimits() IndexLimits {
+	return IndexLimits{Depth: 30, Parts: 2000, Fields: 1000, Boundaries: 8, Views: 64, Names: 64, Decoded: 256 << 20}
+}
+
+// Index is everything that some mail client may see in a message: the union of
+// all plausible readings, by offsets over untouched bytes (attacks I7).
+type Index struct {
+	// Parts in the order in which they were found, each behind its parent;
+	// Parts[0] is the message itself.
+	Parts []*Part
+	// Defects of all parts, in the order in which they were found.
+	Defects []Defect
+}
+
+// Source is a run of bytes that parts have their offsets in: the message
+// itself, or what a part's body decodes to (a message in base64, a uuencoded
+// file).
+type Source struct {
+	Data []byte
+	// Of is the part that was decoded; nil for the message itself.
+	Of *Part
+	// How is the reading that gave the bytes: "" for the message itself.
+	How string
+}
+
+// Origin is how a part was found.
+type Origin uint8
+
+const (
+	// Whole is the message itself.
+	Whole Origin = iota
+	// Child stands between boundaries of a multipart.
+	Child
+	// Enclosed is the message inside a message/rfc822 part.
+	Enclosed
+	// Preamble and Epilogue stand before the first and behind the last
+	// boundary, where some readers see parts and others nothing.
+	Preamble
+	Epilogue
+	// Embedded was found inside text or another format: uuencode, yEnc,
+	// BinHex, TNEF.
+	Embedded
+	// Rescued is in one reading only: behind a header that others end
+	// elsewhere, between boundaries that others do not take for such.
+	Rescued
+)
+
+// Part is one part of a message in one place; different readings of the same
+// place share a Part where they agree on its borders.
+type Part struct {
+	// Number is its place in the tree: "1.2". The message itself is "".
+	Number string
+	Parent *Part // nil for the message itself
+	Depth  int
+	Origin Origin
+	Source *Source
+	// Start, Body and End are offsets in Source.Data: where its header begins,
+	// where its body begins, and the end of its body without the line end that
+	// belongs to the boundary.
+	Start, Body, End int
+	// Fields is its header as the most generous reader sees it.
+	Fields []PartField
+	// Types are all declared media types ("text/html"), lower-case, the most
+	// likely first. Empty: none was declared.
+	Types []string
+	// Encodings are all declared transfer encodings, lower-case.
+	Encodings []string
+	Charsets  []string
+	// Names are all names that a reader may give to it, decoded and as they
+	// are, without duplicates. They are hostile text.
+	Names []Name
+	// Attachment says that some reader sees Content-Disposition: attachment.
+	Attachment bool
+	// Children says that parts were found inside: readers that see them do not
+	// show its body.
+	Children bool
+	// Defects are those found in it and not in a part inside it.
+	Defects []Defect
+
+	bodies   []Body
+	bodiesOf func(*Part) []Body
+}
+
+// PartField is a header field of a part.
+type PartField struct {
+	Name string // as written, white space trimmed
+	// Value is what stands behind the colon, unfolded, not decoded: hostile.
+	Value string
+	// At is the offset of the field in the part's Source.
+	At int
+}
+
+// Name is a candidate for the name of a part.
+type Name struct {
+	Text string // UTF-8; octets that are in no charset are U+FFFD
+	// From tells the place and the reading: "filename", "name*", "uuencode".
+	From string
+}
+
+// Body is one reading of a part's content.
+type Body struct {
+	// How is the decoding: "7bit", "base64", "base64, again after padding".
+	How  string
+	Data []byte
+}
+
+// Grade is how bad a defect is.
+type Grade uint8
+
+const (
+	// Odd is against the standard, seen in ordinary mail, and read by all in
+	// the same way.
+	Odd Grade = iota + 1
+	// Ambiguous may be read in two ways: the index has all it could think of,
+	// and the message is never clean.
+	Ambiguous
+	// Opaque cannot be looked into: message/partial, external-body, an unknown
+	// transfer encoding.
+	Opaque
+	// Unfinished passed a bound: not everything was looked at.
+	Unfinished
+)
+
+// String gives the grade in lower case.
+func (g Grade) String() string {
+	switch g {
+	case Odd:
+		return "odd"
+	case Ambiguous:
+		return "ambiguous"
+	case Opaque:
+		return "opaque"
+	case Unfinished:
+		return "unfinished"
+	}
+	return "unknown"
+}
+
+// Defect is one thing that is wrong with the structure of a message.
+type Defect struct {
+	ID    string // "duplicate-content-type"; Meaning explains it
+	Grade Grade
+	Part  *Part
+	At    int    // offset in the part's Source
+	Text  string // what exactly, hostile text; may be empty
+}
+
+// Has tells that there is a defect of that grade or a worse one.
+func (x *Index) Has(g Grade) bool {
+	for i := range x.Defects {
+		if x.Defects[i].Grade >= g {
+			return true
+		}
+	}
+	return false
+}
+
+// Raw gives the octets of the part's body, undecoded.
+func (p *Part) Raw() []byte { return p.Source.Data[p.Body:p.End] }
+
+// Bodies gives every reading of the part's content, the most likely first,
+// decoded once and kept. A part without a body has one empty reading.
+func (p *Part) Bodies() []Body {
+	if p.bodies == nil && p.bodiesOf != nil {
+		p.bodies = p.bodiesOf(p)
+	}
+	return p.bodies
+}
+
+// IndexOptions are what the index of a received message needs.
+type IndexOptions struct {
+	Limits IndexLimits
+	// Room bounds the memory of all indexes together; nil: no bound.
+	Room *Room
+}
+
+// Index gives the index, made on first use and kept until DropIndex. It waits
+// for Room, no longer than ctx; the errors are ErrNoMemory and those of the
+// spool file. What is odd about the message itself is never an error.
+func (m *Message) Index(ctx context.Context) (*Index, error) {
+	m.indexMu.Lock()
+	defer m.indexMu.Unlock()
+	if m.index != nil {
+		return m.index, nil
+	}
+	m.Retain()
+	defer m.Release()
+	leave, err := m.indexing.Room.enter(ctx, 2*m.size)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := m.whole()
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	m.index, m.leaveRoom = ReadIndex(raw, m.indexing.Limits), leave
+	return m.index, nil
+}
+
+// DropIndex gives the index's memory back. Who still holds the index may go on
+// using it; the next call of Index makes a new one.
+func (m *Message) DropIndex() {
+	m.indexMu.Lock()
+	defer m.indexMu.Unlock()
+	m.index = nil
+	if m.leaveRoom != nil {
+		m.leaveRoom()
+		m.leaveRoom = nil
+	}
+}
+
+// whole gives all octets in one piece: those of a small message as they are
+// stored, else a copy.
+func (m *Message) whole() ([]byte, error) {
+	if m.file == nil && len(m.chunks) == 1 {
+		// A copy all the same: the chunk goes back to its pool with the last
+		// Release, and a late check may still read the index.
+		return append(make([]byte, 0, m.size), m.piece(0, m.size)...), nil
+	}
+	raw := make([]byte, m.size)
+	if n, err := m.readAt(raw, 0); n != len(raw) {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	return raw, nil
+}

@@ -1,0 +1,54 @@
+// Package transfer decodes the transfer encodings of mail in every way that
+// mail clients do: base64 (RFC 2045 section 6.8), quoted-printable (6.7),
+// uuencode, yEnc, BinHex 4.0. Where readers disagree about damaged input, each
+// reading is given, and what was damaged is named.
+//
+// It knows nothing of messages and their structure. It never fails: what
+// cannot be decoded gives what could be, and a fault.
+package transfer
+
+// Reading is one way to decode.
+type Reading struct {
+	How  string // "base64", "base64, again after padding"
+	Data []byte
+}
+
+// Fault is something wrong with the encoded text.
+type Fault struct {
+	ID string // "base64-junk"
+	At int    // offset in the encoded text
+	// Ambiguous: clients decode it to different octets.
+	Ambiguous bool
+}
+
+// Base64 gives the readings of base64 text: one for sound text, with line ends
+// and white space between; more when junk, padding in the middle or a short end
+// are read differently. max bounds the octets of all readings together.
+func Base64(text []byte, max int) ([]Reading, []Fault) { return nil, nil }
+
+// QuotedPrintable gives the readings of quoted-printable text.
+func QuotedPrintable(text []byte, max int) ([]Reading, []Fault) { return nil, nil }
+
+// Decode gives the readings for the name of a transfer encoding (any case,
+// known misspellings and the x- encodings too). known is false for a name that
+// no client decodes: the one reading is then the text itself.
+func Decode(encoding string, text []byte, max int) (readings []Reading, faults []Fault, known bool) {
+	return []Reading{{How: "7bit", Data: text}}, nil, false
+}
+
+// File is a file found inside text or another format.
+type File struct {
+	Kind       string // "uuencode", "yenc", "binhex"
+	Names      []string
+	Start, End int // where it stands in the text
+	Readings   []Reading
+	Faults     []Fault
+}
+
+// Embedded finds the uuencoded, yEnc and BinHex files in text: each begins at
+// a line of its own. It must cost next to nothing on text that has none.
+func Embedded(text []byte, max int) []File { return nil }
+
+// TNEF takes a winmail.dat apart ([MS-OXTNEF]): attached files with all their
+// names, the message body (a file of kind "tnef-body"), messages inside.
+func TNEF(data []byte, max int) ([]File, []Fault) { return nil, nil }
