@@ -1,10 +1,6 @@
 package client
 
 import (
-	"os"
-	"reflect"
-	"strconv"
-	"strings"
 	"testing"
 
 	"garita/filters"
@@ -14,10 +10,7 @@ import (
 
 func TestClient(t *testing.T) {
 	filtertest.RunDNS(t, "testdata/*.txt", func(t *testing.T, config []string, r resolver.Resolver) filters.Check {
-		c := Default()
-		for _, line := range config {
-			set(t, &c, line)
-		}
+		c := filtertest.With(t, Default(), config)
 		check, err := New(c, filters.Site{Resolver: r})
 		if err != nil {
 			t.Fatal(err)
@@ -26,63 +19,12 @@ func TestClient(t *testing.T) {
 	})
 }
 
-// set sets a key of the configuration.
-func set(t *testing.T, c *Config, line string) {
-	t.Helper()
-	key, value, _ := strings.Cut(line, " ")
-	v := reflect.ValueOf(c).Elem()
-	for i := range v.NumField() {
-		if v.Type().Field(i).Tag.Get("toml") != key {
-			continue
-		}
-		switch f := v.Field(i); f.Kind() {
-		case reflect.String:
-			f.SetString(value)
-		case reflect.Float64:
-			x, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f.SetFloat(x)
-		default:
-			f.Set(reflect.Append(f, reflect.ValueOf(value)))
-		}
-		return
-	}
-	t.Fatalf("no key %q", key)
-}
-
 func TestValidate(t *testing.T) {
-	if errs := Default().Validate(); len(errs) > 0 {
-		t.Errorf("default: %v", errs)
-	}
-	for _, line := range []string{"mode loud", "no_ptr loud", "no_ptr_score 1000", "unknown loud", "unknown_score -1000", "reply no"} {
-		c := Default()
-		set(t, &c, line)
-		key, _, _ := strings.Cut(line, " ")
-		if errs := c.Validate(); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), key+" = ") {
-			t.Errorf("%s: %v", line, errs)
-		}
-		if _, err := New(c, filters.Site{}); err == nil {
-			t.Errorf("%s: New took it", line)
-		}
-	}
+	filtertest.Refused(t, Default, func(c Config) error { _, err := New(c, filters.Site{}); return err },
+		"mode loud", "no_ptr loud", "no_ptr_score 1000", "unknown loud", "unknown_score -1000", "reply no")
 }
 
 // TestReadme: every key and symbol is explained.
 func TestReadme(t *testing.T) {
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	words := []string{SymbolNoPTR, SymbolUnknown, SymbolTemporary}
-	typ := reflect.TypeFor[Config]()
-	for i := range typ.NumField() {
-		words = append(words, typ.Field(i).Tag.Get("toml"))
-	}
-	for _, w := range words {
-		if !strings.Contains(string(text), "`"+w+"`") {
-			t.Errorf("README.md does not explain %s", w)
-		}
-	}
+	filtertest.Explained[Config](t, SymbolNoPTR, SymbolUnknown, SymbolTemporary)
 }
