@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -50,15 +51,37 @@ type Override struct {
 
 // Thresholds are scores from which on something happens; 0 is never.
 type Thresholds struct {
-	Tag        float64 `toml:"tag" doc:"From this score on the message gets the header field X-Garita-Verdict. 0: never."`
-	Quarantine float64 `toml:"quarantine" doc:"From this score on the message is held. Without a holding place that is a 451, so 0 (never) until there is one."`
+	Tag        float64 `toml:"tag" doc:"From this score on the message gets the header field X-Garita-Verdict: tag. 0: never."`
+	Quarantine float64 `toml:"quarantine" doc:"From this score on the message is held (garita hold). 0: never."`
 	Reject     float64 `toml:"reject" doc:"From this score on the message is refused. 0: never."`
 }
 
-// DefaultThresholds tag and reject inbound mail where rspamd does, hold
-// nothing, and leave outbound mail to explicit verdicts.
+// Validate gives every mistake, each naming its key.
+func (t Thresholds) Validate() (errs []error) {
+	last, name := 0.0, ""
+	for _, one := range []struct {
+		key   string
+		score float64
+	}{{"tag", t.Tag}, {"quarantine", t.Quarantine}, {"reject", t.Reject}} {
+		switch {
+		case math.IsNaN(one.score) || one.score < 0 || one.score > maxThreshold:
+			errs = append(errs, fmt.Errorf("%s = %v: must be from 0 (never) to %d", one.key, one.score, maxThreshold))
+		case one.score > 0 && one.score < last:
+			errs = append(errs, fmt.Errorf("%s = %v: must not be less than %s = %v", one.key, one.score, name, last))
+		case one.score > 0:
+			last, name = one.score, one.key
+		}
+	}
+	return errs
+}
+
+// maxThreshold is out of reach for every sum of scores that makes sense.
+const maxThreshold = 1000
+
+// DefaultThresholds tag and reject inbound mail where rspamd does, hold what
+// lies between, and leave outbound mail to explicit verdicts.
 func DefaultThresholds() map[mail.Direction]Thresholds {
-	return map[mail.Direction]Thresholds{mail.In: {Tag: 6, Reject: 15}}
+	return map[mail.Direction]Thresholds{mail.In: {Tag: 6, Quarantine: 10, Reject: 15}}
 }
 
 // maxLate bounds the runs of one check that hang beyond their timeout.

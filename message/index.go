@@ -67,6 +67,27 @@ const (
 	Rescued
 )
 
+// String gives the origin in lower case.
+func (o Origin) String() string {
+	switch o {
+	case Whole:
+		return "whole"
+	case Child:
+		return "child"
+	case Enclosed:
+		return "enclosed"
+	case Preamble:
+		return "preamble"
+	case Epilogue:
+		return "epilogue"
+	case Embedded:
+		return "embedded"
+	case Rescued:
+		return "rescued"
+	}
+	return "unknown"
+}
+
 // Part is one part of a message in one place; different readings of the same
 // place share a Part where they agree on its borders.
 type Part struct {

@@ -39,6 +39,8 @@ type Settings struct {
 	Conduct   Conduct  // nil: nothing is counted across sessions
 	Accounts  Accounts // nil: nobody can log in
 	Listeners map[string]*Listener
+	// Index is for message.Index; zero Limits are the default ones.
+	Index message.IndexOptions
 }
 
 // Listener is one listener with its parts.

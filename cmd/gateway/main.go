@@ -34,6 +34,7 @@ type commandLine struct {
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
 	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
 	Test         testCommand         `cmd:"" help:"Say what would happen to a message, without a network."`
+	Mime         mimeCommand         `cmd:"" help:"Show what is inside a message, in every reading that a mail client may have of it."`
 	Route        routeCommand        `cmd:"" help:"Say where mail for an address goes, and which line says so."`
 	Session      sessionCommand      `cmd:"" help:"Play a client by hand: real answers, nothing delivered."`
 	Demo         demoCommand         `cmd:"" help:"Show on this machine, offline, what the gateway does with good and bad mail."`

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
+	"reflect"
 	"strconv"
 	"testing"
 
@@ -46,6 +48,23 @@ func TestScripts(t *testing.T) {
 				}
 				if got != want {
 					ts.Fatalf("exit code %d, want %d", got, want)
+				}
+			},
+			// verdict FILE: the last output of garita test -o json is that of
+			// FILE, but for the time that the checks took.
+			"verdict": func(ts *testscript.TestScript, _ bool, args []string) {
+				got := map[string]any{}
+				ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &got))
+				for _, key := range []string{"milliseconds", "checks"} {
+					if _, ok := got[key]; !ok {
+						ts.Fatalf("no %s in the answer", key)
+					}
+					delete(got, key)
+				}
+				want := map[string]any{}
+				ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &want))
+				if !reflect.DeepEqual(got, want) {
+					ts.Fatalf("got %v, want %v", got, want)
 				}
 			},
 			// mode OCTAL FILE: the permission bits.

@@ -55,6 +55,14 @@ func (d sinkDelivery) Forget([]mail.Recipient) {}
 func (d sinkDelivery) Wanted() bool { return false }
 func (d sinkDelivery) Abort()       {}
 
+// sinkKeeper is a holding place that keeps nothing.
+type sinkKeeper struct{}
+
+func (sinkKeeper) Hold(_ context.Context, tx *mail.Transaction, _ mail.Decision, m smtpproxy.Body) (string, error) {
+	_, err := m.WriteTo(io.Discard)
+	return tx.ID, err
+}
+
 // withoutNetwork leaves out of a listener what only a network can have: TLS,
 // a load balancer before it, and clients that are made to wait.
 func withoutNetwork(l smtpproxy.ListenerConfig) smtpproxy.ListenerConfig {

@@ -137,7 +137,7 @@ func newOfflineWire(s *Settings, client *offlineClient, watch *narrator, name, s
 	}
 	server := smtpproxy.NewServer(smtpproxy.ServerConfig{Budget: message.NewBudget(budgetFor(s)), SpoolDir: spool})
 	set := &smtpproxy.Settings{
-		Hostname: s.Hostname, Limits: limits, Policy: watch,
+		Hostname: s.Hostname, Limits: limits, Policy: watch, Keeper: sinkKeeper{}, Index: message.IndexOptions{Limits: s.MIME.limits()},
 		Listeners: map[string]*smtpproxy.Listener{client.listener: {
 			ListenerConfig: l, Router: router,
 		}},

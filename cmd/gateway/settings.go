@@ -1,10 +1,15 @@
 package main
 
 import (
+	"fmt"
+
 	"garita/accounts"
 	"garita/conduct"
+	"garita/filters"
 	"garita/filters/all"
+	"garita/mail"
 	"garita/maillog"
+	"garita/message"
 	"garita/metrics"
 	"garita/resolver"
 	"garita/smtpproxy"
@@ -36,7 +41,9 @@ type Settings struct {
 	Listener map[string]smtpproxy.ListenerConfig `toml:"listener" example:"inbound" doc:"One table for each thing that mail comes in by. The name is yours and stands in the log."`
 	NextHop  map[string]relay.Config             `toml:"next_hop" example:"inbound" doc:"One table for each server that mail goes to."`
 
-	Check all.Config `toml:"check" doc:"What is looked at, and how much each check may do."`
+	MIME  MIMESettings  `toml:"mime" doc:"How far the inside of a message is taken apart, and with how much memory. What passes a bound is judged as unfinished (check.mime.unfinished), never as clean."`
+	Score ScoreSettings `toml:"score" doc:"What the scores of all checks together lead to, where no check has a verdict of its own."`
+	Check all.Config    `toml:"check" doc:"What is looked at, and how much each check may do."`
 
 	// read is what check has made of the files that tables name; see lists.go.
 	read readLists
@@ -45,6 +52,61 @@ type Settings struct {
 // AdminSettings is the [admin] table.
 type AdminSettings struct {
 	Socket string `toml:"socket" doc:"Path of the socket, at most 107 bytes. Its folder decides who may give commands: user and group of the gateway."`
+}
+
+// MIMESettings is the [mime] table.
+type MIMESettings struct {
+	Depth   int   `toml:"depth" doc:"Multiparts and messages inside each other."`
+	Parts   int   `toml:"parts" doc:"Parts of one message, in all its readings."`
+	Fields  int   `toml:"fields" doc:"Header fields of one part."`
+	Decoded int64 `toml:"decoded" unit:"bytes" doc:"Octets of all decoded parts of one message."`
+	Memory  int64 `toml:"memory" unit:"bytes" doc:"Memory for the insides of all messages that are looked at at once; more messages wait in line, small ones in a line of their own."`
+}
+
+// limits are the bounds of one index.
+func (m MIMESettings) limits() message.IndexLimits {
+	l := message.DefaultIndexLimits()
+	l.Depth, l.Parts, l.Fields, l.Decoded = m.Depth, m.Parts, m.Fields, m.Decoded
+	return l
+}
+
+// Validate gives every mistake, each naming its key.
+func (m MIMESettings) Validate() (errs []error) {
+	for _, b := range []struct {
+		key             string
+		value, min, max int64
+	}{
+		{"depth", int64(m.Depth), 1, 100},
+		{"parts", int64(m.Parts), 1, 100_000},
+		{"fields", int64(m.Fields), 10, 10_000},
+		{"decoded", m.Decoded, 1 << 20, 4 << 30},
+		{"memory", m.Memory, 16 << 20, 1 << 40},
+	} {
+		if b.value < b.min || b.value > b.max {
+			errs = append(errs, fmt.Errorf("%s = %d: must be from %d to %d", b.key, b.value, b.min, b.max))
+		}
+	}
+	return errs
+}
+
+func defaultMIME() MIMESettings {
+	l := message.DefaultIndexLimits()
+	return MIMESettings{Depth: l.Depth, Parts: l.Parts, Fields: l.Fields, Decoded: l.Decoded, Memory: 256 << 20}
+}
+
+// ScoreSettings is the [score] table.
+type ScoreSettings struct {
+	Inbound  filters.Thresholds `toml:"inbound" doc:"Mail to our domains."`
+	Outbound filters.Thresholds `toml:"outbound" doc:"Mail that our users send."`
+}
+
+func (s ScoreSettings) thresholds() map[mail.Direction]filters.Thresholds {
+	return map[mail.Direction]filters.Thresholds{mail.In: s.Inbound, mail.Out: s.Outbound}
+}
+
+func defaultScore() ScoreSettings {
+	d := filters.DefaultThresholds()
+	return ScoreSettings{Inbound: d[mail.In], Outbound: d[mail.Out]}
 }
 
 // defaults are the settings of an empty file.
@@ -61,6 +123,8 @@ func defaults() Settings {
 		Conduct:  conduct.Default(),
 		Metrics:  metrics.Default(),
 		Route:    routing.Default(),
+		MIME:     defaultMIME(),
+		Score:    defaultScore(),
 		Check:    all.Default(),
 	}
 }

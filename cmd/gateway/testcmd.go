@@ -9,11 +9,13 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"garita/mail"
 	"garita/message"
@@ -39,12 +41,28 @@ type tested struct {
 	Reply    string          `json:"reply"`
 	Score    float64         `json:"score"`
 	Findings []testedFinding `json:"findings"`
+	// Milliseconds is the time of all checks at the message, Checks that of
+	// each, at every stage.
+	Milliseconds float64       `json:"milliseconds"`
+	Checks       []testedCheck `json:"checks"`
 }
 
 type testedFinding struct {
 	Symbol string  `json:"symbol"`
 	Detail string  `json:"detail"`
 	Score  float64 `json:"score"`
+	// Where is the place in the message; Verdict is what the finding asks for
+	// and Mode how much of that it may do.
+	Where   string `json:"where,omitempty"`
+	Verdict string `json:"verdict"`
+	Mode    string `json:"mode"`
+}
+
+type testedCheck struct {
+	Check        string  `json:"check"`
+	Stage        string  `json:"stage"`
+	Milliseconds float64 `json:"milliseconds"`
+	Error        string  `json:"error,omitempty"`
 }
 
 // Run gives the message to a real session of the real engine, whose client is
@@ -72,11 +90,39 @@ func (c *testCommand) Run(t *terminal) error {
 	if c.Output == "json" {
 		return t.json(r)
 	}
-	fmt.Fprintf(t.out, "verdict  %s\nreply    %s\nscore    %g\n", r.Verdict, oneLine(r.Reply), r.Score)
+	fmt.Fprintf(t.out, "verdict  %s\nreply    %s\nscore    %g\ntook     %.2f ms\n", r.Verdict, oneLine(r.Reply), r.Score, r.Milliseconds)
 	for _, f := range r.Findings {
-		fmt.Fprintf(t.out, "finding  %s %+g %s\n", oneLine(f.Symbol), f.Score, oneLine(f.Detail))
+		fmt.Fprintln(t.out, f.line())
+	}
+	for _, c := range r.Checks {
+		if c.Stage != mail.StageMessage.String() && c.Error == "" {
+			continue
+		}
+		line := fmt.Sprintf("check    %s %s %.2f ms", c.Check, c.Stage, c.Milliseconds)
+		if c.Error != "" {
+			line += ": " + oneLine(c.Error)
+		}
+		fmt.Fprintln(t.out, line)
 	}
 	return nil
+}
+
+// line is a finding for people: symbol, points, what it asks for, place, words.
+func (f testedFinding) line() string {
+	line := fmt.Sprintf("finding  %s %+g", oneLine(f.Symbol), f.Score)
+	if f.Verdict != mail.Continue.String() {
+		line += " " + f.Verdict
+	}
+	if f.Mode != mail.Enforce.String() {
+		line += " (" + f.Mode + ")"
+	}
+	if f.Where != "" {
+		line += " in " + oneLine(f.Where)
+	}
+	if f.Detail != "" {
+		line += ": " + oneLine(f.Detail)
+	}
+	return line
 }
 
 // settings are those of the configuration; on a machine without one, and
@@ -247,7 +293,7 @@ func offline(s *Settings, client *offlineClient, body io.Reader) (*tested, error
 	}
 	server := smtpproxy.NewServer(smtpproxy.ServerConfig{Budget: message.NewBudget(budgetFor(s)), SpoolDir: spool})
 	err = server.Apply(&smtpproxy.Settings{
-		Hostname: s.Hostname, Limits: limits, Policy: witness,
+		Hostname: s.Hostname, Limits: limits, Policy: witness, Keeper: sinkKeeper{}, Index: message.IndexOptions{Limits: s.MIME.limits()},
 		Listeners: map[string]*smtpproxy.Listener{client.listener: {
 			ListenerConfig: l, Router: router,
 		}},
@@ -280,12 +326,19 @@ type witness struct {
 	mu       sync.Mutex
 	findings []mail.Finding
 	last     mail.Decision
+	runs     []mail.CheckRun
+	took     time.Duration // of the checks of the message
+}
+
+func milliseconds(d time.Duration) float64 {
+	return math.Round(float64(d)/float64(time.Microsecond)) / 1000
 }
 
 func (w *witness) note(d mail.Decision) mail.Decision {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = d
+	w.runs = append(w.runs, d.Runs...)
 	for _, f := range d.Because {
 		same := func(g mail.Finding) bool {
 			return f.Symbol == g.Symbol && f.Stage == g.Stage && f.Detail == g.Detail && f.Where == g.Where
@@ -321,7 +374,10 @@ func (w *witness) Data(ctx context.Context, tx *mail.Transaction) mail.Decision 
 }
 
 func (w *witness) Message(ctx context.Context, tx *mail.Transaction) mail.Decision {
-	return w.note(w.Policy.Message(ctx, tx))
+	begun := time.Now()
+	d := w.Policy.Message(ctx, tx)
+	w.took = time.Since(begun)
+	return w.note(d)
 }
 
 // result puts the wire's reply and what the engine said together. The reply
@@ -329,7 +385,7 @@ func (w *witness) Message(ctx context.Context, tx *mail.Transaction) mail.Decisi
 func (w *witness) result(r mail.Reply) *tested {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := &tested{Verdict: w.last.Verdict.String(), Reply: r.String(), Score: w.last.Score, Findings: []testedFinding{}}
+	out := &tested{Verdict: w.last.Verdict.String(), Reply: r.String(), Score: w.last.Score, Findings: []testedFinding{}, Checks: []testedCheck{}}
 	switch {
 	case w.last.Verdict == mail.Quarantine || w.last.Verdict == mail.Discard:
 	case r.Permanent():
@@ -338,7 +394,15 @@ func (w *witness) result(r mail.Reply) *tested {
 		out.Verdict = mail.Defer.String()
 	}
 	for _, f := range w.findings {
-		out.Findings = append(out.Findings, testedFinding{f.Symbol, f.Detail, f.Score})
+		out.Findings = append(out.Findings, testedFinding{f.Symbol, f.Detail, f.Score, f.Where, f.Verdict.String(), f.Mode.String()})
 	}
+	for _, r := range w.runs {
+		c := testedCheck{Check: r.Check, Stage: r.Stage.String(), Milliseconds: milliseconds(r.Took)}
+		if r.Err != nil {
+			c.Error = r.Err.Error()
+		}
+		out.Checks = append(out.Checks, c)
+	}
+	out.Milliseconds = milliseconds(w.took)
 	return out
 }

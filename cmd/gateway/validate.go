@@ -179,6 +179,15 @@ func (f *faults) parts() {
 			f.addError("dns", err)
 		}
 	}
+	for _, err := range s.MIME.Validate() {
+		f.addError("mime", err)
+	}
+	for _, err := range s.Score.Inbound.Validate() {
+		f.addError("score.inbound", err)
+	}
+	for _, err := range s.Score.Outbound.Validate() {
+		f.addError("score.outbound", err)
+	}
 	for _, err := range s.Conduct.Validate() {
 		f.addError("conduct", err)
 	}

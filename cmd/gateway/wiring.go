@@ -49,6 +49,7 @@ type generation struct {
 type parts struct {
 	log    *maillog.Logger
 	budget *message.Budget
+	room   *message.Room // for the insides of messages
 	server *smtpproxy.Server
 	own    *relay.OwnSockets
 	// store is nil in commands that only look; memory is the same one, for
@@ -92,6 +93,7 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 		return nil, err
 	}
 	p.budget = message.NewBudget(budgetFor(s))
+	p.room = message.NewRoom(s.MIME.Memory)
 	p.server = smtpproxy.NewServer(smtpproxy.ServerConfig{
 		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
 	})
@@ -168,6 +170,7 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	}
 	g.wire = &smtpproxy.Settings{
 		Hostname: s.Hostname, Limits: s.Limits, Policy: policy, Listeners: map[string]*smtpproxy.Listener{},
+		Index: message.IndexOptions{Limits: s.MIME.limits(), Room: p.room},
 	}
 	// A nil pointer in an interface is not a nil interface.
 	if g.dns != nil {
@@ -249,7 +252,7 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS) (*filters.Engine, error) 
 		return mode
 	}
 	e, err := filters.New(filters.Config{
-		Checks: checks, Mode: now, Thresholds: filters.DefaultThresholds(), Fault: p.checkFault,
+		Checks: checks, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)
@@ -371,6 +374,7 @@ func needRestart(start, now *Settings) []string {
 	}
 	add("admin.socket", start.Admin.Socket, now.Admin.Socket)
 	add("limits.messages_total", start.Limits.MessagesTotal, now.Limits.MessagesTotal)
+	add("mime.memory", start.MIME.Memory, now.MIME.Memory)
 	add("limits.messages_memory", start.Limits.MessagesMemory, now.Limits.MessagesMemory)
 	if budgetFor(now).Headroom > budgetFor(start).Headroom {
 		out = append(out, "listener.*.max_message_size (larger than any at the start)")
