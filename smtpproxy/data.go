@@ -182,7 +182,7 @@ func (s *session) admit(ctx context.Context, stuffed bool) bool {
 		pace: pace{start: now, quiet: s.set.Limits.DataTimeout, rate: max(s.set.Limits.MinDataRate, need/maxUpload)}}
 	in.builder = message.NewBuilder(ctx, message.Limits{
 		Max: t.limit, Memory: s.set.Limits.MessageMemory, Dir: s.srv.spoolDir,
-		FreeDisk: s.set.Limits.FreeDisk, Grant: grant, Wait: s.set.Limits.DataTimeout, Index: s.set.Index})
+		FreeDisk: s.set.Limits.FreeDisk, Grant: grant, Wait: s.set.Limits.DataTimeout})
 	in.bodyScanner = bodyScanner{to: in.builder, stuffed: stuffed, bol: true}
 	t.body = in
 	return true

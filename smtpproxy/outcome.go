@@ -40,7 +40,6 @@ func (s *session) judge(ctx context.Context) mail.Outcome {
 	}
 	begun := time.Now()
 	d := s.set.Policy.Message(ctx, &t.Transaction)
-	msg.DropIndex() // what follows may wait for the next hop
 	took := time.Since(begun)
 	o := s.act(ctx, d)
 	o.Steps.Check = took
