@@ -79,6 +79,9 @@ type Transaction struct {
 	ID        string // queue id of the log lines, [0-9A-Z]+
 	Direction Direction
 	Envelope
+	// NextHop is the configured name of where all its recipients go; empty
+	// before the first.
+	NextHop   string
 	Forwarded *Forwarded // nil unless XFORWARD came
 	Identity  Identity
 	// Message is nil before the end of data.

@@ -87,6 +87,27 @@ func crlfOnly(p []byte) bool {
 // Size is the exact number of octets that WriteTo writes.
 func (r *Rendering) Size() int64 { return r.size }
 
+// Edits gives edits that make this rendering of its message: what a holding
+// place stores beside the original octets. The slices are shared.
+func (r *Rendering) Edits() []Edit {
+	var out []Edit
+	pos := int64(0)
+	for _, p := range r.parts {
+		if p.insert != nil {
+			out = append(out, Edit{At: pos, Insert: p.insert})
+			continue
+		}
+		if p.off > pos {
+			out = append(out, Edit{At: pos, Delete: p.off - pos})
+		}
+		pos = p.end
+	}
+	if pos < r.m.size {
+		out = append(out, Edit{At: pos, Delete: r.m.size - pos})
+	}
+	return out
+}
+
 // WriteTo writes the rendering: stored chunks and insertions are handed to w as
 // they are, w must not keep or change them. A Rendering that was never Read
 // from is written whole, each time; after a Read it goes on from there, so that

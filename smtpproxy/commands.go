@@ -204,7 +204,7 @@ func (s *session) begin(ctx context.Context, path mail.Path, params mail.Params)
 	t.ReversePath, t.Params, t.Identity = path, params, s.identity()
 	d := s.set.Policy.Mail(ctx, &t.Transaction)
 	s.tx, s.extra = t, 0
-	if d.Verdict == mail.Reject || d.Verdict == mail.Defer {
+	if (d.Verdict == mail.Reject || d.Verdict == mail.Defer) && !s.holdsInstead(d) {
 		r := s.refusal(d)
 		s.refuse("MAIL", path.String(), r, d)
 		s.endTransaction(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{r}})
@@ -278,6 +278,23 @@ func (s *session) refusal(d mail.Decision) mail.Reply {
 		return mail.Temporary(451, "7.1", "Held back by local policy")
 	}
 	return r
+}
+
+// becomesHold tells a reject before the message for which the message is taken
+// and held: the MTA before us gets no 5xx, and keeps nothing in its queue.
+func (s *session) becomesHold(d mail.Decision) bool {
+	return d.Verdict == mail.Reject && s.ln.RejectAs == "hold" && s.set.Keeper != nil
+}
+
+// holdsInstead notes such a reject.
+func (s *session) holdsInstead(d mail.Decision) bool {
+	if !s.becomesHold(d) {
+		return false
+	}
+	if s.tx.toHold == nil {
+		s.tx.toHold = &d
+	}
+	return true
 }
 
 // refuse answers a refusal and logs it. The refusals of policy and of the

@@ -21,8 +21,11 @@ type transaction struct {
 	limit    int64 // size limit that held at MAIL
 	tried    int   // RCPT commands
 	exempt   bool  // all recipients are role addresses
-	started  time.Time
-	body     *incoming
+	// toHold is a reject before the message that becomes a hold; all
+	// recipients share it.
+	toHold  *mail.Decision
+	started time.Time
+	body    *incoming
 	// parked: the next hop's connection was given back meanwhile; parks counts
 	// how often. waited is how long the client has let it wait since.
 	parked bool
@@ -121,7 +124,7 @@ func (s *session) data(ctx context.Context, arg string) {
 		s.fail(noRecipients(t))
 		return
 	}
-	if d := s.set.Policy.Data(ctx, &t.Transaction); s.refuses(d) {
+	if d := s.set.Policy.Data(ctx, &t.Transaction); s.refuses(d) && !s.holdsInstead(d) {
 		s.conclude(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{s.refusal(d)}})
 		return
 	}
@@ -182,7 +185,7 @@ func (s *session) admit(ctx context.Context, stuffed bool) bool {
 		pace: pace{start: now, quiet: s.set.Limits.DataTimeout, rate: max(s.set.Limits.MinDataRate, need/maxUpload)}}
 	in.builder = message.NewBuilder(ctx, message.Limits{
 		Max: t.limit, Memory: s.set.Limits.MessageMemory, Dir: s.srv.spoolDir,
-		FreeDisk: s.set.Limits.FreeDisk, Grant: grant, Wait: s.set.Limits.DataTimeout})
+		FreeDisk: s.set.Limits.FreeDisk, Grant: grant, Wait: s.set.Limits.DataTimeout, Index: s.set.Index})
 	in.bodyScanner = bodyScanner{to: in.builder, stuffed: stuffed, bol: true}
 	t.body = in
 	return true
@@ -351,7 +354,7 @@ func (s *session) bdatRefused(ctx context.Context) *mail.Reply {
 		r = noRecipients(t)
 	case t.body == nil:
 		d := s.set.Policy.Data(ctx, &t.Transaction)
-		if !s.refuses(d) {
+		if !s.refuses(d) || s.holdsInstead(d) {
 			return nil
 		}
 		s.conclude(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{s.refusal(d)}})

@@ -3,7 +3,6 @@ package smtpproxy
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"time"
 
@@ -40,6 +39,7 @@ func (s *session) judge(ctx context.Context) mail.Outcome {
 	}
 	begun := time.Now()
 	d := s.set.Policy.Message(ctx, &t.Transaction)
+	msg.DropIndex() // what follows may wait for the next hop
 	took := time.Since(begun)
 	o := s.act(ctx, d)
 	o.Steps.Check = took
@@ -83,6 +83,13 @@ func (s *session) act(ctx context.Context, d mail.Decision) mail.Outcome {
 	if verdict == mail.Reject && s.ln.RejectAs == "hold" {
 		verdict = mail.Quarantine
 	}
+	if t.toHold != nil && verdict != mail.Defer && verdict != mail.Reject {
+		// An earlier stage's reject that became a hold: what was found then is
+		// why, if nothing was found since.
+		if verdict != mail.Quarantine {
+			verdict, d.Verdict, d.Because = mail.Quarantine, t.toHold.Verdict, append(t.toHold.Because, d.Because...)
+		}
+	}
 	switch verdict {
 	case mail.Reject, mail.Defer:
 		return refused(decisionReply(d))
@@ -110,18 +117,20 @@ func (s *session) act(ctx context.Context, d mail.Decision) mail.Outcome {
 
 // hold puts the message into the holding place. Without one it stays with the
 // sender: a quarantine verdict without a Keeper is 451.
-func (s *session) hold(ctx context.Context, d mail.Decision, body io.WriterTo) mail.Outcome {
+func (s *session) hold(ctx context.Context, d mail.Decision, body Body) mail.Outcome {
 	if s.set.Keeper == nil {
 		o := refused(mail.Temporary(451, "7.1", "Held back by local policy"))
 		o.Detail = "verdict " + d.Verdict.String() + " and no holding place"
 		return o
 	}
-	id, err := s.set.Keeper.Hold(ctx, &s.tx.Transaction, d, body.(Body))
+	id, err := s.set.Keeper.Hold(ctx, &s.tx.Transaction, d, body)
 	if err != nil {
 		s.srv.log.Warn("smtpd", "message could not be held", slog.String("id", s.tx.ID), slog.String("error", err.Error()))
-		return refused(replyInternal)
+		o := refused(replyInternal)
+		o.Detail = "verdict " + d.Verdict.String() + " and the holding place takes nothing"
+		return o
 	}
-	return mail.Outcome{Kind: mail.Held, QueueID: id, Replies: []mail.Reply{mail.OK(250, "0.0", "Ok: held as "+s.tx.ID)}}
+	return mail.Outcome{Kind: mail.Held, QueueID: id, Detail: "held as " + id, Replies: []mail.Reply{mail.OK(250, "0.0", "Ok: held as "+id)}}
 }
 
 func refused(r mail.Reply) mail.Outcome {

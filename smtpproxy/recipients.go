@@ -60,8 +60,20 @@ func (s *session) ask(ctx context.Context, r mail.Recipient, exempt bool) {
 	if len(t.ForwardPaths) == 0 {
 		t.exempt, t.Exempt = exempt, ""
 	}
-	if d := s.set.Policy.Rcpt(ctx, &t.Transaction, r); s.refuses(d) {
-		s.refuse("RCPT", r.String(), s.refusal(d), d)
+	d := s.set.Policy.Rcpt(ctx, &t.Transaction, r)
+	toHold := t.toHold
+	if s.refuses(d) {
+		if !s.becomesHold(d) {
+			s.refuse("RCPT", r.String(), s.refusal(d), d)
+			return
+		}
+		if toHold == nil {
+			why := d // d itself stays on the stack
+			toHold = &why
+		}
+	}
+	if len(t.ForwardPaths) > 0 && (toHold == nil) != (t.toHold == nil) {
+		s.out.reply(replyAlone) // nobody's mail is held for another's sake
 		return
 	}
 	targets, bad := s.rewrite(r)
@@ -74,9 +86,12 @@ func (s *session) ask(ctx context.Context, r mail.Recipient, exempt bool) {
 		return
 	}
 	if t.delivery == nil {
-		t.hop, t.delivery = hop, hop.Begin(&t.Transaction)
+		t.hop, t.NextHop = hop, hop.Name()
+		t.delivery = hop.Begin(&t.Transaction)
 	}
-	s.accept(ctx, r, targets)
+	if s.accept(ctx, r, targets) {
+		t.toHold = toHold
+	}
 }
 
 // has tells that the envelope holds the path, or an alias by that name.
@@ -130,7 +145,7 @@ func contained(rs []mail.Recipient, p mail.Path) bool {
 // accept asks the next hop for all that a recipient stands for. All or none:
 // when one is refused, those before it are taken out of the envelope again,
 // because the sender is told that nobody was accepted.
-func (s *session) accept(ctx context.Context, r mail.Recipient, targets []mail.Recipient) {
+func (s *session) accept(ctx context.Context, r mail.Recipient, targets []mail.Recipient) bool {
 	t := s.tx
 	var reply mail.Reply
 	for i, to := range targets {
@@ -146,7 +161,7 @@ func (s *session) accept(ctx context.Context, r mail.Recipient, targets []mail.R
 			// The next hop takes this one in a message of its own (LMTP, too
 			// many recipients): an order of things, no error of the client's.
 			s.out.reply(reply)
-			return
+			return false
 		}
 		if !to.Alias.IsNull() {
 			if reply.Permanent() {
@@ -155,13 +170,14 @@ func (s *session) accept(ctx context.Context, r mail.Recipient, targets []mail.R
 			}
 			// Not asked for by the client, so not counted as its guess.
 			s.refuseAlias(r, reply)
-			return
+			return false
 		}
 		s.refuse("RCPT", r.String(), reply, mail.Decision{})
-		return
+		return false
 	}
 	t.ForwardPaths = append(t.ForwardPaths, targets...)
 	s.out.reply(reply)
+	return true
 }
 
 // refuseAlias is refuse without the count of unknown recipients.
