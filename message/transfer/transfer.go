@@ -21,21 +21,6 @@ type Fault struct {
 	Ambiguous bool
 }
 
-// Base64 gives the readings of base64 text: one for sound text, with line ends
-// and white space between; more when junk, padding in the middle or a short end
-// are read differently. max bounds the octets of all readings together.
-func Base64(text []byte, max int) ([]Reading, []Fault) { return nil, nil }
-
-// QuotedPrintable gives the readings of quoted-printable text.
-func QuotedPrintable(text []byte, max int) ([]Reading, []Fault) { return nil, nil }
-
-// Decode gives the readings for the name of a transfer encoding (any case,
-// known misspellings and the x- encodings too). known is false for a name that
-// no client decodes: the one reading is then the text itself.
-func Decode(encoding string, text []byte, max int) (readings []Reading, faults []Fault, known bool) {
-	return []Reading{{How: "7bit", Data: text}}, nil, false
-}
-
 // File is a file found inside text or another format.
 type File struct {
 	Kind       string // "uuencode", "yenc", "binhex"

@@ -1,0 +1,42 @@
+package transfer
+
+import "bytes"
+
+// bound collects readings: each once, and all together within a bound.
+type bound struct {
+	readings []Reading
+	left     int
+	over     bool
+}
+
+// add takes a reading if there is none like it, cut to what is left of the
+// bound.
+func (b *bound) add(how string, data []byte) {
+	for i := range b.readings {
+		if bytes.Equal(b.readings[i].Data, data) {
+			return
+		}
+	}
+	if len(data) > b.left {
+		b.over = true
+		data = data[:max(b.left, 0):max(b.left, 0)]
+		if len(b.readings) > 0 && len(data) == 0 {
+			return
+		}
+	}
+	b.left -= len(data)
+	b.readings = append(b.readings, Reading{How: how, Data: data})
+}
+
+// faultsAt gives the fault of a bound that was passed: not everything was
+// decoded.
+func (b *bound) faultsAt(whole bool, at int) []Fault {
+	if b.over || !whole {
+		return []Fault{{ID: TooLarge, At: at}}
+	}
+	return nil
+}
+
+// TooLarge is the fault of input whose readings pass max: what is behind was
+// not decoded.
+const TooLarge = "decoded-too-large"
