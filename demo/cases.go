@@ -32,6 +32,9 @@ type Case struct {
 	From netip.Addr // of the client; the zero one is 127.0.0.1
 	Send func(*Dialogue)
 	Want Want
+	// Release has the message released after it was held; what Want says of
+	// its arrival holds for then.
+	Release bool
 }
 
 func (c Case) door(g *Gateway) string {
@@ -64,7 +67,7 @@ const (
 
 // Cases are all of them, in the order in which they are sent.
 func Cases() []Case {
-	return slices.Concat(ordinary(), transports(), refusals(), lineEnds(), trusted())
+	return slices.Concat(ordinary(), transports(), refusals(), lineEnds(), trusted(), contents())
 }
 
 // delivered is a case whose message has to arrive as it was sent.

@@ -51,7 +51,10 @@ type Gateway struct {
 	Inbound, Outbound, Filter string // addresses of its listeners
 	Log                       string // path of its log, complete after Stop
 	Spool                     string // folder that must be empty after Stop
-	Stop                      func() error
+	// Release releases a held message by its id, and gives the next hop's
+	// reply.
+	Release func(ctx context.Context, id string) (reply string, err error)
+	Stop    func() error
 }
 
 // Config is what Run needs.
@@ -60,6 +63,8 @@ type Config struct {
 	Start func(Site) (*Gateway, error)
 	// Cases are what is sent; nil for Cases().
 	Cases []Case
+	// Notes are what is to be said besides, such as what could not be shown.
+	Notes []Words
 	// Progress is told of each case that begins, counted from 1; nil: nobody.
 	Progress func(n, of int, c Case)
 }
@@ -73,6 +78,8 @@ type Report struct {
 	Log []string `json:"log"`
 	// Faults are what went wrong beside the cases.
 	Faults []string `json:"faults"`
+	// Notes are what is to be said besides.
+	Notes []Words `json:"notes"`
 	// Removed is the folder that the demo worked in and that is gone.
 	Removed string `json:"removed"`
 }
@@ -112,7 +119,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return nil, fmt.Errorf("the gateway does not start: %w", err)
 	}
 	seen := w.play(ctx, g, c)
-	r := &Report{Faults: []string{}, Log: []string{}}
+	r := &Report{Faults: []string{}, Log: []string{}, Notes: append([]Words{}, c.Notes...)}
 	if err := g.Stop(); err != nil {
 		r.fault("the gateway does not stop cleanly: %s", err)
 	}
@@ -148,6 +155,7 @@ type observed struct {
 	dialogue []string
 	err      error // the dialogue could not be held to its end
 	stored   []Stored
+	released string // the next hop's reply to a released message
 }
 
 // play holds the dialogues, one after the other, so that what arrives between
@@ -166,9 +174,30 @@ func (w *world) play(ctx context.Context, g *Gateway, c Config) []observed {
 			one.Send(d)
 		}
 		d.close()
-		seen = append(seen, observed{reply: d.decided, dialogue: d.lines, err: d.err, stored: w.collect()})
+		o := observed{reply: d.decided, dialogue: d.lines, err: d.err}
+		if one.Release {
+			w.release(ctx, g, &o)
+		}
+		o.stored = append(o.stored, w.collect()...)
+		seen = append(seen, o)
 	}
 	return seen
+}
+
+// release has a message released that lies held. What arrived before counts
+// as having arrived twice.
+func (w *world) release(ctx context.Context, g *Gateway, o *observed) {
+	o.stored = w.collect()
+	_, id, ok := strings.Cut(o.reply.Text, "held as ")
+	if !ok {
+		o.err = errors.New("it was not held")
+		return
+	}
+	o.dialogue = append(o.dialogue, "$ garita hold release "+id)
+	o.released, o.err = g.Release(ctx, id)
+	if o.err == nil {
+		o.dialogue = append(o.dialogue, o.released)
+	}
 }
 
 // audit looks at what is there after the end: nothing that no case brought.

@@ -37,7 +37,11 @@ func judge(c Case, o observed, log string) Result {
 	case w.Host != "" && len(o.stored) != 1:
 		no("one message must arrive, and %d did", len(o.stored))
 	case w.Host != "":
-		w.arrived(o.stored[0], r.Reply, no)
+		reply := r.Reply
+		if c.Release {
+			reply = o.released
+		}
+		w.arrived(o.stored[0], reply, no)
 	}
 	r.OK = len(r.Why) == 0
 	return r

@@ -2,7 +2,6 @@ package demo
 
 import (
 	"bytes"
-	"encoding/base64"
 	"strings"
 )
 
@@ -26,12 +25,7 @@ func multipart() []byte {
 		"Content-Type: text/plain\r\n\r\nHere it is.\r\n--=_edge\r\n" +
 		"Content-Type: application/octet-stream; name=\"plan.bin\"\r\n" +
 		"Content-Disposition: attachment; filename=\"plan.bin\"\r\nContent-Transfer-Encoding: base64\r\n\r\n")
-	text := base64.StdEncoding.EncodeToString(octets)
-	for len(text) > 0 {
-		n := min(76, len(text))
-		b.WriteString(text[:n] + "\r\n")
-		text = text[n:]
-	}
+	b.WriteString(lines(octets))
 	b.WriteString("--=_edge--\r\n")
 	return []byte(b.String())
 }

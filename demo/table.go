@@ -72,6 +72,9 @@ func (r *Report) Text(out io.Writer, v View) {
 	for _, f := range r.Faults {
 		v.wrap(&b, "  ! ", f)
 	}
+	for _, n := range r.Notes {
+		v.wrap(&b, "  * ", v.Say(n))
+	}
 	v.after(&b, r)
 	io.WriteString(out, b.String())
 }

@@ -42,9 +42,22 @@ func (c *demoCommand) show(ctx context.Context, t *terminal, cases []demo.Case) 
 	}
 	defer os.RemoveAll(dir)
 	progress, clear := c.progress(t, view)
+	var notes []demo.Words
+	clamd, err := startDemoClamd(ctx, dir)
+	if err == nil {
+		defer clamd.stop()
+	}
+	if cases == nil {
+		if cases = demo.Cases(); err == nil {
+			cases = append(cases, demo.Virus())
+		} else {
+			notes = append(notes, noClamd(err))
+		}
+	}
 	r, err := demo.Run(ctx, demo.Config{
-		Start:    func(s demo.Site) (*demo.Gateway, error) { return startDemo(ctx, dir, s) },
+		Start:    func(s demo.Site) (*demo.Gateway, error) { return startDemo(ctx, dir, s, clamd) },
 		Cases:    cases,
+		Notes:    notes,
 		Progress: progress,
 	})
 	clear()
@@ -95,10 +108,19 @@ func (c *demoCommand) progress(t *terminal, v demo.View) (show func(n, of int, o
 		}
 }
 
+// noClamd says plainly what was not shown, and why.
+func noClamd(err error) demo.Words {
+	why := oneLine(err.Error())
+	return demo.Words{
+		EN: "Not shown: the antivirus (" + why + "). To see it: apt install clamav-daemon, and again.",
+		ES: "Sin mostrar: el antivirus (" + why + "). Para verlo: apt install clamav-daemon, y otra vez.",
+	}
+}
+
 // startDemo starts the gateway of garita run with a configuration of defaults,
 // written to a folder. Nothing in it is made for the demo except where names
 // are looked up.
-func startDemo(ctx context.Context, dir string, site demo.Site) (*demo.Gateway, error) {
+func startDemo(ctx context.Context, dir string, site demo.Site, clamd *demoClamd) (*demo.Gateway, error) {
 	trust := []string{demo.Trusted().String()}
 	anywhere := []string{"127.0.0.1:0"}
 	set := map[string]any{
@@ -116,6 +138,9 @@ func startDemo(ctx context.Context, dir string, site demo.Site) (*demo.Gateway, 
 
 		"next_hop.mail.url": "smtp://" + site.NextHop, "next_hop.smarthost.url": "smtp://" + site.SmartHost,
 		"next_hop.mta.url": "smtp://" + site.Return,
+	}
+	if clamd != nil {
+		set["check.clamav.mode"], set["check.clamav.servers"] = "enforce", []string{"unix:" + clamd.socket}
 	}
 	text, err := template(templateHeader, set)
 	if err != nil {
