@@ -349,7 +349,7 @@ func script(b []byte) Type {
 		return Type{}
 	}
 	for i := range scripts {
-		if s := &scripts[i]; contains(b, s.must) && contains(b, s.with) {
+		if s := scripts[i]; contains(b, s.must) && contains(b, s.with) {
 			return Type{s.name, Script}
 		}
 	}
