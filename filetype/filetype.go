@@ -4,6 +4,12 @@
 //
 // It looks at magic numbers and at most at a few kilobytes; it does not parse,
 // unpack or decode. It never fails: what it does not know is Unknown.
+//
+// # Limits
+//
+// A text is a script only by strong signs, since people write about scripts.
+// A file of two kinds (a zip behind a picture) has the type of its beginning:
+// package archive looks for the rest.
 package filetype
 
 // Class is what a file can do to who opens it.
@@ -27,34 +33,68 @@ const (
 	Sealed           // encrypted as a whole: PGP, S/MIME
 )
 
+// String gives the class in lower case.
+func (c Class) String() string {
+	switch c {
+	case Text:
+		return "text"
+	case Markup:
+		return "markup"
+	case Picture:
+		return "picture"
+	case Media:
+		return "media"
+	case Font:
+		return "font"
+	case Document:
+		return "document"
+	case Office:
+		return "office"
+	case Archive:
+		return "archive"
+	case DiskImage:
+		return "disk image"
+	case Executable:
+		return "executable"
+	case Script:
+		return "script"
+	case Shortcut:
+		return "shortcut"
+	case Message:
+		return "message"
+	case Sealed:
+		return "sealed"
+	}
+	return "unknown"
+}
+
+// Runs tells that opening such a file starts a program of the sender's choice,
+// or brings one past the warnings of the system.
+func (c Class) Runs() bool {
+	return c == Executable || c == Script || c == Shortcut || c == DiskImage
+}
+
+// danger ranks the classes for the choice between readings of a name.
+func (c Class) danger() int {
+	switch c {
+	case Executable:
+		return 6
+	case Script, Shortcut:
+		return 5
+	case DiskImage:
+		return 4
+	case Archive, Office, Markup:
+		return 3
+	case Document, Message, Sealed:
+		return 2
+	case Unknown:
+		return 0
+	}
+	return 1
+}
+
 // Type is a kind of file.
 type Type struct {
 	Name  string // "pe", "zip", "docx": short, lower-case, stable
 	Class Class
 }
-
-// Detect tells the type by the octets; Unknown and Text for what has no sign.
-func Detect(data []byte) Type { return Type{} }
-
-// ByExtension tells what a program of Windows, macOS or a mail client takes a
-// file of that extension for ("exe", without the dot, any case).
-func ByExtension(ext string) Type { return Type{} }
-
-// NameView is a file name as the one who clicks it is served: what Windows makes
-// of it, and what is wrong with it.
-type NameView struct {
-	// Base is the name without folders, invisible characters and trailing dots
-	// and spaces, in one width (NFKC) and lower case: what decides what opens.
-	Base string
-	// Extensions of Base, the deciding one first: "exe", "pdf" for
-	// invoice.pdf.exe.
-	Extensions []string
-	Type       Type // of Extensions[0]
-	// Oddities are signs of deceit: "double-extension", "clsid", "bidi",
-	// "invisible", "trailing", "nul", "control", "long", "spaces", "path",
-	// "stream", "look-alike".
-	Oddities []string
-}
-
-// ReadName looks at one candidate name.
-func ReadName(name string) NameView { return NameView{} }

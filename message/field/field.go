@@ -33,9 +33,6 @@ type Oddity struct {
 	Ambiguous bool   // readers take different values for it
 }
 
-// Parse reads a field's value: the octets behind the colon, folded or not.
-func Parse(raw string) Value { return Value{} }
-
 // All gives the readings of one parameter, without duplicates.
 func (v Value) All(name string) []Param {
 	var out []Param
@@ -47,15 +44,4 @@ func (v Value) All(name string) []Param {
 		}
 	}
 	return out
-}
-
-// Words gives the readings of text that may hold encoded words (RFC 2047),
-// the decoded one first; text without any has one.
-func Words(s string) []string { return []string{s} }
-
-// Decode turns text of a declared charset into UTF-8. known is false when
-// there is no such charset or no decoder for it: the text is then the octets
-// with U+FFFD for what is not UTF-8. bad counts octets that did not fit.
-func Decode(charset string, data []byte) (text string, bad int, known bool) {
-	return string(data), 0, false
 }
