@@ -76,9 +76,20 @@ func (s *session) edits(more []message.Edit) []message.Edit {
 			out = append(out, message.Edit{At: f.Start, Delete: f.End - f.Start})
 		}
 	}
-	out = append(out, more...)
-	slices.SortStableFunc(out, func(a, b message.Edit) int { return cmp.Compare(a.At, b.At) })
-	return out
+	return inOrder(append(out, more...))
+}
+
+// inOrder sorts edits as Render wants them: at one place what is inserted goes
+// before what is taken out, though it was asked for later, and a field that
+// two of us take out is taken out once. Else a forged field in front of a
+// message that also gets a tag would make it a message that cannot be sent.
+func inOrder(edits []message.Edit) []message.Edit {
+	slices.SortStableFunc(edits, func(a, b message.Edit) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Delete, b.Delete))
+	})
+	return slices.CompactFunc(edits, func(a, b message.Edit) bool {
+		return a.At == b.At && a.Delete == b.Delete && a.Delete > 0 && len(a.Insert)+len(b.Insert) == 0
+	})
 }
 
 // ours tells a field that only we may write: X-Garita-*, and

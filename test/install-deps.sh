@@ -4,7 +4,7 @@
 # Without root it only says what is missing.
 set -eu
 
-packages="postfix postfix-pcre swaks openssl pflogsumm fail2ban util-linux procps unbound haproxy dovecot-core dovecot-lmtpd systemd logrotate groff-base zsh fish iproute2"
+packages="postfix postfix-pcre swaks openssl pflogsumm fail2ban util-linux procps unbound haproxy dovecot-core dovecot-lmtpd systemd logrotate groff-base zsh fish iproute2 rspamd spamd"
 missing=
 for p in $packages; do
 	status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)

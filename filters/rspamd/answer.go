@@ -81,8 +81,6 @@ func parseAnswer(text []byte) (*answer, error) {
 	switch {
 	case w.Error != "":
 		return nil, fmt.Errorf("answer: error %s", safe(w.Error, 100))
-	case w.Skipped:
-		return &answer{skipped: true}, nil
 	case w.Score == nil || w.Action == nil:
 		return nil, errors.New("answer: it has no score or no action")
 	case math.Abs(*w.Score) > maxScore:
@@ -90,7 +88,10 @@ func parseAnswer(text []byte) (*answer, error) {
 	case *w.Action == "" || len(*w.Action) > maxAction || safe(*w.Action, maxAction) != *w.Action:
 		return nil, errors.New("answer: the action is not a word")
 	}
+	// rspamd also says is_skipped where a rule decided before all others, with
+	// an action that counts (GTUBE, for one).
 	a := &answer{score: *w.Score, action: *w.Action}
+	a.skipped = w.Skipped && a.action == "no action" && a.score == 0
 	if w.Required != nil && math.Abs(*w.Required) <= maxScore {
 		a.required = *w.Required
 	}

@@ -197,7 +197,8 @@ func TestAnswers(t *testing.T) {
 		{"by score, hold", said("9", "no action"), []string{"by score", "hold 9"}, "rspamd.hold quarantine 4.5"},
 		{"by score, reject", said("15", "no action"), []string{"by score", "hold 9"}, "rspamd.reject reject 7.5"},
 		{"by score, never", said("999", "reject"), []string{"by score", "tag 0", "reject 0"}, "rspamd.score continue 100"},
-		{"skipped", `{"is_skipped":true}`, nil, "rspamd.skipped continue 0"},
+		{"skipped", `{"is_skipped":true,"score":0,"action":"no action"}`, nil, "rspamd.skipped continue 0"},
+		{"skipped by a rule that decides", `{"is_skipped":true,"score":15,"action":"reject"}`, nil, "rspamd.reject reject 7.5"},
 	} {
 		t.Run(c.title, func(t *testing.T) {
 			k := build(t, Options{}, []string{replying(t, c.answer)}, c.lines...)
@@ -570,7 +571,7 @@ func FuzzRspamdAnswer(f *testing.F) {
 	c := Default()
 	f.Fuzz(func(t *testing.T, text []byte) {
 		a, err := parseAnswer(text)
-		if err != nil || a.skipped {
+		if err != nil {
 			return
 		}
 		if d := a.detail(); len(d) > 64<<10 || strings.ContainsFunc(d, func(r rune) bool { return r < ' ' || r > '~' }) {

@@ -174,4 +174,25 @@ func container(m method, text []byte, max int) ([]Reading, []Fault) {
 
 // frameless decodes text whose frame is missing, as readers do who do not look
 // for one.
-func frameless(m method, text []byte, max int) ([]Reading, []Fault) { return nil, nil }
+func frameless(m method, text []byte, max int) ([]Reading, []Fault) {
+	var f File
+	ok := false
+	switch m {
+	case uuMethod:
+		f, ok = readUU(f, text, 0, max)
+	case binhexMethod:
+		if i := bytes.IndexByte(text, ':'); i >= 0 {
+			f, ok = binhexFrom(f, text, i+1, max)
+		}
+	case yencMethod:
+		b := bound{left: max}
+		b.add("yenc", yencData(text, max))
+		f.Readings, ok = b.readings, len(text) > 0
+		f.Faults = b.faultsAt(true, len(text))
+	}
+	if !ok {
+		return nil, nil
+	}
+	f.Readings = append(f.Readings, Reading{How: "7bit", Data: text})
+	return f.Readings, append(f.Faults, Fault{ID: "frame-missing", Ambiguous: true})
+}

@@ -29,11 +29,3 @@ type File struct {
 	Readings   []Reading
 	Faults     []Fault
 }
-
-// Embedded finds the uuencoded, yEnc and BinHex files in text: each begins at
-// a line of its own. It must cost next to nothing on text that has none.
-func Embedded(text []byte, max int) []File { return nil }
-
-// TNEF takes a winmail.dat apart ([MS-OXTNEF]): attached files with all their
-// names, the message body (a file of kind "tnef-body"), messages inside.
-func TNEF(data []byte, max int) ([]File, []Fault) { return nil, nil }
