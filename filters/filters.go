@@ -161,4 +161,15 @@ type Site struct {
 	// Resolver is the DNS; nil where there is none (offline tests): checks
 	// that need it say nothing then.
 	Resolver resolver.Resolver
+	// Log is told what a check has to say to the operator beside its findings:
+	// a helper that is gone or back. nil is silence.
+	Log func(check, text string, err error)
+}
+
+// Logger is Log for one check, never nil.
+func (s Site) Logger(check string) func(text string, err error) {
+	if s.Log == nil {
+		return func(string, error) {}
+	}
+	return func(text string, err error) { s.Log(check, text, err) }
 }

@@ -37,7 +37,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := sender{c.d, ch}
 	s.gauge("garita_build_info", 1, text(c.build.Version), text(c.build.Go))
-	for _, part := range []func(sender){c.gateway, c.wire, c.budget, c.hops, c.resolver, c.conduct, c.accounts, c.certificates, c.disks, c.stores, c.log} {
+	for _, part := range []func(sender){c.gateway, c.wire, c.budget, c.hops, c.resolver, c.conduct, c.accounts, c.certificates, c.disks, c.stores, c.log, c.antivirus, c.hold} {
 		c.guard(part, s)
 	}
 	s.counter("garita_metrics_source_panics_total", c.panics.Load())
@@ -254,4 +254,29 @@ func (c *collector) log(s sender) {
 	l := c.from.Log()
 	s.counter("garita_log_records_total", l.Records)
 	s.counter("garita_log_dropped_records_total", l.Dropped)
+}
+
+func (c *collector) antivirus(s sender) {
+	if c.from.Antivirus == nil {
+		return
+	}
+	a := c.from.Antivirus()
+	s.gauge("garita_clamav_servers", float64(a.Up), "up")
+	s.gauge("garita_clamav_servers", float64(a.Servers-a.Up), "down")
+	s.gauge("garita_clamav_unscanned_seconds", a.Unscanned.Seconds())
+	s.counter("garita_clamav_scans_total", a.Scans)
+	s.counter("garita_clamav_failures_total", a.Failures)
+	s.counter("garita_clamav_cache_lookups_total", a.CacheHits, "hit")
+	s.counter("garita_clamav_cache_lookups_total", a.CacheMisses, "miss")
+	s.time("garita_clamav_signatures_timestamp_seconds", a.Signatures)
+}
+
+func (c *collector) hold(s sender) {
+	if c.from.Hold == nil {
+		return
+	}
+	h := c.from.Hold()
+	s.gauge("garita_hold_messages", float64(h.Messages))
+	s.gauge("garita_hold_bytes", float64(h.Bytes))
+	s.time("garita_hold_oldest_timestamp_seconds", h.Oldest)
 }

@@ -16,6 +16,8 @@ type Sources struct {
 	Disks        func() []Disk
 	Stores       func() []Store
 	Log          func() Log
+	Antivirus    func() Antivirus
+	Hold         func() Hold
 }
 
 // Build is what the program was built from.
@@ -111,3 +113,19 @@ type Store struct {
 
 // Log is the mail log.
 type Log struct{ Records, Dropped uint64 }
+
+// Antivirus is what scanning has seen.
+type Antivirus struct {
+	Servers, Up            int
+	Unscanned              time.Duration // how long nothing has been scanned
+	Scans, Failures        uint64
+	CacheHits, CacheMisses uint64
+	Signatures             time.Time // the oldest of the servers
+}
+
+// Hold is the holding place.
+type Hold struct {
+	Messages int
+	Bytes    int64
+	Oldest   time.Time
+}

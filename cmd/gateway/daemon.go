@@ -153,6 +153,7 @@ func inShort(s string) string {
 func (d *daemon) use(g *generation) {
 	now := time.Now()
 	d.now.Store(g)
+	g.helpers.Start()
 	d.loaded.Store(&now)
 }
 

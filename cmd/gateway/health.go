@@ -46,6 +46,7 @@ func (d *daemon) health() health {
 	if b := d.parts.bypass.state(); b.Active {
 		h.Concerns = append(h.Concerns, "a bypass is on until "+b.Until.Local().Format(time.DateTime)+": checks refuse nothing")
 	}
+	h.Concerns = append(h.Concerns, g.helpers.Concerns()...)
 	for _, w := range g.tls.Warnings() {
 		h.Concerns = append(h.Concerns, "tls: "+w)
 	}

@@ -117,7 +117,7 @@ func (d *daemon) newMetrics() *metrics.Metrics {
 		Sources: metrics.Sources{
 			Gateway: d.gatewayFigures, Wire: d.wireFigures, Budget: d.budgetFigures, NextHops: d.hopFigures,
 			Resolver: d.resolverFigures, Conduct: d.conductFigures, Accounts: d.accountFigures, Certificates: d.certificateFigures,
-			Disks: d.diskFigures, Stores: d.storeFigures, Log: d.logFigures,
+			Disks: d.diskFigures, Stores: d.storeFigures, Log: d.logFigures, Antivirus: d.antivirusFigures,
 		},
 	})
 }
@@ -246,4 +246,14 @@ func (d *daemon) storeFigures() []metrics.Store {
 func (d *daemon) logFigures() metrics.Log {
 	s := d.parts.log.Stats()
 	return metrics.Log{Records: s.Records, Dropped: s.Dropped}
+}
+
+func (d *daemon) antivirusFigures() metrics.Antivirus {
+	g := d.now.Load()
+	if g == nil {
+		return metrics.Antivirus{}
+	}
+	a := g.helpers.Antivirus()
+	return metrics.Antivirus{Servers: a.Servers, Up: a.Up, Unscanned: a.Unscanned, Scans: a.Asked, Failures: a.Failed,
+		CacheHits: a.CacheHits, CacheMisses: a.CacheMisses, Signatures: a.OldestSignatures}
 }

@@ -123,7 +123,7 @@ type offlineWire struct {
 // newOfflineWire serves one listener of the settings on pipes, with a policy
 // that sees through the eyes of watch.
 func newOfflineWire(s *Settings, client *offlineClient, watch *narrator, name, spool string) (*offlineWire, error) {
-	engine, err := (&parts{}).policy(s, nil)
+	engine, _, err := (&parts{}).policy(s, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"garita/conduct"
+	"garita/filters/all"
 	"garita/message"
 	"garita/resolver"
 	"garita/smtpproxy"
@@ -24,26 +25,27 @@ type statusCommand struct {
 
 // status is the answer to the verb of that name.
 type status struct {
-	Version    string           `json:"version"`
-	PID        int              `json:"pid"`
-	State      string           `json:"state"`
-	Mode       string           `json:"mode"`
-	Hostname   string           `json:"hostname"`
-	Config     string           `json:"config"`
-	Loaded     time.Time        `json:"config_loaded"`
-	LastReload string           `json:"last_reload_error,omitempty"`
-	Bypass     bypassState      `json:"bypass"`
-	Started    time.Time        `json:"started"`
-	Uptime     float64          `json:"uptime_seconds"`
-	Listeners  []listenerStatus `json:"listeners"`
-	NextHops   []nextHopStatus  `json:"next_hops"`
-	Traffic    smtpproxy.Stats  `json:"traffic"`
-	Budget     message.Usage    `json:"budget"`
-	Conduct    conduct.Stats    `json:"conduct"`
-	DNS        dnsStatus        `json:"dns"`
-	Store      store.Stats      `json:"store"`
-	TLS        []certStatus     `json:"tls"`
-	Log        logStatus        `json:"log"`
+	Version    string             `json:"version"`
+	PID        int                `json:"pid"`
+	State      string             `json:"state"`
+	Mode       string             `json:"mode"`
+	Hostname   string             `json:"hostname"`
+	Config     string             `json:"config"`
+	Loaded     time.Time          `json:"config_loaded"`
+	LastReload string             `json:"last_reload_error,omitempty"`
+	Bypass     bypassState        `json:"bypass"`
+	Started    time.Time          `json:"started"`
+	Uptime     float64            `json:"uptime_seconds"`
+	Listeners  []listenerStatus   `json:"listeners"`
+	NextHops   []nextHopStatus    `json:"next_hops"`
+	Traffic    smtpproxy.Stats    `json:"traffic"`
+	Budget     message.Usage      `json:"budget"`
+	Conduct    conduct.Stats      `json:"conduct"`
+	DNS        dnsStatus          `json:"dns"`
+	Store      store.Stats        `json:"store"`
+	TLS        []certStatus       `json:"tls"`
+	Helpers    []all.HelperStatus `json:"helpers"`
+	Log        logStatus          `json:"log"`
 }
 
 type listenerStatus struct {
@@ -104,7 +106,7 @@ func (d *daemon) status() status {
 		Version: build().Version, PID: os.Getpid(), State: stateName(d.state.Load()), Config: d.file,
 		Started: d.started, Uptime: time.Since(d.started).Seconds(),
 		Traffic: d.parts.server.Stats(), Budget: d.parts.budget.Usage(),
-		Listeners: []listenerStatus{}, NextHops: []nextHopStatus{}, TLS: []certStatus{},
+		Listeners: []listenerStatus{}, NextHops: []nextHopStatus{}, TLS: []certStatus{}, Helpers: []all.HelperStatus{},
 	}
 	st := d.parts.log.Stats()
 	s.Log = logStatus{Records: st.Records, Dropped: st.Dropped, LastError: st.LastError}
@@ -130,6 +132,7 @@ func (d *daemon) status() status {
 		s.NextHops = append(s.NextHops, g.hops[name].status())
 	}
 	s.TLS = g.certificates()
+	s.Helpers = g.helpers.Status()
 	return s
 }
 
@@ -145,6 +148,22 @@ func (c *statusCommand) Run(t *terminal) error {
 	writeStatus(&b, t, &s)
 	_, err := fmt.Fprint(t.out, b.String())
 	return err
+}
+
+// writeHelpers tells how the programs are that checks ask.
+func writeHelpers(b *strings.Builder, t *terminal, list []all.HelperStatus) {
+	for _, h := range list {
+		line := fmt.Sprintf("\n%-10s %s", oneLine(h.Check), oneLine(h.Address))
+		switch {
+		case h.Up:
+			line += ": " + oneLine(h.Version)
+		case h.Since.IsZero():
+			line += ": not asked yet"
+		default:
+			line = t.paint('r', line+": down since "+h.Since.Local().Format(time.DateTime)+": "+oneLine(h.Fault))
+		}
+		fmt.Fprintf(b, "%s, %d asked, %d failed\n", line, h.Asked, h.Failed)
+	}
 }
 
 // writeStatus writes the table for people.
@@ -189,6 +208,7 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 			fmt.Fprintf(b, "  %s: %s\n", oneLine(h.Name), t.paint('r', oneLine(h.LastError)))
 		}
 	}
+	writeHelpers(b, t, s.Helpers)
 	tr := s.Traffic
 	fmt.Fprintf(b, "\nsessions   %d now, %d since the start, %d turned away\n", tr.Sessions, tr.Connections, tr.TurnedAway)
 	fmt.Fprintf(b, "messages   ")

@@ -279,7 +279,7 @@ func offline(s *Settings, client *offlineClient, body io.Reader) (*tested, error
 		return nil, err
 	}
 	defer os.RemoveAll(spool)
-	engine, err := (&parts{}).policy(s, nil)
+	engine, _, err := (&parts{}).policy(s, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -208,7 +208,7 @@ func (f *faults) parts() {
 	if len(f.list) > before {
 		return
 	}
-	if _, err := (&parts{}).policy(s, nil); err != nil {
+	if _, _, err := (&parts{}).policy(s, nil, nil); err != nil {
 		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
 	}
 }

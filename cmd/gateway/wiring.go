@@ -19,6 +19,7 @@ import (
 	"garita/conduct"
 	"garita/config"
 	"garita/filters"
+	"garita/filters/all"
 	"garita/mail"
 	"garita/maillog"
 	"garita/message"
@@ -42,6 +43,7 @@ type generation struct {
 	routes   *routing.Tables
 	marks    map[string]mark // of list files
 	hops     map[string]*hop
+	helpers  *all.Helpers // what checks do in the background
 	wire     *smtpproxy.Settings
 }
 
@@ -158,7 +160,8 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	if g.accounts, err = p.accountsFor(s, old); err != nil {
 		return nil, err
 	}
-	policy, err := p.policy(s, g.dns)
+	var policy *filters.Engine
+	policy, g.helpers, err = p.policy(s, g.dns, old.helping())
 	if err != nil {
 		return nil, err
 	}
@@ -227,19 +230,30 @@ func ticketPolicy(c smtpproxy.ListenerConfig) tls.Policy {
 	}
 }
 
-// policy makes the engine with the configured checks; dns may be nil.
-func (p *parts) policy(s *Settings, dns *resolver.DNS) (*filters.Engine, error) {
+// helping are those that work now; nil before there are any.
+func (g *generation) helping() *all.Helpers {
+	if g == nil {
+		return nil
+	}
+	return g.helpers
+}
+
+// policy makes the engine with the configured checks; dns and old may be nil.
+func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filters.Engine, *all.Helpers, error) {
 	where := site(s)
 	if dns != nil {
 		where.Resolver = dns
 	}
+	if p.log != nil {
+		where.Log = p.checkSays
+	}
 	lists, err := checksOf(s)
 	if err != nil {
-		return nil, fmt.Errorf("check: %w", err)
+		return nil, nil, fmt.Errorf("check: %w", err)
 	}
-	checks, err := lists.Checks(s.Check, where)
+	checks, helpers, err := lists.Checks(s.Check, where, old)
 	if err != nil {
-		return nil, fmt.Errorf("check: %w", err)
+		return nil, nil, fmt.Errorf("check: %w", err)
 	}
 	mode := mail.Enforce
 	if s.Mode == "observe" {
@@ -255,9 +269,9 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS) (*filters.Engine, error) 
 		Checks: checks, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("check: %w", err)
+		return nil, nil, fmt.Errorf("check: %w", err)
 	}
-	return e, nil
+	return e, helpers, nil
 }
 
 // site is what checks know about ourselves.
@@ -301,6 +315,15 @@ func machineAddresses() []string {
 func (p *parts) checkFault(name string, stage mail.Stage, err error) {
 	p.faults.Add(1)
 	p.log.Warn("checks", "a check failed", slog.String("check", name), slog.String("stage", stage.String()), slog.String("error", err.Error()))
+}
+
+// checkSays passes on what a check has to say beside its findings.
+func (p *parts) checkSays(check, text string, err error) {
+	if err == nil {
+		p.log.Info("checks", text, slog.String("check", check))
+		return
+	}
+	p.log.Warn("checks", text, slog.String("check", check), slog.String("error", err.Error()))
 }
 
 // certificates are those that listeners show.
@@ -402,6 +425,7 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 func (p *parts) close(g *generation) error {
 	var errs []error
 	if g != nil {
+		g.helpers.Close()
 		for _, h := range g.hops {
 			errs = append(errs, h.Close())
 		}

@@ -10,10 +10,15 @@ import (
 
 	"garita/filters"
 	"garita/filters/access"
+	"garita/filters/attachment"
+	"garita/filters/clamav"
 	"garita/filters/client"
 	"garita/filters/helo"
+	"garita/filters/mime"
 	"garita/filters/recipient"
+	"garita/filters/rspamd"
 	"garita/filters/sender"
+	"garita/filters/spamassassin"
 )
 
 // Config is the table [check], one field for each check in list order.
@@ -23,6 +28,12 @@ type Config struct {
 	Helo      helo.Config      `toml:"helo" doc:"The name in HELO and EHLO: its form, and whether the DNS knows it."`
 	Sender    sender.Config    `toml:"sender" doc:"The domain of the sender."`
 	Recipient recipient.Config `toml:"recipient" doc:"The domains that outbound mail goes to."`
+
+	MIME         mime.Config         `toml:"mime" doc:"The structure of a message: what mail clients may read in different ways is never clean."`
+	Attachment   attachment.Config   `toml:"attachment" doc:"Attachments, archives and documents: by their names, types and contents."`
+	ClamAV       clamav.Config       `toml:"clamav" doc:"The antivirus clamd."`
+	Rspamd       rspamd.Config       `toml:"rspamd" doc:"The spam filter rspamd."`
+	SpamAssassin spamassassin.Config `toml:"spamassassin" doc:"The spam filter spamd of SpamAssassin."`
 }
 
 // Default is every check's default.
@@ -33,6 +44,12 @@ func Default() Config {
 		Helo:      helo.Default(),
 		Sender:    sender.Default(),
 		Recipient: recipient.Default(),
+
+		MIME:         mime.Default(),
+		Attachment:   attachment.Default(),
+		ClamAV:       clamav.Default(),
+		Rspamd:       rspamd.Default(),
+		SpamAssassin: spamassassin.Default(),
 	}
 }
 
@@ -67,6 +84,11 @@ func (c Config) validate(lists []error) (errs []error) {
 		{helo.Name, c.Helo.Validate()},
 		{sender.Name, c.Sender.Validate()},
 		{recipient.Name, c.Recipient.Validate()},
+		{mime.Name, c.MIME.Validate()},
+		{attachment.Name, c.Attachment.Validate()},
+		{clamav.Name, c.ClamAV.Validate()},
+		{rspamd.Name, c.Rspamd.Validate()},
+		{spamassassin.Name, c.SpamAssassin.Validate()},
 	} {
 		for _, err := range v.errs {
 			errs = append(errs, fmt.Errorf("check.%s.%w", v.key, err))
@@ -83,20 +105,29 @@ func (c Config) Warnings(now time.Time) (errs []error) {
 	return errs
 }
 
-// Checks makes the checks in the order in which they run and are listed.
+// Checks makes the checks in the order in which they run and are listed, with
+// no helper of theirs started.
 func Checks(c Config, site filters.Site) ([]filters.Check, error) {
-	return (&Lists{}).Checks(c, site)
+	checks, _, err := (&Lists{}).Checks(c, site, nil)
+	return checks, err
 }
 
 // Checks makes the checks of a configuration that Read has read these lists of.
-func (read *Lists) Checks(c Config, site filters.Site) ([]filters.Check, error) {
+// The helpers take over what those of the configuration before know.
+func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.Check, *Helpers, error) {
 	var l list
+	h := &Helpers{}
 	l.add(access.New(c.Access, read.access))
 	l.add(client.New(c.Client, site))
 	l.add(helo.New(c.Helo, site))
 	l.add(sender.New(c.Sender, site))
 	l.add(recipient.New(c.Recipient, site))
-	return l.checks, errors.Join(l.errs...)
+	l.add(mime.New(c.MIME))
+	l.add(attachment.New(c.Attachment))
+	l.add(h.clamd(c.ClamAV, site, old))
+	l.add(rspamd.New(c.Rspamd, site, rspamd.Options{Log: site.Logger(rspamd.Name)}))
+	l.add(spamassassin.New(c.SpamAssassin, site, spamassassin.Options{Log: site.Logger(spamassassin.Name)}))
+	return l.checks, h, errors.Join(l.errs...)
 }
 
 type list struct {

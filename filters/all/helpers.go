@@ -1,0 +1,113 @@
+package all
+
+import (
+	"fmt"
+	"time"
+
+	"garita/filters"
+	"garita/filters/clamav"
+	"garita/mail"
+)
+
+// Helpers are what some checks do in the background: looking whether the
+// programs that they ask are well.
+type Helpers struct {
+	scanner *clamav.Scanner // nil: the check is off
+}
+
+// clamd makes the check of the antivirus and its scanner.
+func (h *Helpers) clamd(c clamav.Config, site filters.Site, old *Helpers) (filters.Check, error) {
+	o := clamav.Options{Log: site.Logger(clamav.Name)}
+	if old != nil {
+		o.Previous = old.scanner
+	}
+	check, scanner, err := clamav.New(c, o)
+	if err == nil && check.Mode != mail.Off {
+		h.scanner = scanner
+	}
+	return check, err
+}
+
+// Start begins their work, until Close.
+func (h *Helpers) Start() {
+	if h != nil && h.scanner != nil {
+		h.scanner.Start()
+	}
+}
+
+// Close ends it. Checks of a session that goes on may still ask.
+func (h *Helpers) Close() {
+	if h != nil && h.scanner != nil {
+		h.scanner.Close()
+	}
+}
+
+// HelperStatus is one program that a check asks, for garita status.
+type HelperStatus struct {
+	Check   string    `json:"check"`
+	Address string    `json:"address"`
+	Up      bool      `json:"up"`
+	Since   time.Time `json:"since"`
+	Fault   string    `json:"fault,omitempty"` // hostile text
+	// Version is what it says of itself, Signatures the date of what it knows.
+	Version    string    `json:"version,omitempty"`
+	Signatures time.Time `json:"signatures,omitzero"`
+	Asked      uint64    `json:"asked"`
+	Failed     uint64    `json:"failed"`
+}
+
+// Antivirus is the picture of the antivirus as a whole.
+type Antivirus struct {
+	On          bool
+	Servers, Up int
+	// Unscanned is how long nothing has been scanned; zero: it is.
+	Unscanned              time.Duration
+	Asked, Failed          uint64
+	CacheHits, CacheMisses uint64
+	OldestSignatures       time.Time
+}
+
+// Status is every helper, in the order of the configuration.
+func (h *Helpers) Status() []HelperStatus {
+	out := []HelperStatus{}
+	if h == nil || h.scanner == nil {
+		return out
+	}
+	for _, e := range h.scanner.Status().Endpoints {
+		out = append(out, HelperStatus{Check: clamav.Name, Address: e.Address, Up: e.Up, Since: e.Since, Fault: e.Fault,
+			Version: e.Version, Signatures: e.Signed, Asked: e.Scans, Failed: e.Failures})
+	}
+	return out
+}
+
+// Antivirus is what the metrics tell of it.
+func (h *Helpers) Antivirus() (a Antivirus) {
+	if h == nil || h.scanner == nil {
+		return a
+	}
+	s := h.scanner.Status()
+	a = Antivirus{On: true, Servers: len(s.Endpoints), Unscanned: s.Unscanned, Asked: s.Scans, Failed: s.Failures, CacheHits: s.CacheHits, CacheMisses: s.CacheMisses}
+	for _, e := range s.Endpoints {
+		if e.Up {
+			a.Up++
+		}
+		if !e.Signed.IsZero() && (a.OldestSignatures.IsZero() || e.Signed.Before(a.OldestSignatures)) {
+			a.OldestSignatures = e.Signed
+		}
+	}
+	return a
+}
+
+// Concerns are what an operator should look at, for health.
+func (h *Helpers) Concerns() []string {
+	var out []string
+	if a := h.Antivirus(); a.On && a.Unscanned > 0 {
+		out = append(out, fmt.Sprintf("clamav: nothing has been scanned for %s", a.Unscanned.Round(time.Second)))
+	}
+	for _, one := range h.Status() {
+		if !one.Up && !one.Since.IsZero() {
+			out = append(out, fmt.Sprintf("%s: %s does not work since %s", one.Check, one.Address, one.Since.Local().Format(time.DateTime)))
+		}
+	}
+	return out
+}
