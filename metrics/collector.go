@@ -37,7 +37,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := sender{c.d, ch}
 	s.gauge("garita_build_info", 1, text(c.build.Version), text(c.build.Go))
-	for _, part := range []func(sender){c.gateway, c.wire, c.budget, c.hops, c.resolver, c.conduct, c.accounts, c.certificates, c.disks, c.stores, c.log} {
+	for _, part := range []func(sender){c.gateway, c.wire, c.budget, c.hops, c.resolver, c.conduct, c.accounts, c.certificates, c.disks, c.stores, c.log, c.hold} {
 		c.guard(part, s)
 	}
 	s.counter("garita_metrics_source_panics_total", c.panics.Load())
@@ -245,6 +245,15 @@ func (c *collector) stores(s sender) {
 		s.counter("garita_store_errors_total", st.Errors, name)
 		s.gauge("garita_store_pending", float64(st.Pending), name)
 	}
+}
+
+func (c *collector) hold(s sender) {
+	if c.from.Hold == nil {
+		return
+	}
+	h := c.from.Hold()
+	s.gauge("garita_hold_messages", float64(h.Messages))
+	s.gauge("garita_hold_bytes", float64(h.Bytes))
 }
 
 func (c *collector) log(s sender) {

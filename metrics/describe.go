@@ -39,6 +39,8 @@ func sourced() []metric {
 		{"garita_store_writes_total", "Writes of a store to disk.", l("store")},
 		{"garita_store_errors_total", "Faults of a store; what it holds may not survive a restart.", l("store")},
 		{"garita_store_pending", "Changes of a store that are not on disk yet.", l("store")},
+		{"garita_hold_messages", "Messages in the holding place, with the copies of those that were released.", nil},
+		{"garita_hold_bytes", "Octets that they take.", nil},
 		{"garita_log_records_total", "Records of the mail log.", nil},
 		{"garita_log_dropped_records_total", "Records that were dropped because the log could not keep up.", nil},
 		{"garita_metrics_source_panics_total", "Scrapes in which figures are missing because their source failed.", nil},

@@ -16,6 +16,7 @@ type Sources struct {
 	Disks        func() []Disk
 	Stores       func() []Store
 	Log          func() Log
+	Hold         func() Hold
 }
 
 // Build is what the program was built from.
@@ -107,6 +108,12 @@ type Store struct {
 	Entries        int
 	Writes, Errors uint64
 	Pending        int // changes not yet on disk
+}
+
+// Hold is the holding place.
+type Hold struct {
+	Messages int
+	Bytes    int64
 }
 
 // Log is the mail log.
