@@ -221,4 +221,3 @@ func abs(n int) int {
 	}
 	return n
 }
-
