@@ -14,6 +14,7 @@ import (
 func hostile(n int) map[string][]byte {
 	repeat := func(head, s string) []byte { return []byte(head + strings.Repeat(s, n/len(s))) }
 	root := makeCompound(node{name: "a", data: []byte("x")})
+	m := min(n, 5<<20) // what a compound file without DIFAT sectors holds
 	return map[string][]byte{
 		"pdf names":       repeat("%PDF-1.7\n1 0 obj <<", "/JS"),
 		"pdf strings":     repeat("%PDF-1.7\n1 0 obj <<", "/JS("),
@@ -53,11 +54,11 @@ func hostile(n int) map[string][]byte {
 		"zip headers":     repeat("", "PK\x03\x04\x00\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00a"),
 		"zip directory":   repeat("PK\x03\x04", "PK\x01\x02"+strings.Repeat("\x00", 42)),
 		"ole zero":        append(bytes.Clone(root), make([]byte, n)...),
-		"ole fields":      makeCompound(word(0, strings.Repeat("\x13DDE ", n/10))),
-		"ole storages":    deepCompound(n),
-		"ole records":     makeCompound(node{name: "Workbook", data: make([]byte, n/2)}),
-		"ole templates":   makeCompound(node{name: "1Table", data: bytes.Repeat(wide("http"), n/20)}),
-		"vba modules":     makeCompound(node{name: "VBA", in: []node{{name: "dir"}, {name: "m", data: bytes.Repeat([]byte("\x01\xff\xbf\x00Attribut"), n/30)}}}),
+		"ole fields":      makeCompound(word(0, strings.Repeat("\x13DDE ", m/10))),
+		"ole storages":    deepCompound(m),
+		"ole records":     makeCompound(node{name: "Workbook", data: make([]byte, m/2)}),
+		"ole templates":   makeCompound(node{name: "1Table", data: bytes.Repeat(wide("http"), m/20)}),
+		"vba modules":     makeCompound(node{name: "VBA", in: []node{{name: "dir"}, {name: "m", data: bytes.Repeat([]byte("\x01\xff\xbf\x00Attribut"), m/30)}}}),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"strings"
+	"unicode/utf16"
 )
 
 // workbook walks the records of an Excel stream ([MS-XLS] 2.1.4).
@@ -85,7 +86,7 @@ func (in *inspector) wordTable(where string, b []byte) {
 			if i := strings.Index(low, ".dot"); i > 0 && remoteTarget(target) {
 				in.add(RemoteTemplate, where, target[:min(i+5, len(target))])
 			}
-			rest = rest[len(mark):]
+			rest = rest[max(len(mark), min(len(rest), 2*len(utf16.Encode([]rune(target))))):]
 		}
 	}
 }

@@ -44,6 +44,9 @@ func (in *inspector) packaged(where string, data []byte) {
 	if damaged {
 		in.add(Damaged, where, "directory of the package")
 	}
+	if len(members) >= maxMembers {
+		in.add(Unfinished, where, "members")
+	}
 	// What decides most comes first, so that a large part does not use up the
 	// budget before it.
 	sort.SliceStable(members, func(i, j int) bool { return rank(members[i]) < rank(members[j]) })
@@ -102,7 +105,6 @@ func rank(m member) int {
 // the local headers, as Office does when it repairs.
 func (in *inspector) members(where string, data []byte) (list []member, damaged bool) {
 	if bytes.Count(data, []byte("PK\x01\x02")) > maxMembers {
-		in.unfinished(where, "members")
 		return localMembers(data), true
 	}
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))

@@ -16,7 +16,6 @@ type pdfFile struct {
 	where   string
 	data    []byte
 	objects []pdfObject
-	byNum   map[int]int // the last object of that number
 	// actions are the kinds of actions in an object, by number.
 	actions map[int]uint16
 	// auto are the references that are followed when the file is opened.
@@ -37,6 +36,9 @@ type pdfObject struct {
 // pdfLooks bounds the names whose neighbourhood (up to 4 KB) is read. A form of
 // many pages has some thousands.
 const pdfLooks = 20000
+
+// pdfObjects bounds the objects; a drawing of 25 MB has some hundred thousand.
+const pdfObjects = 500000
 
 // The kinds of actions.
 const (
@@ -65,7 +67,7 @@ func actionKind(name string) uint16 {
 
 // pdf inspects one PDF.
 func (in *inspector) pdf(where string, data []byte) {
-	p := &pdfFile{in: in, where: where, data: data, byNum: map[int]int{}, actions: map[int]uint16{}, names: map[int][]string{}}
+	p := &pdfFile{in: in, where: where, data: data, actions: map[int]uint16{}, names: map[int][]string{}}
 	p.findObjects()
 	if i := bytes.LastIndex(data, []byte("/Encrypt")); i >= 0 {
 		// Known before anything else: strings and object streams are noise then.
@@ -95,7 +97,7 @@ func (in *inspector) pdf(where string, data []byte) {
 // no dictionary.
 func (p *pdfFile) findObjects() {
 	pos := 0
-	for n := 0; ; n++ {
+	for {
 		i := bytes.Index(p.data[pos:], []byte("obj"))
 		if i < 0 {
 			break
@@ -105,6 +107,10 @@ func (p *pdfFile) findObjects() {
 		if at == 0 || pos >= len(p.data) || !pdfBreak(p.data[pos]) || !pdfBreak(p.data[at-1]) && (p.data[at-1] < '0' || p.data[at-1] > '9') {
 			continue
 		}
+		if len(p.objects) >= pdfObjects {
+			p.in.unfinished(p.where, "objects")
+			break
+		}
 		p.objects = append(p.objects, pdfObject{num: numberBefore(p.data[:at]), from: pos})
 	}
 	for i := range p.objects {
@@ -112,9 +118,6 @@ func (p *pdfFile) findObjects() {
 		o.to = len(p.data)
 		if i+1 < len(p.objects) {
 			o.to = p.objects[i+1].from - 3
-		}
-		if o.num >= 0 {
-			p.byNum[o.num] = i
 		}
 	}
 }
@@ -130,20 +133,26 @@ func pdfBreak(c byte) bool {
 
 // numberBefore reads "12 0 " backwards and gives 12, or -1.
 func numberBefore(b []byte) int {
-	b = b[max(0, len(b)-32):]
-	f := bytes.FieldsFunc(b, func(r rune) bool { return r <= ' ' })
-	if len(f) < 2 {
+	i := len(b)
+	back := func(fits func(byte) bool) int {
+		n := 0
+		for i > 0 && n < 16 && fits(b[i-1]) {
+			i--
+			n++
+		}
+		return n
+	}
+	digit := func(c byte) bool { return c >= '0' && c <= '9' }
+	space := func(c byte) bool { return c <= ' ' }
+	back(space)
+	if back(digit) == 0 || back(space) == 0 {
 		return -1
 	}
-	s := f[len(f)-2]
-	from := len(s)
-	for from > 0 && s[from-1] >= '0' && s[from-1] <= '9' {
-		from--
-	}
-	n, err := strconv.Atoi(string(s[from:]))
-	if err != nil || n > 1<<30 {
+	end := i
+	if n := back(digit); n == 0 || n > 9 {
 		return -1
 	}
+	n, _ := strconv.Atoi(string(b[i:end]))
 	return n
 }
 
