@@ -108,7 +108,7 @@ func (p *pdfFile) findObjects() {
 			continue
 		}
 		if len(p.objects) >= pdfObjects {
-			p.in.unfinished(p.where, "objects")
+			p.in.add(Unfinished, p.where, "objects")
 			break
 		}
 		p.objects = append(p.objects, pdfObject{num: numberBefore(p.data[:at]), from: pos})
