@@ -31,7 +31,9 @@ import (
 	"sync"
 	"time"
 
+	"garita/archive"
 	"garita/document"
+	"garita/filetype"
 	"garita/filters"
 	"garita/mail"
 	"garita/message"
@@ -56,6 +58,9 @@ type Check struct {
 	large      chan struct{}
 	docs       document.Limits
 	now        func() time.Time
+	// walk and inspect are those of the packages; tests make them fail.
+	walk    func(context.Context, []byte, *archive.Budget, func(*archive.Entry) error) ([]archive.Defect, error)
+	inspect func(context.Context, filetype.Type, []byte, document.Limits) []document.Trait
 
 	mu     sync.Mutex
 	poison []digest
@@ -87,7 +92,7 @@ func New(c Config) (filters.Check, error) {
 		extensions: set(c.Extensions), allow: set(c.Allow),
 		recipients: read(c.ExceptRecipients), senders: read(c.ExceptSenders),
 		large: make(chan struct{}, n), small: make(chan struct{}, max(1, n/4)),
-		docs: document.DefaultLimits(), now: time.Now,
+		docs: document.DefaultLimits(), now: time.Now, walk: archive.Walk, inspect: document.Inspect,
 	}
 	k.docs.Bytes = c.Archives.Document
 	mode, _ := mail.ParseMode(c.Mode)

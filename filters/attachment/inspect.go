@@ -160,7 +160,7 @@ func (w *work) archives(t *thing, o filetype.Type) {
 	pieces := o.Class == filetype.Office || o.Class == filetype.Document
 	root := w.within(t)
 	var inner map[string]bool // documents among the members, by their path
-	defects, err := archive.Walk(w.ctx, t.data, w.budget, func(e *archive.Entry) error {
+	defects, err := w.check.walk(w.ctx, t.data, w.budget, func(e *archive.Entry) error {
 		if w.member(e, root, t.depth, pieces || within(inner, e.In)) {
 			if inner == nil {
 				inner = map[string]bool{}
@@ -282,7 +282,7 @@ func (w *work) documents(t *thing, o filetype.Type, views []filetype.NameView, p
 		w.found(bomb, t.place, t.shown(), "documents inside documents")
 		return
 	}
-	traits := document.Inspect(w.ctx, as, t.data, w.check.docs)
+	traits := w.check.inspect(w.ctx, as, t.data, w.check.docs)
 	for i := range traits {
 		w.trait(t, as, &traits[i])
 	}

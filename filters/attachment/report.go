@@ -28,6 +28,7 @@ type report struct {
 type found struct {
 	entries []entry
 	more    int
+	last    string // place of the last one that was not kept
 }
 
 func (r *report) add(key, place, name, detail string) {
@@ -45,7 +46,10 @@ func (r *report) add(key, place, name, detail string) {
 		}
 	}
 	if len(f.entries) >= maxFindings {
-		f.more++
+		if f.last != place {
+			f.more++
+			f.last = place
+		}
 		return
 	}
 	f.entries = append(f.entries, entry{place, name, detail})
