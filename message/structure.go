@@ -125,7 +125,7 @@ func (r *reader) known(src *Source, start, end int) bool {
 // are too many parts. like is the part that tells how to read it, for content
 // without a header of its own.
 func (r *reader) entity(parent *node, src *Source, start, end int, o Origin, like *node) *node {
-	if parent != nil && r.known(src, start, end) {
+	if r.known(src, start, end) {
 		return nil
 	}
 	if parent != nil && r.full() {

@@ -23,13 +23,16 @@ const (
 func (r *reader) cms(n *node, data []byte) {
 	w := berWalk{left: maxCMSValues}
 	content, kind := w.signedContent(data, r.room())
+	if w.cut && kind == cmsSigned {
+		r.defect(n.p, "cms-unreadable", n.p.Body, "")
+	}
 	switch kind {
 	case cmsSigned:
 		if len(content) == 0 {
 			return // a detached signature, or certificates only
 		}
 		r.decoded += int64(len(content))
-		r.entity(n, &Source{Data: content, Of: n.p, How: "cms"}, 0, len(content), Enclosed, nil)
+		r.entity(n, &Source{Data: content, Of: n.p, How: "cms"}, 0, len(content), Embedded, nil)
 	case cmsBad:
 		r.defect(n.p, "cms-unreadable", n.p.Body, "")
 	}
@@ -44,7 +47,10 @@ const (
 )
 
 // berWalk reads BER values (X.690), definite and indefinite, within bounds.
-type berWalk struct{ left int }
+type berWalk struct {
+	left int
+	cut  bool // a value is longer than what is there
+}
 
 // ber is one value: its tag (class and number; high numbers do not occur here)
 // and content; rest is what is behind it.
@@ -90,7 +96,7 @@ func (w *berWalk) next(b []byte, depth int) (v ber, rest []byte, ok bool) {
 	}
 	if n > len(b) {
 		// A cut value: what is there of it.
-		n = len(b)
+		n, w.cut = len(b), true
 	}
 	v.content = b[:n]
 	return v, b[n:], true

@@ -241,7 +241,7 @@ func (s *headerScan) hidden(line []byte, pos, next int) {
 	end := s.foldEnd(next)
 	if t := bytes.TrimLeft(line, " \t"); len(t) > 0 && t[0] == ':' && pos-s.cur < 64 {
 		// The name alone on its line, the colon on the next (attacks E-09).
-		if name, _, _ = mimeName(append(bytes.TrimSpace(s.data[s.cur:pos]), ':')); name != "" {
+		if name, _, _ = mimeName([]byte(string(bytes.TrimSpace(s.data[s.cur:pos])) + ":")); name != "" {
 			s.addMIME(name, s.piece(pos+len(line)-len(t)+1, end), s.cur, "damaged-field-name")
 		}
 		return

@@ -79,10 +79,13 @@ func (r *reader) earlyRaw(n *node) {
 	}
 }
 
+// alias says that two slices begin at the same octet.
+func alias(a, b []byte) bool { return len(a) > 0 && len(b) > 0 && &a[0] == &b[0] }
+
 // body adds a reading that is not there yet.
 func (r *reader) body(p *Part, how string, data []byte) {
 	for i := range p.bodies {
-		if len(p.bodies[i].Data) == len(data) && (len(data) == 0 || &p.bodies[i].Data[0] == &data[0]) {
+		if len(p.bodies[i].Data) == len(data) && (len(data) == 0 || alias(p.bodies[i].Data, data)) {
 			return
 		}
 	}
@@ -110,7 +113,7 @@ func (r *reader) decodeAs(p *Part, encoding string, raw []byte, at int, from str
 	}
 	for i := range readings {
 		d := readings[i].Data
-		if len(raw) == 0 || len(d) == 0 || &d[0] != &raw[0] {
+		if !alias(d, raw) {
 			r.decoded += int64(len(d))
 		}
 		r.body(p, readings[i].How+from, d)
@@ -366,7 +369,7 @@ func (r *reader) message(n *node) {
 	bodies := p.bodies
 	for i := range bodies {
 		b := &bodies[i]
-		if len(b.Data) == 0 || &b.Data[0] == &raw[0] {
+		if len(b.Data) == 0 || alias(b.Data, raw) {
 			continue
 		}
 		if !looksLikeMessage(b.Data) && (plain || found) {
@@ -379,7 +382,7 @@ func (r *reader) message(n *node) {
 		r.enclosed(n, &Source{Data: b.Data, Of: p, How: b.How}, 0, len(b.Data))
 	}
 	switch {
-	case plain && found && looksLikeMessage(p.bodies[0].Data) && &p.bodies[0].Data[0] != &raw[0]:
+	case plain && found && looksLikeMessage(p.bodies[0].Data) && !alias(p.bodies[0].Data, raw):
 		r.defect(p, "encoded-message-two-ways", p.Start, "")
 	case plain:
 		r.defect(p, "encoding-on-composite", p.Start, p.Encodings[0])
@@ -426,7 +429,7 @@ func (r *reader) decodedMultipart(n *node, seen bool) bool {
 	bodies := p.bodies
 	for i := range bodies {
 		b := &bodies[i]
-		if len(b.Data) == 0 || &b.Data[0] == &raw[0] {
+		if len(b.Data) == 0 || alias(b.Data, raw) {
 			continue
 		}
 		if seen && sameLines(p.Source, p.Body, p.End, b.Data) {
