@@ -7,10 +7,11 @@
 // one, no program is started. It fails by defect: what cannot be read, is
 // encrypted, or goes over a bound is reported with what was seen until then;
 // the decoders of others run with recover.
+//
+// Formats, defects and bounds are in docs/archives.md.
 package archive
 
 import (
-	"context"
 	"time"
 
 	"garita/filetype"
@@ -71,22 +72,3 @@ const (
 	Opaque                     // cannot be read: corrupt, unsupported, one of several volumes
 	Bomb                       // a bound was passed: not everything was looked at
 )
-
-// Budget is the work that is left for one message. It is for one goroutine.
-type Budget struct {
-	Limits Limits
-	left   Limits
-	until  time.Time
-}
-
-// NewBudget begins now.
-func NewBudget(l Limits, now time.Time) *Budget {
-	return &Budget{Limits: l, left: l, until: now.Add(l.Time)}
-}
-
-// Walk visits every member of the archive in data, and of the archives inside
-// it, whatever name and type it was given; data that is no archive has none.
-// The visit's error ends it and is returned; ctx ends it with a defect.
-func Walk(ctx context.Context, data []byte, b *Budget, visit func(*Entry) error) ([]Defect, error) {
-	return nil, nil
-}

@@ -43,6 +43,10 @@ type Source struct {
 	Of *Part
 	// How is the reading that gave the bytes: "" for the message itself.
 	How string
+
+	dashes  []uint32 // offsets of the lines that begin with two dashes
+	scanned bool
+	over    bool // there are more of them than are kept
 }
 
 // Origin is how a part was found.
@@ -120,8 +124,8 @@ type Part struct {
 	// Defects are those found in it and not in a part inside it.
 	Defects []Defect
 
-	bodies   []Body
-	bodiesOf func(*Part) []Body
+	bodies     []Body
+	boundaries []string // those that have lines in it
 }
 
 // PartField is a header field of a part.
@@ -136,8 +140,20 @@ type PartField struct {
 // Name is a candidate for the name of a part.
 type Name struct {
 	Text string // UTF-8; octets that are in no charset are U+FFFD
-	// From tells the place and the reading: "filename", "name*", "uuencode".
+	// From tells the place: "filename" and "name" (also with the reading:
+	// "filename, rfc2231"), "uuencode", "tnef"; the weak ones are
+	// "content-location", "content-id", "content-description" and "subject".
 	From string
+}
+
+// Weak says that only some readers use this place for a name, and mostly for
+// something else: it tells a type, and is no reason to call the part a file.
+func (n Name) Weak() bool {
+	switch n.From {
+	case "content-location", "content-id", "content-description", "subject":
+		return true
+	}
+	return false
 }
 
 // Body is one reading of a part's content.
@@ -201,14 +217,11 @@ func (x *Index) Has(g Grade) bool {
 // Raw gives the octets of the part's body, undecoded.
 func (p *Part) Raw() []byte { return p.Source.Data[p.Body:p.End] }
 
-// Bodies gives every reading of the part's content, the most likely first,
-// decoded once and kept. A part without a body has one empty reading.
-func (p *Part) Bodies() []Body {
-	if p.bodies == nil && p.bodiesOf != nil {
-		p.bodies = p.bodiesOf(p)
-	}
-	return p.bodies
-}
+// Bodies gives every reading of the part's content, the most likely first. They
+// were decoded with the index, so that several checks may ask at once. A part
+// without a body has one empty reading; one that is nothing but a multipart or
+// a message in every reading is given as it is.
+func (p *Part) Bodies() []Body { return p.bodies }
 
 // IndexOptions are what the index of a received message needs.
 type IndexOptions struct {

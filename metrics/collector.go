@@ -247,6 +247,15 @@ func (c *collector) stores(s sender) {
 	}
 }
 
+func (c *collector) hold(s sender) {
+	if c.from.Hold == nil {
+		return
+	}
+	h := c.from.Hold()
+	s.gauge("garita_hold_messages", float64(h.Messages))
+	s.gauge("garita_hold_bytes", float64(h.Bytes))
+}
+
 func (c *collector) log(s sender) {
 	if c.from.Log == nil {
 		return
@@ -269,14 +278,4 @@ func (c *collector) antivirus(s sender) {
 	s.counter("garita_clamav_cache_lookups_total", a.CacheHits, "hit")
 	s.counter("garita_clamav_cache_lookups_total", a.CacheMisses, "miss")
 	s.time("garita_clamav_signatures_timestamp_seconds", a.Signatures)
-}
-
-func (c *collector) hold(s sender) {
-	if c.from.Hold == nil {
-		return
-	}
-	h := c.from.Hold()
-	s.gauge("garita_hold_messages", float64(h.Messages))
-	s.gauge("garita_hold_bytes", float64(h.Bytes))
-	s.time("garita_hold_oldest_timestamp_seconds", h.Oldest)
 }

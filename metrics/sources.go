@@ -111,6 +111,12 @@ type Store struct {
 	Pending        int // changes not yet on disk
 }
 
+// Hold is the holding place.
+type Hold struct {
+	Messages int
+	Bytes    int64
+}
+
 // Log is the mail log.
 type Log struct{ Records, Dropped uint64 }
 
@@ -121,11 +127,4 @@ type Antivirus struct {
 	Scans, Failures        uint64
 	CacheHits, CacheMisses uint64
 	Signatures             time.Time // the oldest of the servers
-}
-
-// Hold is the holding place.
-type Hold struct {
-	Messages int
-	Bytes    int64
-	Oldest   time.Time
 }

@@ -79,4 +79,8 @@ func FromCache(ctx context.Context) context.Context {
 	return context.WithValue(ctx, fromCache{}, true)
 }
 
+// CacheOnly tells that a context is marked by FromCache: whoever would wait for
+// anything else must not, either.
+func CacheOnly(ctx context.Context) bool { return onlyCached(ctx) }
+
 func onlyCached(ctx context.Context) bool { return ctx.Value(fromCache{}) != nil }

@@ -47,6 +47,11 @@ func (d *daemon) health() health {
 		h.Concerns = append(h.Concerns, "a bypass is on until "+b.Until.Local().Format(time.DateTime)+": checks refuse nothing")
 	}
 	h.Concerns = append(h.Concerns, g.helpers.Concerns()...)
+	if k := d.parts.hold.keeper; k != nil {
+		if why := k.Concern(); why != "" {
+			h.Concerns = append(h.Concerns, why)
+		}
+	}
 	for _, w := range g.tls.Warnings() {
 		h.Concerns = append(h.Concerns, "tls: "+w)
 	}

@@ -153,6 +153,9 @@ func (g *generation) replaces(p *parts, old *generation) {
 	if err := p.conduct.Update(g.settings.Conduct); err != nil {
 		p.log.Warn("conduct", "the old limits stay", slog.String("error", err.Error()))
 	}
+	if p.hold.keeper != nil {
+		p.hold.keeper.Update(g.settings.Hold)
+	}
 	for name, h := range old.hops {
 		if g.hops[name] != h {
 			h.Retire()
@@ -180,6 +183,7 @@ func (g *generation) drop(old *generation) {
 // minutely looks at what changes by itself: certificate files, and the days
 // that certificates have left (attacks S-44, S-45).
 func (d *daemon) minutely(now time.Time) {
+	d.parts.hold.tick(d)
 	g := d.now.Load()
 	changed, err := g.tls.Poll()
 	if err != nil {

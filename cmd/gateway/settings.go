@@ -7,6 +7,7 @@ import (
 	"garita/conduct"
 	"garita/filters"
 	"garita/filters/all"
+	"garita/hold"
 	"garita/mail"
 	"garita/maillog"
 	"garita/message"
@@ -35,6 +36,7 @@ type Settings struct {
 	Users accounts.Config `toml:"users" doc:"Who may log in at listeners with auth = true."`
 
 	Conduct conduct.Config `toml:"conduct" doc:"How much a client may do in a minute, and who is banned for how long. Trusted peers are not counted."`
+	Hold    hold.Config    `toml:"hold" doc:"The holding place: where mail is kept that a check quarantines, until garita hold release or delete."`
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
 
@@ -121,6 +123,7 @@ func defaults() Settings {
 		DNS:      resolver.Default(),
 		Users:    accounts.Default(),
 		Conduct:  conduct.Default(),
+		Hold:     hold.Default(),
 		Metrics:  metrics.Default(),
 		Route:    routing.Default(),
 		MIME:     defaultMIME(),

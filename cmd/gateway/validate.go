@@ -191,6 +191,9 @@ func (f *faults) parts() {
 	for _, err := range s.Conduct.Validate() {
 		f.addError("conduct", err)
 	}
+	for _, err := range s.Hold.Validate() {
+		f.addError("hold", err)
+	}
 	for _, err := range s.Metrics.Validate() {
 		f.addError("metrics", err)
 	}

@@ -60,6 +60,7 @@ type parts struct {
 	memory  *store.Memory
 	tickets *tls.Tickets
 	conduct *conduct.Conduct
+	hold    holding
 	metrics *metrics.Metrics // nil in commands that only look
 	faults  atomic.Uint64    // of checks
 	logins  logins
@@ -90,6 +91,11 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 		return nil, err
 	}
 	if p.conduct, err = conduct.New(conduct.Options{Config: s.Conduct, Store: p.store, Log: log}); err != nil {
+		p.store.Close()
+		log.Close()
+		return nil, err
+	}
+	if err := p.openHold(s); err != nil {
 		p.store.Close()
 		log.Close()
 		return nil, err
@@ -182,6 +188,7 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	if p.conduct != nil {
 		g.wire.Conduct = p.conduct
 	}
+	g.wire.Keeper = p.hold.forWire(s.Hold.Enabled)
 	if p.metrics != nil {
 		g.wire.Policy = counted{policy, p.metrics}
 	}
@@ -395,6 +402,9 @@ func needRestart(start, now *Settings) []string {
 			out = append(out, c.Key)
 		}
 	}
+	if now.Hold.Enabled && !start.Hold.Enabled {
+		out = append(out, "hold.enabled")
+	}
 	add("admin.socket", start.Admin.Socket, now.Admin.Socket)
 	add("limits.messages_total", start.Limits.MessagesTotal, now.Limits.MessagesTotal)
 	add("mime.memory", start.MIME.Memory, now.MIME.Memory)
@@ -430,6 +440,7 @@ func (p *parts) close(g *generation) error {
 			errs = append(errs, h.Close())
 		}
 	}
+	errs = append(errs, p.hold.close())
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
 	}

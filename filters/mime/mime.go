@@ -135,8 +135,8 @@ func (r *rule) finding() (f mail.Finding, ok bool) {
 	return f, true
 }
 
-// kindOf sorts a defect. Of the opaque ones the part's types tell which it is;
-// any that is neither has octets that cannot be decoded.
+// kindOf sorts a defect. An opaque one that is neither of two known ones has
+// octets that cannot be decoded.
 func kindOf(d *message.Defect) kind {
 	switch d.Grade {
 	case message.Odd:
@@ -145,11 +145,11 @@ func kindOf(d *message.Defect) kind {
 		return ambiguous
 	case message.Opaque:
 		switch {
-		case strings.Contains(d.ID, "partial"):
+		case d.ID == "message-partial":
 			return partial
-		case strings.Contains(d.ID, "external"):
+		case d.ID == "external-body":
 			return external
-		case d.Part != nil && (d.Part.Attachment || len(d.Part.Names) > 0 || partDanger(d.Part) != ""):
+		case d.Part != nil && (d.Part.Attachment || named(d.Part) || partDanger(d.Part) != ""):
 			return encodingRisky
 		}
 		return encoding
@@ -174,9 +174,32 @@ func danger(x *message.Index) string {
 	return ""
 }
 
+// named tells that somebody gave the part a file name.
+func named(p *message.Part) bool {
+	for i := range p.Names {
+		if !borrowed(&p.Names[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// borrowed tells a name that was meant for something else, and serves only
+// readers that find no other.
+func borrowed(n *message.Name) bool {
+	switch n.From {
+	case "content-id", "content-location", "content-description", "subject":
+		return true
+	}
+	return false
+}
+
 func partDanger(p *message.Part) string {
 	for i := range p.Names {
 		view := filetype.ReadName(p.Names[i].Text)
+		if borrowed(&p.Names[i]) && len(view.Extensions) > 0 && view.Extensions[0] == "com" {
+			continue // the domain of a Content-ID, and no program of MS-DOS
+		}
 		if what := dangerous(view.Type, true); what != "" {
 			return number(p) + " has the name of " + what + ": " + quote(p.Names[i].Text)
 		}

@@ -1,6 +1,9 @@
 package mime
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,7 +50,7 @@ func index(p message.Part, ds ...message.Defect) *message.Index {
 }
 
 func TestKinds(t *testing.T) {
-	named := message.Part{Names: []message.Name{{Text: "notes", From: "name"}}}
+	withName := message.Part{Names: []message.Name{{Text: "notes", From: "name"}}}
 	attached := message.Part{Attachment: true}
 	for _, c := range []struct {
 		title string
@@ -63,7 +66,7 @@ func TestKinds(t *testing.T) {
 		{"partial", index(message.Part{}, message.Defect{ID: "message-partial", Grade: message.Opaque}), nil, "mime.partial reject enforce"},
 		{"external", index(message.Part{}, message.Defect{ID: "external-body", Grade: message.Opaque}), nil, "mime.external_body quarantine enforce"},
 		{"encoding", index(message.Part{}, message.Defect{ID: "unknown-encoding", Grade: message.Opaque}), nil, "mime.encoding continue enforce"},
-		{"encoding of a named part", index(named, message.Defect{ID: "unknown-encoding", Grade: message.Opaque}), nil,
+		{"encoding of a named part", index(withName, message.Defect{ID: "unknown-encoding", Grade: message.Opaque}), nil,
 			"mime.encoding quarantine enforce, mime.ambiguous_risky quarantine enforce"},
 		{"encoding of an attachment", index(attached, message.Defect{ID: "unknown-encoding", Grade: message.Opaque}), []string{"ambiguous_risky off"},
 			"mime.encoding quarantine enforce"},
@@ -86,6 +89,69 @@ func TestKinds(t *testing.T) {
 				t.Errorf("found %q, want %q", s, c.want)
 			}
 		})
+	}
+}
+
+// TestWorst: messages that have defects of several kinds.
+func TestWorst(t *testing.T) {
+	var deep strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&deep, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", i, i)
+	}
+	for _, c := range []struct{ title, text, want string }{
+		{"E-70 too deep", deep.String() + "Content-Type: text/plain\r\n\r\nhello\r\n", SymbolLimit},
+		{"external body", "Content-Type: message/external-body; access-type=URL; URL=\"http://a.example/x\"\r\n\r\nContent-Type: text/plain\r\n\r\n", SymbolExternalBody},
+	} {
+		check, err := New(Default())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := message.Spool(t.Context(), strings.NewReader("From: a@sender.example\r\nMIME-Version: 1.0\r\n"+c.text), message.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Release()
+		res, err := check.Impl.(filters.MessageChecker).CheckMessage(t.Context(), &mail.Transaction{Session: &mail.Session{}, Message: m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(res.Findings, func(f mail.Finding) bool { return f.Symbol == c.want && f.Verdict == mail.Quarantine }) {
+			t.Errorf("%s: %v", c.title, res.Findings)
+		}
+		// The tag names what was found, in front of all other fields.
+		if len(res.Edits) != 1 || !strings.HasPrefix(string(res.Edits[0].Insert), "X-Garita-Mime: ") {
+			t.Errorf("%s: %v", c.title, res.Edits)
+		}
+	}
+}
+
+// TestNoIndex: a fault of ours is an error, which the engine makes a 451 of.
+func TestNoIndex(t *testing.T) {
+	check, err := New(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := message.NewRoom(4096)
+	spool := func() *message.Message {
+		m, err := message.Spool(t.Context(), strings.NewReader("A: b\r\n\r\n"+strings.Repeat("hello\r\n", 1000)), message.Limits{Index: message.IndexOptions{Limits: message.DefaultIndexLimits(), Room: room}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.Release)
+		return m
+	}
+	if _, err := spool().Index(t.Context()); err != nil { // takes all the room
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	e, err := filters.New(filters.Config{Checks: []filters.Check{check}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := e.Message(ctx, &mail.Transaction{Session: &mail.Session{}, Message: spool()})
+	if d.Verdict != mail.Defer || len(d.Because) != 1 || d.Because[0].Symbol != "mime.error" {
+		t.Errorf("%v %v", d.Verdict, d.Because)
 	}
 }
 

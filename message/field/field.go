@@ -23,7 +23,7 @@ type Value struct {
 // Param is one reading of one parameter.
 type Param struct {
 	Name  string // lower-case, without * and section number
-	Value string // UTF-8, decoded in this reading; hostile text
+	Value string // UTF-8, decoded in this reading; a boundary: octets; hostile text
 	How   string // "quoted", "token", "rfc2231", "rfc2231, unordered", "encoded-word", "literal"
 }
 

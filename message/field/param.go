@@ -26,18 +26,19 @@ func (p *parser) quotedEnd(i int) (body string, end int, ok bool) {
 
 // param reads one parameter at i and gives where the next one begins.
 func (p *parser) param(i int) int {
-	i = p.skip(i)
+	from := skipSpace(p.s, i)
+	i = p.skip(from)
 	if i >= len(p.s) {
 		return i
 	}
 	name, end, commented := p.until(i, "=;")
-	if commented {
+	if end >= len(p.s) || p.s[end] == ';' {
+		p.valueless(name, skipSpace(p.s, min(end+1, len(p.s))) < len(p.s))
+		return min(end+1, len(p.s))
+	}
+	if commented || i > from {
 		p.paren = true
 		p.odd("comment-in-name", true)
-	}
-	if end >= len(p.s) || p.s[end] == ';' {
-		p.valueless(name)
-		return min(end+1, len(p.s))
 	}
 	name = p.name(name, end+1 < len(p.s))
 	at := p.skip(end + 1)
@@ -53,13 +54,13 @@ func (p *parser) param(i int) int {
 	return p.bare(name, at)
 }
 
-// valueless deals with what has no `=`.
-func (p *parser) valueless(name string) {
+// valueless deals with what has no `=`; more tells that something follows.
+func (p *parser) valueless(name string, more bool) {
 	words := strings.Fields(name)
 	if len(words) == 0 {
 		return
 	}
-	p.odd("junk-parameter", len(words) > 1)
+	p.odd("junk-parameter", more || len(words) > 1)
 	if len(words) == 2 {
 		p.value(strings.ToLower(words[0]), strings.Trim(words[1], "\""), "literal")
 	}
@@ -95,21 +96,7 @@ func (p *parser) name(name string, more bool) string {
 func (p *parser) quoted(name string, at int) int {
 	body, end, ok := p.quotedEnd(at)
 	if !ok {
-		p.odd("unclosed-quote", true)
-		p.value(name, unescape(body), "literal")
-		line := body
-		if k := strings.IndexAny(line, "\r\n"); k >= 0 {
-			line = line[:k]
-		}
-		p.value(name, line, "literal")
-		cut := body
-		next := len(p.s)
-		if k := strings.IndexByte(cut, ';'); k >= 0 {
-			cut, next = cut[:k], at+1+k+1
-		}
-		p.value(name, strings.TrimSpace(cut), "literal")
-		p.value(name, "\""+strings.TrimSpace(cut), "literal")
-		return next
+		return p.unclosedQuote(name, at, body)
 	}
 	p.whole(name, unescape(body), "quoted")
 	if strings.IndexByte(body, '\\') >= 0 && !onlyNeeded(body) {
@@ -127,11 +114,29 @@ func (p *parser) quoted(name string, at int) int {
 		p.odd("missing-semicolon", true)
 		return i
 	}
-	p.odd("junk-after-quote", true)
 	rest = strings.TrimSpace(rest)
-	p.value(name, unescape(body)+strings.ReplaceAll(rest, "\"", ""), "literal")
-	p.value(name, "\""+body+"\""+rest, "literal")
+	p.variant(name, "junk-after-quote", unescape(body), unescape(body)+strings.ReplaceAll(rest, "\"", ""))
+	p.also(name, "\""+body+"\""+rest)
 	return min(next+1, len(p.s))
+}
+
+// unclosedQuote gives what readers make of a quoted string without an end: all
+// that follows, to the end of the line, to the semicolon, or no quoted string
+// at all.
+func (p *parser) unclosedQuote(name string, at int, body string) int {
+	cut, next := body, len(p.s)
+	if k := strings.IndexByte(cut, ';'); k >= 0 {
+		cut, next = cut[:k], at+1+k+1
+	}
+	cut = strings.TrimSpace(cut)
+	all := unescape(body)
+	p.value(name, all, "literal")
+	p.variant(name, "unclosed-quote", all, cut)
+	if k := strings.IndexAny(body, "\r\n"); k >= 0 {
+		p.variant(name, "unclosed-quote", all, body[:k])
+	}
+	p.variant(name, "unclosed-quote", all, "\""+cut)
+	return next
 }
 
 // onlyNeeded tells that nothing but quotes and backslashes is escaped.
@@ -176,7 +181,10 @@ func (p *parser) bare(name string, at int) int {
 	}
 	if strings.IndexAny(v, " \t\r\n") < 0 {
 		p.whole(name, v, "token")
-		p.inside(name, v)
+		p.inside(name, v, end)
+		if strings.IndexByte(v, '\\') >= 0 {
+			p.variant(name, "escaped-character", v, unescape(v))
+		}
 		return next
 	}
 	if w := scanWords(unfold(v)); w.any && len(w.pieces) == strings.Count(v, "=?") {
@@ -190,7 +198,7 @@ func (p *parser) bare(name string, at int) int {
 	if k := strings.IndexAny(v, "\r\n"); k >= 0 {
 		p.variant(name, "unquoted-space", v, strings.TrimSpace(v[:k]))
 	}
-	p.inside(name, v)
+	p.inside(name, v, end)
 	// A parameter behind a missing semicolon.
 	for k := range words[1:] {
 		if w := words[k+1]; strings.IndexByte(w, '=') > 0 && !strings.HasPrefix(w, "=?") {
@@ -209,21 +217,28 @@ func (p *parser) single(name, v string, at int) {
 		return // a charset and a language that are empty (RFC 2231 section 4)
 	}
 	body := v[1:]
-	if k := strings.IndexByte(p.s[at+1:], '\''); k >= 0 && k < 4096 {
+	if k := strings.IndexByte(p.s[at+1:min(len(p.s), at+1+maxLook)], '\''); k >= 0 && k < maxLook {
 		body = p.s[at+1 : at+1+k]
 	}
 	p.variant(name, "single-quotes", v, body)
 }
 
-// inside gives what readers make of quotes in the middle of a value.
-func (p *parser) inside(name, v string) {
+// inside gives what readers make of quotes in the middle of a value that ends
+// at end.
+func (p *parser) inside(name, v string, end int) {
 	k := strings.IndexByte(v, '"')
 	if k < 0 {
 		return
 	}
-	p.odd("quote-inside", true)
-	p.value(name, strings.ReplaceAll(v, "\"", ""), "literal")
-	p.value(name, v[:k], "literal")
+	p.variant(name, "quote-inside", v, strings.ReplaceAll(v, "\"", ""))
+	p.variant(name, "quote-inside", v, v[:k])
+	if strings.Count(v, "\"")%2 == 0 || end >= len(p.s) {
+		return
+	}
+	far := p.s[end:min(len(p.s), end+maxLook)]
+	if q := strings.IndexByte(far, '"'); q >= 0 {
+		p.variant(name, "quote-inside", v, strings.ReplaceAll(v, "\"", "")+far[:q])
+	}
 }
 
 // security tells the parameters whose every reading counts.
@@ -235,15 +250,19 @@ func security(name string) bool {
 func nameLike(name string) bool { return name == "name" || name == "filename" || name == "file" }
 
 // differ tells whether two readings of a parameter make a difference: of a
-// file's name its extension does.
+// boundary each octet does, of a file's name the extension does.
 func differ(name, a, b string) bool {
 	if a == b {
 		return false
 	}
-	if base, _, _ := strings.Cut(name, "*"); !nameLike(base) {
+	base, _, _ := strings.Cut(name, "*")
+	switch {
+	case base == "boundary":
 		return true
+	case nameLike(base):
+		return extension(a) != extension(b)
 	}
-	return extension(a) != extension(b)
+	return strings.Trim(a, " \t\r\n\"'") != strings.Trim(b, " \t\r\n\"'")
 }
 
 func extension(s string) string {
@@ -257,19 +276,30 @@ func extension(s string) string {
 // variant notes a second reading of a value, and the oddity that made it.
 func (p *parser) variant(name, id, first, second string) {
 	p.odd(id, differ(name, first, second))
-	p.value(name, second, "literal")
+	p.also(name, second)
+}
+
+// also notes one more reading of a value; of one section of a continuation
+// there is but one, since it would stand twice in what is put together.
+func (p *parser) also(name, v string) {
+	if star := strings.IndexByte(name, '*'); star >= 0 && name[star:] != "*" {
+		return
+	}
+	p.value(name, v, "literal")
 }
 
 // whole notes the first reading of a whole parameter.
 func (p *parser) whole(name, v, how string) {
-	base, star := name, strings.IndexByte(name, '*')
-	if star >= 0 {
-		base = name[:star]
+	base, mark := name, ""
+	if star := strings.IndexByte(name, '*'); star >= 0 {
+		base, mark = name[:star], name[star:]
 	}
-	if !p.literal {
-		if star < 0 || strings.IndexByte(name[star+1:], '*') < 0 && name[star+1:] == "" {
-			p.names = append(p.names, seenName{name: base, value: v, extended: star >= 0})
-		}
+	switch {
+	case p.literal:
+	case mark == "":
+		p.names = append(p.names, seenName{name: base, value: v})
+	case mark == "*":
+		p.names = append(p.names, seenName{name: base, value: extendedText(v), extended: true})
 	}
 	p.value(name, v, how)
 	if base == "boundary" && v == "" {
@@ -277,26 +307,34 @@ func (p *parser) whole(name, v, how string) {
 	}
 }
 
-// duplicates finds parameters that stand twice with different values.
+// duplicates finds parameters that stand twice with different values. A plain
+// value for readers who know no RFC 2231 next to an extended one is ordinary, as
+// long as a file's extension is the same.
 func (p *parser) duplicates() {
-	first := map[seenName]string{}
-	for _, n := range p.names {
-		key := seenName{name: n.name, extended: n.extended}
-		v, ok := first[key]
-		if !ok {
-			first[key] = n.value
-			continue
-		}
-		p.odd("duplicate-parameter", v != n.value)
+	type key struct {
+		name     string
+		extended bool
 	}
-	for key, plain := range first {
-		extended, ok := first[seenName{name: key.name, extended: true}]
-		if key.extended || !ok || !nameLike(key.name) {
+	first := map[key]string{}
+	for _, n := range p.names {
+		k := key{n.name, n.extended}
+		if v, ok := first[k]; !ok {
+			first[k] = n.value
+		} else {
+			p.odd("duplicate-parameter", v != n.value)
+		}
+	}
+	for k, plain := range first {
+		extended, ok := first[key{k.name, true}]
+		if k.extended || !ok {
 			continue
 		}
-		a, b := extension(Words(plain)[0]), extension(extendedText(extended))
-		if a != "" && b != "" && a != b {
-			p.odd("fallback-differs", true)
+		plain = Words(plain)[0]
+		if nameLike(k.name) && (extension(plain) == "" || extension(extended) == "") {
+			continue
+		}
+		if differ(k.name, plain, extended) {
+			p.odd("fallback-differs", nameLike(k.name) || k.name == "boundary")
 		}
 	}
 }

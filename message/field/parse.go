@@ -9,7 +9,8 @@ import (
 const (
 	maxParams   = 2000 // parameters of one field that are kept
 	maxReadings = 4000 // readings of all parameters together
-	maxSections = 500  // sections of all continuations of one parameter
+	maxSections = 500  // sections of all continuations together
+	maxLook     = 4096 // how far the other quote of a damaged value is looked for
 )
 
 // parser reads one field.
@@ -177,7 +178,11 @@ func (p *parser) scan() {
 
 // first reads the main value.
 func (p *parser) first() int {
-	i := p.skip(0)
+	from := skipSpace(p.s, 0)
+	i := p.skip(from)
+	if i > from && i < len(p.s) {
+		p.odd("comment-in-type", true)
+	}
 	if i < len(p.s) && p.s[i] == '"' {
 		if body, end, ok := p.quotedEnd(i); ok {
 			p.odd("quoted-type", true)
@@ -197,7 +202,7 @@ func (p *parser) first() int {
 		}
 		return min(end+1, len(p.s))
 	}
-	if k := strings.Index(text, "=?"); k >= 0 || strings.HasPrefix(p.s[end:], "=?") {
+	if strings.HasPrefix(p.s[end:], "=?") {
 		// An encoded word in the type.
 		all, end, _ := p.until(i, ";")
 		if w := scanWords(all); w.any {

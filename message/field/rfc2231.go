@@ -177,6 +177,9 @@ func (p *parser) joinOne(base string, of []section) {
 		sound = sound && s.index == i
 	}
 	first := p.joined(base, sorted, "rfc2231")
+	if !p.literal {
+		p.names = append(p.names, seenName{name: base, value: first, extended: true})
+	}
 	if ordered && sound {
 		return
 	}

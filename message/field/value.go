@@ -90,8 +90,13 @@ func (p *parser) words(name, v string, w *wordsOf) {
 }
 
 // eight notes a value that may hold octets outside ASCII: UTF-8 if it is,
-// else Windows-1252 and, if it can be, Shift-JIS (attacks E-51).
+// else Windows-1252 and, if it can be, Shift-JIS (attacks E-51). A boundary is
+// compared with octets and stays what it is.
 func (p *parser) eight(name, v, how string) {
+	if name == "boundary" {
+		p.add(name, v, how)
+		return
+	}
 	if utf8.ValidString(v) {
 		p.add(name, strings.TrimPrefix(v, "\uFEFF"), how)
 		return

@@ -263,7 +263,7 @@ func tableOf(safe bool) *[256]byte {
 // damagedBase64 gives every reading of text that is not sound from at on.
 func damagedBase64(text []byte, at, max int) ([]Reading, []Fault) {
 	b := bound{left: max}
-	faults := faults64(text, at)
+	faults, harmless := faults64(text, at)
 	safe := bytes.ContainsAny(text[at:], "-_")
 	for _, r := range readers64(safe) {
 		if b.over {
@@ -271,16 +271,17 @@ func damagedBase64(text []byte, at, max int) ([]Reading, []Fault) {
 		}
 		b.add(r.how, r.read(text, b.left))
 	}
-	ambiguous := len(b.readings) > 1
+	ambiguous := len(b.readings) > 1 && !harmless
 	for i := range faults {
 		faults[i].Ambiguous = ambiguous
 	}
 	return b.readings, append(faults, b.faultsAt(true, len(text))...)
 }
 
-// faults64 names what is wrong from at on, each kind once.
-func faults64(text []byte, at int) []Fault {
-	var faults []Fault
+// faults64 names what is wrong from at on, each kind once. harmless tells that
+// nothing but the number of padding characters at the end is: readers disagree
+// about the last octets at most.
+func faults64(text []byte, at int) (faults []Fault, harmless bool) {
 	add := func(id string, at int) {
 		if !slices.ContainsFunc(faults, func(f Fault) bool { return f.ID == id }) {
 			faults = append(faults, Fault{ID: id, At: at})
@@ -304,9 +305,18 @@ func faults64(text []byte, at int) []Fault {
 		}
 	}
 	if padAt >= 0 && len(faults) == 0 {
-		add("base64-padding", padAt)
+		return []Fault{{ID: "base64-padding", At: padAt}}, true
 	}
-	return faults
+	return faults, false
+}
+
+// withoutEnd cuts off what stands behind the last digit.
+func withoutEnd(text []byte) []byte {
+	i := len(text)
+	for i > 0 && digits[text[i-1]] >= 64 {
+		i--
+	}
+	return text[:i]
 }
 
 // read decodes text in one way; max bounds the result, one more octet says
@@ -315,6 +325,9 @@ func (r *reader64) read(text []byte, max int) []byte {
 	dst := make([]byte, 0, min(len(text)/4*3+3, max+4))
 	var acc uint32
 	q, pads := 0, 0
+	if r.pad == padZero {
+		text = withoutEnd(text)
+	}
 	flush := func() {
 		var t [3]byte
 		dst = append(dst, t[:tail(t[:], acc, q)]...)

@@ -20,7 +20,7 @@ const (
 	gzipMethod
 )
 
-// methodOf gives the method for a name without its punctuation.
+// methodOf gives the method for the letters and digits of a name.
 func methodOf(letters string) method {
 	switch letters {
 	case "", "7bit", "8bit", "binary":
@@ -61,10 +61,7 @@ func proper(name string) bool {
 // given as it is is not copied and not cut to max.
 func Decode(encoding string, text []byte, max int) (readings []Reading, faults []Fault, known bool) {
 	name := strings.ToLower(strings.TrimSpace(encoding))
-	m := methodOf(name)
-	if !proper(name) {
-		m = methodOf(letters(name))
-	}
+	m := methodOf(letters(name))
 	switch m {
 	case 0:
 		return []Reading{{How: "as it is", Data: text}}, nil, false

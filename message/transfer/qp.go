@@ -198,10 +198,7 @@ func (r *readerQP) read(text []byte, max int) []byte {
 
 // line decodes one line with its line end.
 func (r *readerQP) line(out, line []byte) []byte {
-	body := bytes.TrimRight(line, "\r\n")
-	if len(line) == len(body) {
-		body = line
-	}
+	body := bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 	eol := line[len(body):]
 	if !r.keep {
 		body = bytes.TrimRight(body, " \t\r")

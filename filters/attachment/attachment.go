@@ -1,0 +1,254 @@
+// Package attachment is the check of what a message carries: every candidate
+// name, declared type and content of every part in every reading (attacks I7),
+// what is in archives and inside those, documents and the files inside them.
+// Each thing that it finds belongs to a class (docs/attachments.md), and the
+// configuration says for each class and direction what is done.
+//
+// It looks for means, not for malice: a virus in a class that is let pass is
+// the antivirus's to find. It changes nothing and opens nothing. Of a message
+// with several recipients the strongest verdict holds for all: an exception
+// counts only when all of them are in it.
+//
+// It fails towards the sender trying again: an error or a timeout is 451. A
+// message that makes it crash is 451 the first time and held the second, so
+// that no retry brings the same crash back for days (attacks Z-21).
+//
+// # Limits
+//
+// [check.attachment.archives] bounds the work on one message, at_once the
+// messages in work: memory is at_once times a few times archives.member. 16
+// readings of a part's body, 5 findings of a class, documents 3 deep.
+package attachment
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"garita/archive"
+	"garita/document"
+	"garita/filetype"
+	"garita/filters"
+	"garita/mail"
+	"garita/message"
+	"garita/resolver"
+)
+
+// Name of the check.
+const Name = "attachment"
+
+// Prefix begins its symbols; a class follows.
+const Prefix = Name + "."
+
+// Check is the check, apart from the list of checks.
+type Check struct {
+	cfg        Config
+	in, out    map[string]string
+	extensions map[string]bool
+	allow      map[string]bool
+	recipients people
+	senders    people
+	small      chan struct{}
+	large      chan struct{}
+	docs       document.Limits
+	now        func() time.Time
+	// walk and inspect are those of the packages; tests make them fail.
+	walk    func(context.Context, []byte, *archive.Budget, func(*archive.Entry) error) ([]archive.Defect, error)
+	inspect func(context.Context, filetype.Type, []byte, document.Limits) []document.Trait
+
+	mu     sync.Mutex
+	poison []digest
+}
+
+type digest [sha256.Size]byte
+
+const (
+	// smallMessage goes by a line of its own: it never waits behind those
+	// with archives of 25 MB (attacks I10).
+	smallMessage = 256 << 10
+	// memory of messages that made the check crash.
+	crashes = 256
+)
+
+var (
+	errCrash = errors.New("attachment: the check crashed")
+	errWait  = errors.New("attachment: too many inspections at once")
+)
+
+// New makes the check.
+func New(c Config) (filters.Check, error) {
+	if errs := c.Validate(); len(errs) > 0 {
+		return filters.Check{}, fmt.Errorf("attachment: %w", errs[0])
+	}
+	n := c.atOnce()
+	k := &Check{
+		cfg: c, in: c.actions(mail.In), out: c.actions(mail.Out),
+		extensions: set(c.Extensions), allow: set(c.Allow),
+		recipients: read(c.ExceptRecipients), senders: read(c.ExceptSenders),
+		large: make(chan struct{}, n), small: make(chan struct{}, max(1, n/4)),
+		docs: document.DefaultLimits(), now: time.Now, walk: archive.Walk, inspect: document.Inspect,
+	}
+	k.docs.Bytes = c.Archives.Document
+	mode, _ := mail.ParseMode(c.Mode)
+	return filters.Check{
+		Name: Name, Impl: k, Mode: mode, Class: filters.Policy, OnError: filters.DeferOnError,
+		IO: true, Cached: true, Timeout: c.Timeout,
+	}, nil
+}
+
+func set(list []string) map[string]bool {
+	m := make(map[string]bool, len(list))
+	for _, s := range list {
+		m[s] = true
+	}
+	return m
+}
+
+// CheckMessage judges the attachments. In the session's own goroutine it only
+// tells messages without any, which are most.
+func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res filters.Result, err error) {
+	if tx.Message == nil {
+		return filters.Result{}, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			res, err = k.crashed(tx, p, debug.Stack())
+		}
+	}()
+	x, err := tx.Message.Index(ctx)
+	if err != nil {
+		return filters.Result{}, fmt.Errorf("attachment: %w", err)
+	}
+	if ordinary(x) {
+		return filters.Result{}, nil
+	}
+	if resolver.CacheOnly(ctx) {
+		return filters.Result{}, filters.ErrWouldWait
+	}
+	leave, err := k.enter(ctx, tx.Message.Size())
+	if err != nil {
+		return filters.Result{}, err
+	}
+	defer leave()
+	w := k.work(ctx, tx.Direction)
+	w.index(x, "")
+	if err := ctx.Err(); err != nil {
+		return filters.Result{}, fmt.Errorf("attachment: %w", err)
+	}
+	return k.result(w, tx), nil
+}
+
+// enter waits for one's turn.
+func (k *Check) enter(ctx context.Context, size int64) (leave func(), err error) {
+	line := k.large
+	if size <= smallMessage {
+		select {
+		case k.small <- struct{}{}:
+			return func() { <-k.small }, nil
+		default:
+		}
+		select {
+		case k.small <- struct{}{}:
+			return func() { <-k.small }, nil
+		case k.large <- struct{}{}:
+			return func() { <-k.large }, nil
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", errWait, ctx.Err())
+		}
+	}
+	select {
+	case line <- struct{}{}:
+		return func() { <-line }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", errWait, ctx.Err())
+	}
+}
+
+// crashed makes a fault of a panic, and a held message of the second one.
+func (k *Check) crashed(tx *mail.Transaction, p any, stack []byte) (filters.Result, error) {
+	err := fmt.Errorf("%w: %v\n%s", errCrash, p, stack)
+	h := sha256.New()
+	if _, e := io.Copy(h, tx.Message.Raw()); e != nil {
+		return filters.Result{}, err
+	}
+	d := digest(h.Sum(nil))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, known := range k.poison {
+		if known == d {
+			return filters.Found(mail.Finding{Symbol: Prefix + crash, Verdict: mail.Quarantine,
+				Detail: "the message made this check fail twice (poison): it was not inspected"}), nil
+		}
+	}
+	if len(k.poison) >= crashes {
+		k.poison = k.poison[1:]
+	}
+	k.poison = append(k.poison, d)
+	return filters.Result{}, err
+}
+
+// people are addresses and domains by their keys.
+type people struct{ addresses, domains map[string]bool }
+
+func read(list []string) people {
+	p := people{map[string]bool{}, map[string]bool{}}
+	for _, e := range list {
+		if at := strings.LastIndexByte(e, '@'); at >= 0 {
+			p.addresses[strings.ToLower(e[:at])+"@"+mail.DomainKey(e[at+1:])] = true
+		} else {
+			p.domains[mail.DomainKey(e)] = true
+		}
+	}
+	return p
+}
+
+// has looks an address up. The local part is compared without case: nobody
+// tells two mailboxes apart by it, and a typist's capital must not matter.
+func (p people) has(a mail.Path) bool {
+	if len(p.domains)+len(p.addresses) == 0 || a.Domain == "" {
+		return false
+	}
+	key := a.DomainKey()
+	return p.domains[key] || p.addresses[strings.ToLower(a.Local)+"@"+key]
+}
+
+// excepted tells why the findings are only observed; "" when they count. Of
+// several recipients all must be excepted (docs/attachments.md).
+func (k *Check) excepted(tx *mail.Transaction) string {
+	if k.senders.has(tx.ReversePath) {
+		return "the sender is in except_senders"
+	}
+	for i := range tx.ForwardPaths {
+		r := &tx.ForwardPaths[i]
+		if !k.recipients.has(r.Asked()) && !k.recipients.has(r.Path) {
+			return ""
+		}
+	}
+	if len(tx.ForwardPaths) == 0 {
+		return ""
+	}
+	return "all recipients are in except_recipients"
+}
+
+// ordinary tells a message of one text: nothing that has a name, is declared
+// to be anything else, or begins like anything else.
+func ordinary(x *message.Index) bool {
+	if len(x.Parts) > plainParts || x.Has(message.Ambiguous) {
+		return false
+	}
+	for _, p := range x.Parts {
+		if p.Children && composite(p) && len(p.Names) == 0 && !p.Attachment {
+			continue
+		}
+		if !body(p) || !harmless(p) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,372 @@
+package attachment
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"unicode/utf8"
+
+	"garita/archive"
+	"garita/document"
+	"garita/filetype"
+	"garita/mail"
+	"garita/message"
+)
+
+const (
+	maxBodies = 16 // readings of one part's content
+	maxInside = 3  // documents and messages inside each other
+	maxPlace  = 80 // characters of a name in a place
+	maxNames  = 64 // of one thing
+)
+
+// work is the inspection of one message.
+type work struct {
+	ctx     context.Context
+	check   *Check
+	actions map[string]string
+	budget  *archive.Budget
+	report  report
+	count   int // attachments
+}
+
+func (k *Check) work(ctx context.Context, d mail.Direction) *work {
+	w := &work{ctx: ctx, check: k, actions: k.in, budget: archive.NewBudget(k.cfg.limits(), k.now())}
+	if d == mail.Out {
+		w.actions = k.out
+	}
+	return w
+}
+
+func (w *work) found(key, place, name, detail string) {
+	if w.actions[key] != actionOff {
+		w.report.add(key, place, name, detail)
+	}
+}
+
+// index judges all parts of a message. within is the place of the message, if
+// it lies in something.
+func (w *work) index(x *message.Index, within string) { w.parts(x, within, 0) }
+
+func (w *work) parts(x *message.Index, within string, depth int) {
+	for _, p := range x.Parts {
+		if w.ctx.Err() != nil {
+			return
+		}
+		w.part(p, within, depth)
+	}
+	if n := w.check.cfg.MaxCount; n > 0 && w.count > n {
+		w.found(tooMany, within, "", "more attachments than max_count")
+	}
+}
+
+// part judges one part in all its readings.
+func (w *work) part(p *message.Part, within string, depth int) {
+	place := within + "part " + p.Number
+	if p.Number == "" {
+		place = within + "message"
+	}
+	if body(p) && harmless(p) {
+		return
+	}
+	names := make([]string, 0, min(len(p.Names), maxNames))
+	for _, n := range p.Names[:min(len(p.Names), maxNames)] {
+		names = append(names, n.Text)
+	}
+	if p.Children && composite(p) {
+		// What is in it is judged by itself; a name may stand on it all the
+		// same, and some clients offer it under that name.
+		if len(names) > 0 {
+			w.look(&thing{names: names, declared: p.Types, place: place, blind: true, depth: depth})
+		}
+		return
+	}
+	w.count++
+	var last []byte
+	for i, b := range p.Bodies() {
+		if i >= maxBodies {
+			w.found(bomb, place, "", "more readings than are looked at")
+			break
+		}
+		if i > 0 && bytes.Equal(b.Data, last) {
+			continue
+		}
+		last = b.Data
+		w.whole(&thing{names: names, declared: p.Types, data: b.Data, place: place, depth: depth}, p)
+	}
+}
+
+func first(names []string) string {
+	if len(names) > 0 {
+		return names[0]
+	}
+	return ""
+}
+
+// whole judges a thing and all that is in it. p is its part; nil inside.
+func (w *work) whole(t *thing, p *message.Part) {
+	o, views := w.look(t)
+	if len(t.data) == 0 {
+		return
+	}
+	page := filetype.Type{}
+	for i := range views {
+		if views[i].Type.Class == filetype.Markup {
+			page = views[i].Type
+		}
+	}
+	if o.Class == filetype.Markup || page.Name != "" && (o.Class == filetype.Text || o.Class == filetype.Unknown) {
+		if !t.piece && (p == nil || !body(p)) && o.Name != "mht" {
+			w.found(htmlAttachment, t.place, t.shown(), "a page to be opened in a browser")
+		}
+	}
+	w.archives(t, o)
+	w.documents(t, o, views, page)
+	if (o.Name == "eml" || o.Name == "mbox" || o.Name == "mht") && (p == nil || !p.Children) {
+		w.mail(t)
+	}
+}
+
+// mail judges a message that is a file: its index is made here.
+func (w *work) mail(t *thing) {
+	if t.depth >= maxInside {
+		w.found(bomb, t.place, t.shown(), "messages inside messages")
+		return
+	}
+	w.parts(message.ReadIndex(t.data, message.DefaultIndexLimits()), w.within(t)+" › ", t.depth+1)
+}
+
+// within is the place of what lies in a thing.
+func (w *work) within(t *thing) string {
+	if n := t.shown(); n != "" && !strings.HasSuffix(t.place, short(n)) {
+		return t.place + " › " + short(n)
+	}
+	return t.place
+}
+
+// short cuts a name for a place. It stays hostile text.
+func short(name string) string {
+	name = strings.ToValidUTF8(name, "\ufffd")
+	if utf8.RuneCountInString(name) <= maxPlace {
+		return name
+	}
+	return string([]rune(name)[:maxPlace]) + "…"
+}
+
+// archives walks what is in a thing, whatever it calls itself.
+func (w *work) archives(t *thing, o filetype.Type) {
+	// The members of a document are its pieces: a web page or a script in an
+	// electronic book is not opened by itself.
+	pieces := o.Class == filetype.Office || o.Class == filetype.Document
+	root := w.within(t)
+	var inner map[string]bool // documents among the members, by their path
+	defects, err := w.check.walk(w.ctx, t.data, w.budget, func(e *archive.Entry) error {
+		if w.member(e, root, t.depth, pieces || within(inner, e.In)) {
+			if inner == nil {
+				inner = map[string]bool{}
+			}
+			inner[path(e.In, first(e.Names))] = true
+		}
+		return w.ctx.Err()
+	})
+	for i := range defects {
+		w.defect(t, root, o, &defects[i])
+	}
+	if err != nil && w.ctx.Err() == nil {
+		w.found(crash, root, t.shown(), "the archive could not be walked")
+	}
+}
+
+func path(in []string, name string) string { return strings.Join(in, "\x00") + "\x00" + name }
+
+// within tells that a member lies in one of those paths.
+func within(inner map[string]bool, in []string) bool {
+	for i := range in {
+		if inner[path(in[:i], in[i])] {
+			return true
+		}
+	}
+	return false
+}
+
+// member judges a member of an archive, and tells a document: its own members
+// come later.
+func (w *work) member(e *archive.Entry, root string, depth int, pieces bool) bool {
+	place := root
+	for _, in := range e.In {
+		place += " › " + short(in)
+	}
+	names := e.Names[:min(len(e.Names), maxNames)]
+	if e.Directory {
+		return false
+	}
+	t := &thing{names: names, data: e.Data, place: place + " › " + short(first(names)), piece: pieces, blind: e.Encrypted && e.Data == nil, depth: depth}
+	if e.Encrypted {
+		// Documents with a password are zips of that kind, too (ODF).
+		if pieces {
+			w.found(docEncrypted, place, first(names), "encrypted")
+		} else {
+			w.found(archiveEncrypted, t.place, first(names), "encrypted")
+		}
+	}
+	o, views := w.look(t)
+	if t.blind || len(t.data) == 0 || pieces {
+		return false
+	}
+	page := filetype.Type{}
+	for i := range views {
+		if views[i].Type.Class == filetype.Markup {
+			page = views[i].Type
+		}
+	}
+	if o.Class == filetype.Markup && o.Name != "mht" || page.Name != "" && o.Class == filetype.Text {
+		w.found(htmlAttachment, t.place, first(names), "a page to be opened in a browser")
+	}
+	w.documents(t, o, views, page)
+	if o.Name == "eml" || o.Name == "mbox" || o.Name == "mht" {
+		// The data is valid during the visit alone, and so is all work on it.
+		w.mail(t)
+	}
+	return o.Class == filetype.Office || o.Class == filetype.Document
+}
+
+// defect turns what is wrong with an archive into a class.
+func (w *work) defect(t *thing, root string, o filetype.Type, d *archive.Defect) {
+	place := root
+	for _, in := range d.In {
+		place += " › " + short(in)
+	}
+	detail := archive.Meaning(d.ID)
+	if detail == "" {
+		detail = d.ID
+	}
+	switch {
+	case d.ID == "decoder-panic":
+		w.found(crash, place, t.shown(), detail)
+	case d.Grade == archive.Ambiguous:
+		w.found(archiveAmbiguous, place, t.shown(), detail)
+	case d.Grade == archive.Encrypted && (o.Class == filetype.Document || o.Class == filetype.Office):
+		w.found(docEncrypted, place, t.shown(), detail)
+	case d.Grade == archive.Encrypted:
+		w.found(archiveEncrypted, place, t.shown(), detail)
+	case d.Grade == archive.Opaque:
+		w.found(archiveOpaque, place, t.shown(), detail)
+	case d.Grade == archive.Bomb:
+		w.found(bomb, place, t.shown(), detail)
+	}
+}
+
+// documents inspects a thing that is opened by Office, a reader of PDF or a
+// browser, by octets or by name.
+func (w *work) documents(t *thing, o filetype.Type, views []filetype.NameView, page filetype.Type) {
+	as, inspect := o, false
+	switch o.Class {
+	case filetype.Document, filetype.Office, filetype.Markup:
+		inspect = true
+	case filetype.Message:
+		inspect = o.Name == "msg"
+	case filetype.Text, filetype.Unknown, filetype.Script:
+		for i := range views {
+			switch c := views[i].Type.Class; {
+			case c == filetype.Markup:
+				as, inspect = page, true
+			case c == filetype.Document, c == filetype.Office:
+				inspect = true
+			}
+		}
+	}
+	if !inspect {
+		return
+	}
+	if t.depth >= maxInside {
+		w.found(bomb, t.place, t.shown(), "documents inside documents")
+		return
+	}
+	traits := w.check.inspect(w.ctx, as, t.data, w.check.docs)
+	for i := range traits {
+		w.trait(t, as, &traits[i])
+	}
+}
+
+// trait turns what a document has into a class.
+func (w *work) trait(t *thing, as filetype.Type, r *document.Trait) {
+	place := w.within(t)
+	if r.Where != "" {
+		place += " › " + short(r.Where)
+	}
+	key := classOfTrait(r.ID, as)
+	switch {
+	case r.ID == document.EmbeddedFile:
+		w.found(key, place, t.shown(), "a file inside: "+short(first(r.Names)))
+		if len(r.Data) > 0 || len(r.Names) > 0 {
+			w.whole(&thing{names: r.Names[:min(len(r.Names), maxNames)], data: r.Data, place: place, depth: t.depth + 1}, nil)
+		}
+		return
+	case r.ID == document.Damaged && strings.HasPrefix(r.Text, "reader failed"):
+		key = crash
+	}
+	if key == "" {
+		return
+	}
+	detail := document.Meaning(r.ID)
+	if r.Text != "" && r.ID != document.Damaged {
+		detail += " (" + short(r.Text) + ")"
+	}
+	w.found(key, place, t.shown(), detail)
+}
+
+// classOfTrait gives the class of a trait, "" for what no policy asks for.
+func classOfTrait(id string, as filetype.Type) string {
+	rtf := as.Name == "rtf"
+	switch id {
+	case document.Macro, document.MacroType:
+		return macro
+	case document.AutoMacro, document.MacroCall:
+		return macroAuto
+	case document.XLM:
+		return xlm
+	case document.RemoteTemplate:
+		return remoteTemplate
+	case document.ExternalLink, document.PDFRemote:
+		return externalLink
+	case document.DDE:
+		return dde
+	case document.OLEObject, document.ObjectUpdate, document.ActiveX, document.EquationEditor:
+		if rtf {
+			return rtfObject
+		}
+		return embeddedObject
+	case document.EmbeddedFile:
+		switch {
+		case rtf:
+			return rtfObject
+		case as.Name == "pdf":
+			return pdfEmbedded
+		}
+		return embeddedObject
+	case document.Encrypted:
+		return docEncrypted
+	case document.Obfuscated:
+		if rtf {
+			return rtfObject
+		}
+		return mismatch
+	case document.PDFJavaScript:
+		return pdfScript
+	case document.PDFLaunch:
+		return pdfLaunch
+	case document.HTMLSmuggling:
+		return htmlSmuggling
+	case document.HTMLForm:
+		return htmlForm
+	case document.HTMLApp:
+		return script
+	case document.SVGScript:
+		return svgScript
+	case document.Damaged:
+		return docDamaged
+	case document.Unfinished:
+		return bomb
+	}
+	return ""
+}
