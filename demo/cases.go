@@ -48,7 +48,8 @@ type Want struct {
 	Host  string // where the message lies; empty: nowhere
 	From  string // its envelope there
 	To    []string
-	// Body is the message below our Received field, to the octet.
+	// Body is the message below our own fields (Received, X-Garita-), to the
+	// octet.
 	Body []byte
 	// Received stands in our Received field.
 	Received string

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"garita/demo"
+	"garita/hold"
 )
 
 type demoCommand struct {
@@ -170,6 +171,13 @@ func startDemo(ctx context.Context, dir string, site demo.Site, clamd *demoClamd
 	return &demo.Gateway{
 		Inbound: at["inbound"][0].String(), Outbound: at["outbound"][0].String(), Filter: at["filter"][0].String(),
 		Log: s.Log.Output, Spool: spoolDir(s),
+		Release: func(ctx context.Context, id string) (string, error) {
+			r, err := d.releaseHeld(ctx, d.parts.hold.keeper, holdRequest{ID: id, By: "demo"})
+			if err != nil {
+				return "", err
+			}
+			return r.(hold.Report).Reply, nil
+		},
 		Stop: func() error { return d.shutdown(nil, "the demo's end") },
 	}, nil
 }
