@@ -24,7 +24,7 @@ type pdfFile struct {
 	names     map[int][]string // names of embedded files, by their streams' number
 	encrypted bool
 	key       *pdfKey // opens it without a password; nil for none
-	looks     int // around names that were worth a look
+	looks     int     // around names that were worth a look
 }
 
 // pdfObject is the part of the file from "obj" to the next one.
