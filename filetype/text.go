@@ -7,7 +7,7 @@ const sniff = 2048
 
 // controls are the control characters that text does not have: all but the white
 // ones, backspace, the end of file of DOS and escape.
-const controls uint32 = 1<<32 - 1&^(1<<'\n'|1<<'\r'|1<<'\t'|1<<'\f'|1<<0x1b|1<<0x1a|1<<0x08)
+const controls uint32 = 0xffffffff &^ (1<<'\n' | 1<<'\r' | 1<<'\t' | 1<<'\f' | 1<<0x1b | 1<<0x1a | 1<<0x08)
 
 // isText tells that there are no octets that text does not have.
 func isText(b []byte) bool {
