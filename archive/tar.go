@@ -98,7 +98,7 @@ func (w *walker) tarBytes(data []byte) (int64, error) {
 func (w *walker) tar(r *bufio.Reader) (int64, error) {
 	t := &tarReader{w: w, r: r, size: -1}
 	var h [block]byte
-	zeros, members := 0, 0
+	zeros := 0
 	for {
 		if err := w.tick(); err != nil {
 			return t.at, err
@@ -107,7 +107,9 @@ func (w *walker) tar(r *bufio.Reader) (int64, error) {
 		t.at += int64(n)
 		if err != nil {
 			switch {
-			case n > 0 && bytes.Trim(h[:n], "\x00") != nil && len(bytes.Trim(h[:n], "\x00")) > 0:
+			case zeros >= 2: // something else follows
+				return t.at - int64(n), nil
+			case len(bytes.Trim(h[:n], "\x00")) > 0:
 				w.flag("corrupt", "")
 			case zeros == 0:
 				w.flag("tar-end", "")
@@ -140,7 +142,6 @@ func (w *walker) tar(r *bufio.Reader) (int64, error) {
 		if err := t.one(h[:]); err != nil || t.errs < 0 {
 			return t.at, err
 		}
-		members++
 	}
 }
 

@@ -268,6 +268,17 @@ func TestHTML(t *testing.T) {
 	}
 }
 
+// TestLinear: what is made to be slow is read in one pass. A quadratic scan of
+// these would take minutes, so that the test would not end.
+func TestLinear(t *testing.T) {
+	const n = 512 << 10
+	for _, s := range []string{"<", "<a ", "<a b", "<!--", "<script>", "</script>", "<p on", " on", "<style>on", "<a b='", "<a =", "<![CDATA[", "<title>", "&#x", "<a href=&"} {
+		rest([]byte(strings.Repeat(s, n/len(s))))
+		rest([]byte("<p x='" + strings.Repeat(s, n/len(s)) + "'>"))
+		rest([]byte("<style>" + strings.Repeat(s, n/len(s)) + "<"))
+	}
+}
+
 func FuzzHTML(f *testing.F) {
 	for _, s := range []string{"<p onclick=x>", "<script>a</script>b", "<a href='java&Tab;script:x'>", "<scr<script></script>ipt>x</script>", "<svg><style><img onerror=x></style>", "<p \"onclick=x", "<!--><script>", "<p =onclick=x a='", "<title><script>"} {
 		f.Add([]byte(s))

@@ -203,7 +203,10 @@ func dangerous(text []byte) bool {
 			return true
 		}
 	}
-	for rest := low; bytes.IndexByte(low, '<') >= 0; {
+	if bytes.IndexByte(low, '<') < 0 {
+		return false
+	}
+	for rest := low; ; {
 		i := bytes.Index(rest, []byte("on"))
 		if i < 0 {
 			return false

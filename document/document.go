@@ -4,8 +4,8 @@
 // OOXML packages (ECMA-376), ODF, PDF (ISO 32000), RTF, HTML and SVG, MHTML,
 // Word 2003 XML, OneNote, Outlook messages and shortcuts.
 //
-// It opens no link, runs nothing, decrypts nothing and writes nothing. It fails
-// by trait: what cannot be read is Damaged, what goes over a bound Unfinished,
+// It opens no link, runs nothing and writes nothing, and decrypts only what opens
+// without a password (PDF). It fails by trait: what cannot be read is Damaged, what goes over a bound Unfinished,
 // and both stand beside the traits that were seen until then.
 //
 // # Limits

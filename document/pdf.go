@@ -23,7 +23,8 @@ type pdfFile struct {
 	autoKinds uint16
 	names     map[int][]string // names of embedded files, by their streams' number
 	encrypted bool
-	looks     int // around names that were worth a look
+	key       *pdfKey // opens it without a password; nil for none
+	looks     int     // around names that were worth a look
 }
 
 // pdfObject is the part of the file from "obj" to the next one.
@@ -72,7 +73,9 @@ func (in *inspector) pdf(where string, data []byte) {
 	if i := bytes.LastIndex(data, []byte("/Encrypt")); i >= 0 {
 		// Known before anything else: strings and object streams are noise then.
 		s := pdfScan{b: data[i+len("/Encrypt") : min(len(data), i+64)]}
-		p.encrypted = s.value()
+		if p.encrypted = s.value(); p.encrypted {
+			p.key = p.unlock(data[i+len("/Encrypt"):])
+		}
 	}
 	last := 0
 	for i := range p.objects {
@@ -262,7 +265,9 @@ func (p *pdfFile) name(num int, prev, name string, s *pdfScan) {
 	case "Encrypt":
 		if s.value() {
 			p.encrypted = true
-			p.in.add(Encrypted, place, "")
+			if p.key == nil {
+				p.in.add(Encrypted, place, "")
+			}
 		}
 	case "EF":
 		p.fileSpec(s)
@@ -359,7 +364,7 @@ func (p *pdfFile) objectStreams() {
 			return
 		}
 		body, ok := p.decode(o)
-		if p.encrypted {
+		if p.encrypted && p.key == nil {
 			continue // noise
 		}
 		if !ok {
@@ -408,7 +413,7 @@ func (p *pdfFile) files() {
 		}
 		seen[i] = true
 		var body []byte
-		if !p.encrypted {
+		if !p.encrypted || p.key != nil {
 			var ok bool
 			if body, ok = p.decode(o); !ok {
 				p.in.add(Damaged, p.where, "embedded file")

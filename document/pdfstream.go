@@ -15,15 +15,15 @@ func (p *pdfFile) decode(o *pdfObject) (body []byte, ok bool) {
 	dict := p.data[o.from:o.stream]
 	filters := pdfFilters(dict)
 	if len(filters) == 0 {
-		return p.rawStream(o, dict), !p.in.over
+		return p.plain(o, p.rawStream(o, dict)), !p.in.over
 	}
 	if len(filters) > 4 {
 		return nil, false
 	}
 	// A Flate stream knows its own end; the others end with the keyword.
 	src := p.data[o.stream:]
-	if filters[0] != "FlateDecode" && filters[0] != "Fl" {
-		src = p.rawStream(o, dict)
+	if p.key != nil || filters[0] != "FlateDecode" && filters[0] != "Fl" {
+		src = p.plain(o, p.rawStream(o, dict))
 	}
 	for _, f := range filters {
 		if src, ok = p.filter(f, src); !ok && len(src) == 0 {
@@ -34,6 +34,14 @@ func (p *pdfFile) decode(o *pdfObject) (body []byte, ok bool) {
 		src = unpredict(src, int(pdfNumber(dict, "Columns")), int(pdfNumber(dict, "Colors")), int(pdfNumber(dict, "BitsPerComponent")))
 	}
 	return src, ok
+}
+
+// plain decrypts what can be decrypted.
+func (p *pdfFile) plain(o *pdfObject, b []byte) []byte {
+	if p.key == nil {
+		return b
+	}
+	return p.key.open(o.num, b)
 }
 
 // filter undoes one filter.

@@ -205,28 +205,31 @@ func (s *pdfScan) action() (ref int, kinds uint16) {
 	return -1, kinds
 }
 
-// peekString gives the string that follows, its first part.
-func (s *pdfScan) peekString() string {
+// peekString gives the string that follows, its first part, as text.
+func (s *pdfScan) peekString() string { return pdfText(s.peekBytes()) }
+
+// peekBytes gives the octets of the string that follows, its first part.
+func (s *pdfScan) peekBytes() []byte {
 	save := s.pos
 	defer func() { s.pos = save }()
 	s.space()
 	if s.pos >= len(s.b) {
-		return ""
+		return nil
 	}
 	part := pdfScan{b: s.b[s.pos:min(len(s.b), s.pos+1024)]}
 	switch part.b[0] {
 	case '(':
 		if body, end := part.literal(); end > 0 {
-			return pdfText(unescape(body))
+			return unescape(body)
 		}
-		return pdfText(unescape(part.b[1:]))
+		return unescape(part.b[1:])
 	case '<':
 		if len(part.b) > 1 && part.b[1] == '<' {
-			return ""
+			return nil
 		}
-		return pdfText(hexDigits(part.b[1:]))
+		return hexDigits(part.b[1:])
 	}
-	return ""
+	return nil
 }
 
 // nearFile gives the file or address that belongs to an action: the string

@@ -5,10 +5,14 @@ import "bytes"
 // sniff is how much of a text is looked at for what it is.
 const sniff = 2048
 
+// controls are the control characters that text does not have: all but the white
+// ones, backspace, the end of file of DOS and escape.
+const controls uint32 = 0xffffffff &^ (1<<'\n' | 1<<'\r' | 1<<'\t' | 1<<'\f' | 1<<0x1b | 1<<0x1a | 1<<0x08)
+
 // isText tells that there are no octets that text does not have.
 func isText(b []byte) bool {
 	for _, c := range b {
-		if c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != '\f' && c != 0x1b && c != 0x1a && c != 0x08 {
+		if c < ' ' && controls>>c&1 != 0 {
 			return false
 		}
 	}
@@ -374,15 +378,23 @@ func contains(b []byte, any []string) bool {
 	return false
 }
 
-// code tells a program from a letter about one: in a letter the lines end
-// with words, and few characters are brackets, quotes or equal signs.
+// marked are the characters below 128 that programs are full of.
+const (
+	markedLow  uint64 = 1<<'(' | 1<<')' | 1<<'=' | 1<<'"' | 1<<';' | 1<<'$' | 1<<'%' | 1<<'&' | 1<<'+' | 1<<'\'' | 1<<'/'
+	markedHigh uint64 = 1<<('{'-64) | 1<<('}'-64) | 1<<('\\'-64) | 1<<('['-64) | 1<<(']'-64) | 1<<('|'-64) | 1<<('@'-64)
+)
+
+// code tells a program from a letter about one: in a letter few characters are
+// brackets, quotes or equal signs.
 func code(b []byte) bool {
-	marks := 0
+	marks := uint64(0)
 	for _, c := range b {
-		switch c {
-		case '(', ')', '{', '}', '=', '"', ';', '$', '%', '\\', '&', '+', '\'', '[', ']', '|', '/', '@':
-			marks++
+		switch c >> 6 {
+		case 0:
+			marks += markedLow >> c & 1
+		case 1:
+			marks += markedHigh >> (c - 64) & 1
 		}
 	}
-	return marks*20 >= len(b)
+	return marks*20 >= uint64(len(b))
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// care is what the minutely look remembers.
+// care is what Tick remembers.
 type care struct {
 	news    int       // messages held since the administrator was told
 	last    time.Time // when he was
@@ -33,8 +33,8 @@ const (
 	// deleted, by a clock that no one sets: a machine that starts in 1970, or
 	// jumps a year ahead, deletes nothing by it.
 	grace = day
-	// mostTries bounds the attempts to send one notice, a minute apart.
-	mostTries = 60
+	// mostTries bounds the attempts to send one notice: about an hour.
+	mostTries = 720
 )
 
 func (c *care) recall(d *disk) {
@@ -51,7 +51,7 @@ type Notice struct {
 	Message []byte
 }
 
-// Tick is called about once a minute, by one goroutine: it mends the index,
+// Tick is called every few seconds, by one goroutine: it mends the index,
 // deletes what may go, and tells the administrator. notify sends a notice;
 // when it cannot, the notice is tried again.
 func (k *Keeper) Tick(ctx context.Context, hostname string, notify func(context.Context, Notice) error) {

@@ -71,11 +71,11 @@ func Open(o Options) (*Keeper, error) {
 	if k.now == nil {
 		k.now = time.Now
 	}
+	k.care.recall(d)
 	if err := k.count(); err != nil {
 		d.close()
 		return nil, fmt.Errorf("hold: %w", err)
 	}
-	k.care.recall(d)
 	k.wg.Add(1)
 	go func() {
 		defer k.wg.Done()
@@ -155,6 +155,9 @@ func (k *Keeper) count() error {
 				}
 				k.totals.Messages++
 				k.totals.Octets += info.Size()
+				if info.ModTime().After(k.care.last) {
+					k.care.news++ // nobody was told before we ended
+				}
 			}
 		}
 	}

@@ -292,7 +292,7 @@ func (s *session) holdsInstead(d mail.Decision) bool {
 		return false
 	}
 	if s.tx.toHold == nil {
-		s.tx.toHold = &d
+		s.tx.toHold, s.tx.holdAll = &d, &d
 	}
 	return true
 }

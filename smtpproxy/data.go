@@ -22,10 +22,10 @@ type transaction struct {
 	tried    int   // RCPT commands
 	exempt   bool  // all recipients are role addresses
 	// toHold is a reject before the message that becomes a hold; all
-	// recipients share it.
-	toHold  *mail.Decision
-	started time.Time
-	body    *incoming
+	// recipients share it. holdAll is one that was about the sender.
+	toHold, holdAll *mail.Decision
+	started         time.Time
+	body            *incoming
 	// parked: the next hop's connection was given back meanwhile; parks counts
 	// how often. waited is how long the client has let it wait since.
 	parked bool

@@ -61,7 +61,7 @@ func (s *session) ask(ctx context.Context, r mail.Recipient, exempt bool) {
 		t.exempt, t.Exempt = exempt, ""
 	}
 	d := s.set.Policy.Rcpt(ctx, &t.Transaction, r)
-	toHold := t.toHold
+	toHold := t.holdAll
 	if s.refuses(d) {
 		if !s.becomesHold(d) {
 			s.refuse("RCPT", r.String(), s.refusal(d), d)

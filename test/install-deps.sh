@@ -4,7 +4,7 @@
 # Without root it only says what is missing.
 set -eu
 
-packages="postfix postfix-pcre swaks openssl pflogsumm fail2ban util-linux procps unbound haproxy dovecot-core dovecot-lmtpd systemd clamav-daemon logrotate groff-base zsh fish iproute2 rspamd spamd libreoffice-writer-nogui libreoffice-calc-nogui"
+packages="postfix postfix-pcre swaks openssl pflogsumm fail2ban util-linux procps unbound haproxy dovecot-core dovecot-lmtpd systemd clamav-daemon logrotate groff-base zsh fish iproute2 rspamd spamd libreoffice-writer-nogui libreoffice-calc-nogui qpdf"
 packages="$packages zip p7zip-full genisoimage gcab arj cpio binutils xz-utils zstd lz4 bzip2 ncompress python3"
 missing=
 for p in $packages; do

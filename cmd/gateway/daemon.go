@@ -200,6 +200,7 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 		case <-probe.C:
 			probeAll(ctx, d.now.Load().hops)
 			d.parts.bypass.remind(d.parts.log)
+			d.parts.hold.tick(d)
 		case now := <-minute.C:
 			d.minutely(now)
 		case <-watchdog:

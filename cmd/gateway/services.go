@@ -183,7 +183,6 @@ func (g *generation) drop(old *generation) {
 // minutely looks at what changes by itself: certificate files, and the days
 // that certificates have left (attacks S-44, S-45).
 func (d *daemon) minutely(now time.Time) {
-	d.parts.hold.tick(d)
 	g := d.now.Load()
 	changed, err := g.tls.Poll()
 	if err != nil {

@@ -222,6 +222,28 @@ func TestDetail(t *testing.T) {
 	}
 }
 
+func FuzzMIME(f *testing.F) {
+	f.Add([]byte("MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=A; boundary=B\r\n\r\n--B\r\nContent-Type: x/y; name=\"a\x1b.exe\"\r\n\r\nMZ\r\n--B--\r\n"))
+	f.Add([]byte("Content-Type: message/partial; id=x; number=1; total=2\r\n\r\nx\r\n"))
+	f.Add([]byte("Content-Transfer-Encoding: \xff\x00x\r\n\r\nx\r\n"))
+	rules := Default().rules()
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		x := message.ReadIndex(raw, message.DefaultIndexLimits())
+		res, tagged := assess(x, &rules)
+		if x.Has(message.Ambiguous) && len(res.Findings) == 0 {
+			t.Fatalf("defects %v and no finding", x.Defects)
+		}
+		for _, f := range res.Findings {
+			if len(f.Detail) > 8192 || strings.ContainsFunc(f.Detail+f.Where, func(r rune) bool { return r < ' ' || r > '~' }) {
+				t.Fatalf("detail %q", f.Detail)
+			}
+		}
+		if s := string(tagField(tagged)); len(s) > 998 || strings.ContainsFunc(strings.TrimSuffix(s, "\r\n"), func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Fatalf("field %q", s)
+		}
+	})
+}
+
 // BenchmarkClean is the price for mail without defects, the index being made.
 func BenchmarkClean(b *testing.B) {
 	check, err := New(Default())

@@ -23,14 +23,15 @@ const maxLabel = 64
 // space, language tag (RFC 2231 section 5) and what is no part of a name, and
 // with the usual name for the usual misspellings.
 func Label(charset string) string {
-	s := strings.ToLower(strings.Trim(charset, " \t\r\n\"'"))
+	const around = " \t\r\n\"'"
+	s := strings.TrimLeft(charset[:min(len(charset), 4*maxLabel)], around)
 	if i := strings.IndexAny(s, "*;,\x00"); i >= 0 {
 		s = s[:i]
 	}
 	if len(s) > maxLabel {
 		s = s[:maxLabel]
 	}
-	s = strings.ReplaceAll(strings.TrimSpace(s), "_", "-")
+	s = strings.ToLower(strings.ReplaceAll(strings.Trim(s, around), "_", "-"))
 	if alias, ok := aliasOf(s); ok {
 		return alias
 	}

@@ -10,7 +10,7 @@ import (
 
 // value notes every reading of a value whose quotes are gone.
 func (p *parser) value(name, v, how string) {
-	if name == "" {
+	if name == "" || name[0] == '*' {
 		return
 	}
 	if star := strings.IndexByte(name, '*'); star >= 0 {

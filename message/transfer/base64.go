@@ -85,12 +85,21 @@ func run(dst, s []byte) int {
 	return i
 }
 
-// soundBase64 decodes text as long as it is sound. It gives what it decoded,
-// the offset where it stopped (len(text) for sound text, however it ends), the
-// digits left over, and whether padding completed the last quantum.
-func soundBase64(dst, text []byte) (n, at int, left uint32, digitsLeft int, padded bool) {
+// state64 is how far a decoder has come.
+type state64 struct {
+	n   int    // octets that were written
+	at  int    // where it stands in the text
+	acc uint32 // the bits of a quantum that has begun,
+	q   int    // and the number of its digits
+	// split: a quantum stands in two lines.
+	split bool
+}
+
+// soundBase64 decodes text as long as it is sound: s.at is len(text) for sound
+// text, however it ends. padded tells that padding completed the last quantum.
+func soundBase64(dst, text []byte) (s state64, padded bool) {
 	var acc uint32
-	q, i := 0, 0
+	n, q, i := 0, 0, 0
 	for i < len(text) {
 		if q == 0 {
 			k := run(dst[n:], text[i:])
@@ -116,15 +125,19 @@ func soundBase64(dst, text []byte) (n, at int, left uint32, digitsLeft int, padd
 				n, q, acc = n+3, 0, 0
 			}
 		case v == octetSpace:
+			s.split = s.split || q > 0 && text[i] == '\n'
 		default:
-			if end, ok := soundPadding(text, i, q); ok {
-				return n, end, acc, q, true
+			end, ok := soundPadding(text, i, q)
+			if !ok {
+				end = i
 			}
-			return n, i, acc, q, false
+			s.n, s.at, s.acc, s.q = n, end, acc, q
+			return s, ok
 		}
 		i++
 	}
-	return n, i, acc, q, false
+	s.n, s.at, s.acc, s.q = n, i, acc, q
+	return s, false
 }
 
 // soundPadding tells whether text from i on is the right padding for q digits
@@ -168,18 +181,18 @@ func Base64(text []byte, max int) ([]Reading, []Fault) {
 		// What cannot fit is not looked at: the result is cut anyhow.
 		in = cutDigits(text, len(dst)/3*4-16)
 	}
-	n, at, acc, q, padded := soundBase64(dst, in)
+	st, padded := soundBase64(dst, in)
 	whole := len(in) == len(text)
-	if at == len(in) && (q == 0 || padded || !whole) {
-		n += tail(dst[n:], acc, q)
-		b := bound{left: max}
-		b.add("base64", dst[:n])
-		return b.readings, b.faultsAt(whole, len(in))
+	if st.at < len(in) {
+		return damagedBase64(dst, text, st, max)
 	}
-	if at == len(in) && whole {
-		return shortEnd(dst, n, acc, q, max, len(text))
+	if st.q > 0 && !padded && whole {
+		return shortEnd(dst, st, max)
 	}
-	return damagedBase64(text, at, max)
+	n := st.n + tail(dst[st.n:], st.acc, st.q)
+	b := bound{left: max}
+	b.add("base64", dst[:n])
+	return b.readings, b.faultsAt(whole, len(in))
 }
 
 // cutDigits gives the beginning of text that holds about so many digits.
@@ -198,14 +211,14 @@ func cutDigits(text []byte, n int) []byte {
 // shortEnd gives the readings of text without its padding: most readers take
 // the octets of the last quantum, strict ones do not. That is no ambiguity
 // worth the name, and both are given.
-func shortEnd(dst []byte, n int, acc uint32, q, max, size int) ([]Reading, []Fault) {
-	k := tail(dst[n:], acc, q)
+func shortEnd(dst []byte, s state64, max int) ([]Reading, []Fault) {
+	k := tail(dst[s.n:], s.acc, s.q)
 	b := bound{left: max}
-	b.add("base64", dst[:n+k])
-	if k > 0 && n > 0 {
-		b.add("base64, without the short end", dst[:n:n])
+	b.add("base64", dst[:s.n+k])
+	if k > 0 && s.n > 0 && !b.over {
+		b.add("base64, without the short end", dst[:s.n:s.n])
 	}
-	return b.readings, append([]Fault{{ID: "base64-short", At: size}}, b.faultsAt(true, size)...)
+	return b.readings, append([]Fault{{ID: "base64-short", At: s.at}}, b.faultsAt(true, s.at)...)
 }
 
 // reader64 is one way to read damaged base64.
@@ -260,16 +273,27 @@ func tableOf(safe bool) *[256]byte {
 	return &t
 }
 
-// damagedBase64 gives every reading of text that is not sound from at on.
-func damagedBase64(text []byte, at, max int) ([]Reading, []Fault) {
+// damagedBase64 gives every reading of text that is sound up to s: the octets
+// up to there, which are in dst, are read once and shared by all readers.
+func damagedBase64(dst, text []byte, s state64, max int) ([]Reading, []Fault) {
 	b := bound{left: max}
-	faults, harmless := faults64(text, at)
-	safe := bytes.ContainsAny(text[at:], "-_")
+	faults, harmless := faults64(text, s.at)
+	safe := bytes.ContainsAny(text[s.at:], "-_")
+	var rests [][]byte
 	for _, r := range readers64(safe) {
 		if b.over {
 			break
 		}
-		b.add(r.how, r.read(text, b.left))
+		if r.lines && s.split {
+			b.add(r.how, r.read(text, state64{}, b.left))
+			continue
+		}
+		rest := r.read(text[s.at:], s, b.left-s.n)
+		if slices.ContainsFunc(rests, func(o []byte) bool { return bytes.Equal(o, rest) }) {
+			continue
+		}
+		rests = append(rests, rest)
+		b.add(r.how, append(dst[:s.n:s.n], rest...))
 	}
 	ambiguous := len(b.readings) > 1 && !harmless
 	for i := range faults {
@@ -310,6 +334,8 @@ func faults64(text []byte, at int) (faults []Fault, harmless bool) {
 	return faults, false
 }
 
+func clamp(n int) int { return max(n, 0) }
+
 // withoutEnd cuts off what stands behind the last digit.
 func withoutEnd(text []byte) []byte {
 	i := len(text)
@@ -319,12 +345,11 @@ func withoutEnd(text []byte) []byte {
 	return text[:i]
 }
 
-// read decodes text in one way; max bounds the result, one more octet says
-// that there is more.
-func (r *reader64) read(text []byte, max int) []byte {
-	dst := make([]byte, 0, min(len(text)/4*3+3, max+4))
-	var acc uint32
-	q, pads := 0, 0
+// read goes on in one way behind the sound beginning of a text; more than max
+// octets are not needed.
+func (r *reader64) read(text []byte, s state64, max int) []byte {
+	dst := make([]byte, 0, min(len(text)/4*3+3, clamp(max)+4)+16)
+	acc, q, pads := s.acc, s.q, 0
 	if r.pad == padZero {
 		text = withoutEnd(text)
 	}
@@ -333,7 +358,18 @@ func (r *reader64) read(text []byte, max int) []byte {
 		dst = append(dst, t[:tail(t[:], acc, q)]...)
 		acc, q = 0, 0
 	}
-	for _, c := range text {
+	for i := 0; i < len(text); {
+		if q == 0 {
+			k := run(dst[len(dst):cap(dst)], text[i:])
+			if k > 0 {
+				dst, pads = dst[:len(dst)+k/4*3], 0
+				if i += k; i == len(text) || len(dst) > max {
+					break
+				}
+			}
+		}
+		c := text[i]
+		i++
 		v := r.table[c]
 		switch {
 		case v < 64:

@@ -23,12 +23,12 @@ func binhexTable() (t [256]byte) {
 // at: the data begins at the next line with a colon.
 func readBinHex(text []byte, at, max int) (File, bool) {
 	f := File{Kind: "binhex", Start: at, End: len(text)}
-	_, i := lineAt(text, at)
+	_, i, ok := headAt(text, at)
 	for range 8 {
-		if i >= len(text) {
+		if !ok || i >= len(text) {
 			return f, false
 		}
-		line, next := lineAt(text, i)
+		line, next, _ := headAt(text, i)
 		if t := bytes.TrimLeft(line, " \t"); len(t) > 0 {
 			if t[0] != ':' {
 				return f, false

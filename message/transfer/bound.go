@@ -12,20 +12,27 @@ type bound struct {
 // add takes a reading if there is none like it, cut to what is left of the
 // bound.
 func (b *bound) add(how string, data []byte) {
-	for i := range b.readings {
-		if bytes.Equal(b.readings[i].Data, data) {
-			return
-		}
+	if b.has(data) {
+		return
 	}
 	if len(data) > b.left {
 		b.over = true
 		data = data[:max(b.left, 0):max(b.left, 0)]
-		if len(b.readings) > 0 && len(data) == 0 {
+		if b.has(data) {
 			return
 		}
 	}
 	b.left -= len(data)
 	b.readings = append(b.readings, Reading{How: how, Data: data})
+}
+
+func (b *bound) has(data []byte) bool {
+	for i := range b.readings {
+		if bytes.Equal(b.readings[i].Data, data) {
+			return true
+		}
+	}
+	return false
 }
 
 // faultsAt gives the fault of a bound that was passed: not everything was

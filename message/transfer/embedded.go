@@ -118,6 +118,20 @@ func lineAt(text []byte, i int) (line []byte, next int) {
 	return bytes.TrimRight(text[i:i+k], "\r"), i + k + 1
 }
 
+// maxHead bounds the first line of a file; what is longer is none. With it the
+// search stays linear on text that has a beginning at every line and no end.
+const maxHead = 8192
+
+// headAt is lineAt for a first line, within maxHead octets.
+func headAt(text []byte, i int) (line []byte, next int, ok bool) {
+	window := text[i:min(len(text), i+maxHead)]
+	k := bytes.IndexByte(window, '\n')
+	if k < 0 {
+		return bytes.TrimRight(window, "\r"), len(text), i+maxHead > len(text)
+	}
+	return bytes.TrimRight(window[:k], "\r"), i + k + 1, true
+}
+
 // names gives the readings of a file's name: octets that are not UTF-8 are
 // Windows-1252.
 func names(list ...string) []string {

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"strings"
 	"testing"
+	"time"
 )
 
 // uuencoded writes a file as uuencode does; with spaces or grave accents for
@@ -234,6 +235,23 @@ func TestEmbeddedBounds(t *testing.T) {
 		}
 		if len(files) != 2 || total > 150000 || !strings.Contains(showFiles(files[1:]), TooLarge) {
 			t.Errorf("%s: %d octets, %s", kind, total, showFiles(files))
+		}
+	}
+}
+
+// TestEmbeddedHostile: megabytes of beginnings end in a moment.
+func TestEmbeddedHostile(t *testing.T) {
+	for _, one := range []string{
+		"begin 644 a\n", "begin 644 a\r", "begin  a\n", "begin-base64 644 a\n", "begin-base64 644 a\n!!\n", "begin-base64 644 a\r", "=ybegin name=x\r",
+		"=ybegin name=x\n", "=ybegin \r", "=ybegin \n", "converted with BinHex", "converted with BinHex\n", "converted with BinHex\n:", "begin 644 a\n\n", "begin 644 a\n`\n",
+		"begin 644 a\n#aaa\n", "begin 644 a\nend\n", "\n\n", "\nbegin",
+	} {
+		text := bytes.Repeat([]byte(one), 2<<20/len(one))
+		start := time.Now()
+		files := Embedded(text, 1<<20)
+		t.Logf("%-30q %8.2f ms, %d files", one, float64(time.Since(start).Microseconds())/1000, len(files))
+		if len(files) > maxFiles {
+			t.Errorf("%q: %d files", one, len(files))
 		}
 	}
 }

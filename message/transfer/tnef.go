@@ -118,7 +118,7 @@ func (t *tnef) stream(data []byte, base, depth int) {
 				codepage = binary.LittleEndian.Uint32(value)
 			}
 		case attBody:
-			t.body("text", trimNUL(value), base+start)
+			t.body("text", trimNUL(value), base+start, len(value))
 		case attMsgProps:
 			t.props(value, base+start, nil, depth)
 		case attAttachTitle, attTransportName:
@@ -190,12 +190,12 @@ func (t *tnef) file(f File) {
 	t.files = append(t.files, f)
 }
 
-// body keeps a body of the message.
-func (t *tnef) body(kind string, data []byte, at int) {
+// body keeps a body of the message, which stands at at with size octets.
+func (t *tnef) body(kind string, data []byte, at, size int) {
 	if len(data) == 0 {
 		return
 	}
-	f := File{Kind: "tnef-body", Names: nil, Start: at, End: at + len(data)}
+	f := File{Kind: "tnef-body", Start: at, End: at + size}
 	how := "tnef, " + kind
 	if kind == "rtf" {
 		packed := data
@@ -363,18 +363,18 @@ func (t *tnef) messageValue(kind, id uint32, v []byte, at int) {
 	switch id {
 	case prBody:
 		if kind == ptUnicode {
-			t.body("text", []byte(utf16Text(v)), at)
+			t.body("text", []byte(utf16Text(v)), at, len(v))
 		} else {
-			t.body("text", trimNUL(v), at)
+			t.body("text", trimNUL(v), at, len(v))
 		}
 	case prBodyHTML:
 		if kind == ptUnicode {
-			t.body("html", []byte(utf16Text(v)), at)
+			t.body("html", []byte(utf16Text(v)), at, len(v))
 		} else {
-			t.body("html", v, at)
+			t.body("html", v, at, len(v))
 		}
 	case prRTFCompressed:
-		t.body("rtf", v, at)
+		t.body("rtf", v, at, len(v))
 	}
 }
 

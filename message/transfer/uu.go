@@ -9,8 +9,11 @@ import (
 // readBegin reads a file that begins with `begin 644 name` (POSIX uuencode),
 // `begin-base64 644 name` or `begin-base64-encoded 644 bmFtZQ==` at at.
 func readBegin(text []byte, at, max int) (File, bool) {
-	line, i := lineAt(text, at)
 	f := File{Kind: "uuencode", Start: at}
+	line, i, ok := headAt(text, at)
+	if !ok {
+		return f, false
+	}
 	rest := line[len("begin"):]
 	var encoded, b64 bool
 	if after, ok := bytes.CutPrefix(rest, []byte("-base64-encoded")); ok {
@@ -19,6 +22,9 @@ func readBegin(text []byte, at, max int) (File, bool) {
 		rest, b64 = after, true
 	}
 	if len(rest) == 0 || rest[0] != ' ' && rest[0] != '\t' {
+		return f, false
+	}
+	if !bodyFollows(text, i, b64) {
 		return f, false
 	}
 	mode, name := modeAndName(rest)
@@ -39,6 +45,33 @@ func readBegin(text []byte, at, max int) (File, bool) {
 		f.Faults = append(f.Faults, Fault{ID: "uuencode-mode", At: at})
 	}
 	return readUU(f, text, i, max)
+}
+
+// bodyFollows tells whether the first line from i on that is not empty can be
+// one of an encoded file; else what looked like a beginning was prose.
+func bodyFollows(text []byte, i int, b64 bool) bool {
+	for range 8 {
+		line, next, ok := headAt(text, i)
+		if !ok || i >= len(text) {
+			return false
+		}
+		if len(bytes.TrimSpace(line)) == 0 {
+			i = next
+			continue
+		}
+		if !b64 {
+			kind := uuKind(line)
+			return kind == uuData || kind == uuEnd || kind == uuZero
+		}
+		n := 0
+		for _, c := range line {
+			if digits[c] < 64 {
+				n++
+			}
+		}
+		return n >= 2
+	}
+	return false
 }
 
 // modeAndName cuts what follows `begin`: the mode is octal; Outlook once took

@@ -10,8 +10,11 @@ import (
 // readYenc reads a yEnc file (version 1.3) at at: `=ybegin line=128 size=n
 // name=x`, perhaps `=ypart begin=a end=b`, the data, `=yend size=n crc32=x`.
 func readYenc(text []byte, at, max int) (File, bool) {
-	line, i := lineAt(text, at)
 	f := File{Kind: "yenc", Start: at, End: len(text)}
+	line, i, ok := headAt(text, at)
+	if !ok {
+		return f, false
+	}
 	name, ok := yencValue(line, " name=")
 	if ok {
 		f.Names = names(name, strings.Trim(name, "\"'"))
