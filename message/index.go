@@ -234,13 +234,15 @@ type IndexOptions struct {
 // for Room, no longer than ctx; the errors are ErrNoMemory and those of the
 // spool file. What is odd about the message itself is never an error.
 func (m *Message) Index(ctx context.Context) (*Index, error) {
+	// The lock is given back before the reference: the last Release drops the
+	// index, which takes the lock.
+	m.Retain()
+	defer m.Release()
 	m.indexMu.Lock()
 	defer m.indexMu.Unlock()
 	if m.index != nil {
 		return m.index, nil
 	}
-	m.Retain()
-	defer m.Release()
 	leave, err := m.indexing.Room.enter(ctx, 2*m.size)
 	if err != nil {
 		return nil, err

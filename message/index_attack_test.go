@@ -96,6 +96,14 @@ func attacks() []attack {
 		{"E-20", "none", multi("Content-Type: multipart/mixed\n", "foo"), "seen boundary-guessed"},
 		{"E-20", "no value", multi(q+"boundary=;\n", "foo"), "seen boundary-guessed"},
 		{"E-20", "wrong", multi(q+"boundary=bar\n", "foo"), "seen boundary-guessed"},
+		{"E-20", "no type at all", multi("", "foo"), "seen boundary-guessed"},
+		{"E-20", "no MIME at all", "From: a@b\n\n--foo\n" + zipPart() + "--foo--\n", "seen boundary-guessed"},
+		{"E-14", "uuencoded multipart", mimeTop + q + "boundary=A\nContent-Transfer-Encoding: x-uuencode\n\nbegin 644 x\n" + uu(strings.ReplaceAll("--A\n"+zipPart()+"--A--\n", "\n", "\r\n")) + "`\nend\n", "seen"},
+		{"E-22", "CR at the end", multi(q+"boundary=\"A \r\"\n", "A"), "seen"},
+		{"E-22", "CR at the beginning", multi(q+"boundary=\"\rA\"\n", "A"), "seen"},
+		{"E-22", "space, bare CR", strings.ReplaceAll(multi(q+"boundary=A\n", "A"), "--A\n", "--A \r"), "seen"},
+		{"E-24", "equal, with a dummy", mimeTop + q + "boundary=in\n\n--in\n\ndummy\n--in\n" + inner + "--in--\n", "seen nested-same-boundary"},
+		{"E-10", "empty line before a part", mimeTop + q + "boundary=A\n\n--A\n\n" + zipPart() + "--A--\n", "seen"},
 		{"E-21", "single quotes", multi(q+"boundary='A'\n", "A"), "seen"},
 		{"E-21", "single quotes, literal", multi(q+"boundary='A'\n", "'A'"), "seen"},
 		{"E-21", "unclosed", multi(q+"boundary=\"A\n", "A"), "seen"},
@@ -156,20 +164,31 @@ func attacks() []attack {
 func TestIndexAttacks(t *testing.T) {
 	for _, c := range attacks() {
 		t.Run(c.id+" "+c.name, func(t *testing.T) {
-			raw := crlf(c.mail)
-			x := ReadIndex(raw, DefaultIndexLimits())
-			checkIndex(t, raw, DefaultIndexLimits(), x)
-			seen := x.sees(marker)
-			if !seen && !x.Has(Ambiguous) {
-				t.Errorf("SILENT\n%s\n%s", x.describe(), x.defects())
-			}
+			x := checkAttack(t, c.mail)
 			for _, w := range strings.Fields(c.want) {
-				if w == "seen" && !seen || w != "seen" && !strings.Contains(x.defects(), w+":") {
+				if w == "seen" && !x.sees(marker) || w != "seen" && !strings.Contains(x.defects(), w+":") {
 					t.Errorf("want %s\n%s%s", w, x.describe(), x.defects())
 				}
 			}
+			// The same as a part of a multipart, and as an enclosed message.
+			bare := strings.TrimPrefix(c.mail, mimeTop)
+			checkAttack(t, mimeTop+"Content-Type: multipart/mixed; boundary=wrapper\n\n--wrapper\nContent-Type: text/plain\n\nx\n--wrapper\n"+bare+"\n--wrapper--\n")
+			checkAttack(t, mimeTop+"Content-Type: multipart/mixed; boundary=wrapper\n\n--wrapper\nContent-Type: message/rfc822\n\n"+c.mail+"\n--wrapper\n\nx\n--wrapper--\n")
 		})
 	}
+}
+
+// checkAttack: the payload is seen, or the message is ambiguous at least.
+func checkAttack(t *testing.T, mail string) *Index {
+	t.Helper()
+	raw := crlf(mail)
+	x := ReadIndex(raw, DefaultIndexLimits())
+	checkIndex(t, raw, DefaultIndexLimits(), x)
+	checkWrapped(t, raw, DefaultIndexLimits(), x)
+	if !x.sees(marker) && !x.Has(Ambiguous) {
+		t.Errorf("SILENT\n%s\n%s\n%s", mail, x.describe(), x.defects())
+	}
+	return x
 }
 
 // multiPartHead is a multipart whose second part begins with the given line.

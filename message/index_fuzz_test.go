@@ -82,6 +82,7 @@ func seeds() []string {
 		q + "boundary=o\n\n--o x\nContent-Type : message/rfc822\nContent-Transfer-Encoding: quoted-printable\n\nSubject: =3D\n\nx\n--ox\n--o--\nContent-Type: x\n\n",
 		mimeTop + "Content-Type: text/plain\n\nbegin 644 a.eml\n" + uu("Subject: x\r\n\r\nbegin 644 b\r\n") + "`\nend\n",
 		"\n\nContent-Type: multipart/digest; boundary=\"\"\njunk\nX :\n Content-Transfer-Encoding: base64\n \n\n--\n\nFrom: x\n----\n",
+		"00\n :\n",
 		"From x\nA: b\rContent-Type: multipart/mixed\n\n--x\n\n--x\rContent-Type: message/rfc822\n\n--x--\n--x--\n",
 		mimeTop + "Content-Type: application/pkcs7-mime; name=smime.p7m\n\n\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02",
 	}

@@ -34,7 +34,7 @@ func (x *Index) sees(text string) bool {
 func (x *Index) describe() string {
 	var b strings.Builder
 	for _, p := range x.Parts {
-		fmt.Fprintf(&b, "%s|%s|%s|", p.Number, originName(p.Origin), strings.Join(p.Types, ","))
+		fmt.Fprintf(&b, "%s|%s|%s|", p.Number, p.Origin, strings.Join(p.Types, ","))
 		for i, n := range p.Names {
 			if i > 0 {
 				b.WriteByte(',')
@@ -44,10 +44,6 @@ func (x *Index) describe() string {
 		b.WriteByte('\n')
 	}
 	return b.String()
-}
-
-func originName(o Origin) string {
-	return [...]string{"whole", "child", "enclosed", "preamble", "epilogue", "embedded", "rescued"}[o]
 }
 
 func (x *Index) defects() string {

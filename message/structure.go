@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"strings"
@@ -398,6 +399,9 @@ func lettersOf(s string) string {
 func (r *reader) content(n *node) {
 	p := n.p
 	deep := p.Depth >= r.l.Depth
+	if !n.declared && n.kind.leaf && r.unnamedMultipart(n) {
+		n.kind.malformed = true
+	}
 	if n.kind.multi || n.kind.misspelt || n.kind.malformed || len(n.strong) > 0 || n.blank {
 		if !deep {
 			r.multipart(n)
@@ -416,6 +420,20 @@ func (r *reader) content(n *node) {
 		composite := (n.kind.multi || n.kind.message) && p.Children && !n.kind.leaf
 		r.leaf(n, !composite, !deep)
 	}
+}
+
+// unnamedMultipart says that a part without any Content-Type has the lines of a
+// multipart: at the very beginning of its body, or anywhere if it says that it
+// is MIME (attacks E-20). Text that quotes a message does not begin so.
+func (r *reader) unnamedMultipart(n *node) bool {
+	p := n.p
+	for _, m := range n.head.mime {
+		if m.name == "mime-version" {
+			return len(p.Source.dashesIn(p.Body, p.End)) > 0
+		}
+	}
+	body := bytes.TrimLeft(p.Raw(), "\r\n")
+	return len(body) > 2 && body[0] == '-' && body[1] == '-'
 }
 
 // room is how many octets may still be decoded.

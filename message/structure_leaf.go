@@ -100,6 +100,9 @@ func (r *reader) decodeAs(p *Part, encoding string, raw []byte, at int, from str
 		r.defect(p, "too-much-decoded", p.Start, "")
 		return false
 	}
+	if !r.spend(p, len(raw)) {
+		return false
+	}
 	readings, faults, known := transfer.Decode(encoding, raw, room)
 	if !known && first {
 		r.defect(p, "unknown-encoding", p.Start, encoding)

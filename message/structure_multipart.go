@@ -31,7 +31,7 @@ func (r *reader) multipart(n *node) {
 	if n.encoded && r.decodedMultipart(n, false) {
 		return
 	}
-	if n.kind.multi || n.kind.misspelt || n.kind.malformed && n.declared {
+	if n.kind.multi || n.kind.misspelt || n.kind.malformed {
 		cands := r.guess(n, from, p.End)
 		if n.kind.malformed && !n.kind.multi && !n.kind.misspelt {
 			cands = withTypes(p.Source.Data[from:p.End], cands)
