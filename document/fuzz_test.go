@@ -92,9 +92,9 @@ func FuzzVBA(f *testing.F) {
 			t.Error("nothing is no container")
 		}
 		if len(data) == 0 {
-		return
-	}
-	// What is written as literals comes back.
+			return
+		}
+		// What is written as literals comes back.
 		s := string(data)
 		if back, err := decompressVBA(compressVBA(s), 1<<30); err != nil || string(back) != s {
 			t.Errorf("%q came back as %q: %v", s, back, err)
