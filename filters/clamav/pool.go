@@ -75,6 +75,9 @@ func (p *pool) log(text string, err error) {
 func (p *pool) readLimits() {
 	l, err := p.cfg.limits()
 	p.limits.Store(&l)
+	if p.cfg.Mode == "off" {
+		return // and there need be no clamd here at all
+	}
 	p.tell("limits", "clamav: the limits of clamd are assumed", err)
 }
 
