@@ -174,6 +174,7 @@ func FuzzParse(f *testing.F) {
 	for _, raw := range hostile(200) {
 		f.Add(raw)
 	}
+	f.Add("a; name*=0''\xff; boundary*=0''\xff")
 	f.Add("multipart/mixed; boundary((c))=\"A\"; boundary*0*=utf-16''%00a; boundary*1=b")
 	f.Add("attachment; filename=\"=?UTF-8?B?ZXZpbC5l?= =?UTF-8?Q?xe?=\"; filename*=utf-8'en-US'payload.exe")
 	f.Add("attachment; filename=my \"inv\r\n oice\".exe\x00; name='a;b'")
