@@ -122,7 +122,8 @@ func FuzzIndexWraps(f *testing.F) {
 		"\r\n", "Content-Type: multipart/mixed; boundary=a\r\n", "Content-Type: multipart/mixed; boundary=ab\r\n", "--a\r\n", "--ab\r\n", "--a--\r\n", "--ab--\r\n",
 		"Content-Type: message/rfc822\r\n", "Content-Transfer-Encoding: base64\r\n", "Content-Transfer-Encoding: quoted-printable\r\n", marker64() + "\r\n",
 		"junk\r\n", "Subject: x\r\n", " fold\r\n", "--a x\r\n", "--a\r", "Content-Type: text/plain\r\n", " Content-Type: multipart/digest; boundary=b\r\n", "--b\r\n", " \r\n", "\n", "X :\r\n",
-		"Content-Type: application/octet-stream; name=x.eml\r\n", "LS1hDQoNCng=\r\n",
+		"Content-Type: application/octet-stream; name=x.eml\r\n", "LS1hDQoNCng=\r\n", " \r", "MIME-Version: 1.0\r\n",
+		"Content-Transfer-Encoding : base64\r\n", "Content-Type: multipart/mixed; boundary=a; boundary=b\r\n", "\r\n--a\r\nContent-Transfer-Encoding: base64\r\n\r\n" + marker64() + "\r\n--a--\r\n",
 	}
 	f.Fuzz(func(t *testing.T, plan []byte) {
 		var b strings.Builder
@@ -135,10 +136,7 @@ func FuzzIndexWraps(f *testing.F) {
 		x := ReadIndex(raw, l)
 		checkIndex(t, raw, l, x)
 		checkWrapped(t, raw, l, x)
-		// A marker in a line of its own is in some body, or in a header.
-		if strings.Contains(b.String(), "\r\n\r\n"+marker64()) && !x.sees(marker64()) && !x.sees(marker) && !x.Has(Ambiguous) {
-			t.Fatalf("silent\n%s\n%s\n%q", x.describe(), x.defects(), raw)
-		}
+		checkClients(t, b.String(), x)
 	})
 }
 
