@@ -75,24 +75,6 @@ func TestZ10(t *testing.T) {
 	measured(t, deep).mustFlag(t, "depth")
 }
 
-// TestZ10Quine is a zip with itself inside, by offsets: two members over the
-// same octets, one of them the whole file stored. No reader ends by itself.
-func TestZ10Quine(t *testing.T) {
-	// The member's data is the archive itself as far as it goes: the sizes say
-	// so, and every level finds the directory again.
-	head := 30 + 5
-	g := &zipGen{}
-	g.add(zm{name: "r.zip", data: nil})
-	b := g.end()
-	for i := range 3 {
-		b = cat(b[:0:0], goZip(t, "r.zip", string(b)), b[:min(len(b), head*i)])
-	}
-	r := measured(t, b)
-	if len(r.entries) == 0 {
-		t.Error("nothing was seen")
-	}
-}
-
 // TestZ12 lets real programs pack zeros, and headers ask for gigabytes.
 func TestZ12(t *testing.T) {
 	dir := t.TempDir()

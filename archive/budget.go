@@ -32,8 +32,8 @@ type Budget struct {
 	clock  func() time.Time // of tests
 }
 
-// NewBudget begins a message. Its time runs only while Walk does, so that a
-// slow visitor of another message, or a wait between two parts, costs nothing.
+// NewBudget begins a message. Its time runs only while Walk works, not between
+// two walks and not in the visitor, which has bounds of its own.
 func NewBudget(l Limits, _ time.Time) *Budget {
 	return &Budget{Limits: l, left: l, clock: time.Now}
 }

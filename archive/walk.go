@@ -132,7 +132,10 @@ func (w *walker) member(e *Entry) error {
 	if e.Data != nil {
 		e.Type = filetype.Detect(e.Data)
 	}
-	if err := w.visit(e); err != nil {
+	at := w.b.clock()
+	err := w.visit(e)
+	w.begun = w.begun.Add(w.b.clock().Sub(at)) // what the visitor does is not our time
+	if err != nil {
 		return err
 	}
 	if len(e.Data) == 0 {
