@@ -3,6 +3,9 @@ package field
 import (
 	"io"
 	"mime"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -165,6 +168,30 @@ func TestDecode(t *testing.T) {
 		if c.text != "" && got != c.text || (bad == 0) != (c.bad == 0) || known != c.known {
 			t.Errorf("%.20s %q: %q, %d bad, known %v; want %q, %d, %v", c.charset, c.data, got, bad, known, c.text, c.bad, c.known)
 		}
+	}
+}
+
+// TestMeanings: each oddity that the sources name is explained.
+func TestMeanings(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := regexp.MustCompile(`(?:odd\(|variant\(name, )"([a-z0-9-]+)"`)
+	n := 0
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range id.FindAllStringSubmatch(string(src), -1) {
+			if n++; Meaning(m[1]) == "" {
+				t.Errorf("%s: nothing explains %q", f, m[1])
+			}
+		}
+	}
+	if n < 25 || Meaning("no-such") != "" {
+		t.Errorf("%d oddities", n)
 	}
 }
 
