@@ -174,7 +174,7 @@ func (r *reader) headDefects(n *node, top bool) {
 		behind = behind || h.junk >= 0 && m.at > h.junk
 	}
 	if h.junk >= 0 {
-		if behind || n.encoded {
+		if behind || n.encoded || n.kind.message {
 			r.defect(p, "header-cut", h.junk, "")
 		} else {
 			r.defect(p, "junk-in-header", h.junk, "")
