@@ -3,6 +3,7 @@ package message
 import (
 	"encoding/base64"
 	"math/bits"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -178,6 +179,16 @@ func TestIndexClients(t *testing.T) {
 	}
 	for _, a := range attacks() {
 		raw := string(crlf(a.mail))
+		checkClients(t, raw, ReadIndex([]byte(raw), DefaultIndexLimits()))
+	}
+	// Messages by chance, the same at each run.
+	chance := rand.New(rand.NewPCG(1, 4))
+	for range 4000 {
+		plan := make([]byte, 3+chance.IntN(14))
+		for i := range plan {
+			plan[i] = byte(chance.Uint32())
+		}
+		raw := assemble(plan)
 		checkClients(t, raw, ReadIndex([]byte(raw), DefaultIndexLimits()))
 	}
 }

@@ -312,7 +312,7 @@ func hasMIMEHeader(data []byte) bool {
 	for len(data) > 0 {
 		line, rest, _ := bytes.Cut(data, []byte("\n"))
 		data = rest
-		if len(bytes.TrimSpace(line)) == 0 || line[0] > ' ' && fieldColon(line) < 0 {
+		if len(bytes.TrimRight(line, "\r")) == 0 || line[0] > ' ' && fieldColon(line) < 0 {
 			return false
 		}
 		switch name, _, _ := mimeName(line); name {
