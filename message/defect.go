@@ -1,5 +1,12 @@
 package message
 
+import (
+	"cmp"
+
+	"garita/message/field"
+	"garita/message/transfer"
+)
+
 import "strings"
 
 // DefectInfo explains one defect for the administrator.
