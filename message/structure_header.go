@@ -51,6 +51,9 @@ type headerScan struct {
 	damaged    bool // the current field is none: what is folded into it may be one
 	curMIME    string
 	curBad     string
+	last       mimeField // the MIME field before a line that is none
+	lastColon  int
+	lastEnd    int
 	curAt      int
 }
 
@@ -206,6 +209,9 @@ func (s *headerScan) line(line []byte, pos, next int, first bool) {
 	}
 	colon := fieldColon(line)
 	name, value, bad := mimeName(line)
+	if name == "" {
+		name, value, bad = junkName(line)
+	}
 	if colon < 0 && name == "" {
 		s.noField(pos, next)
 		return
@@ -235,7 +241,22 @@ func (s *headerScan) noField(pos, next int) {
 			s.first = s.mimeCount()
 		}
 	}
+	if s.last.name != "" && s.lastEnd == pos {
+		s.continued(pos, next)
+	}
 	s.cur, s.curEnd, s.colon, s.damaged, s.curMIME = pos, next, next, true, ""
+}
+
+// continued takes a line that is no field for the rest of the MIME field before
+// it, as readers do who forget that a folded line begins with white space.
+func (s *headerScan) continued(pos, next int) {
+	before := strings.Trim(s.piece(s.lastColon+1, pos), " \t\r\n")
+	line := s.data[pos:next]
+	if before != "" && before[len(before)-1] != ';' && bytes.IndexByte(line, '=') < 0 {
+		return
+	}
+	value := strings.NewReplacer("\r\n", "\r\n ", "\n", "\n ").Replace(strings.TrimRight(s.piece(s.lastColon+1, next), "\r\n"))
+	s.addMIME(s.last.name, value, s.last.at, "hidden-field")
 }
 
 // hidden looks for a MIME field in a folded line of something that is no field
@@ -298,6 +319,7 @@ func (s *headerScan) piece(from, to int) string {
 
 // flush ends the current field.
 func (s *headerScan) flush() {
+	s.last.name = ""
 	if s.cur < 0 {
 		return
 	}
@@ -307,8 +329,10 @@ func (s *headerScan) flush() {
 		return // a junk line
 	}
 	value := s.piece(s.colon+1, to)
+	s.last.name = s.curMIME
 	if s.curMIME != "" {
 		s.addMIME(s.curMIME, value, from, s.curBad)
+		s.last.at, s.lastColon, s.lastEnd = from, s.colon, to
 	}
 	if len(s.fields) >= s.most || len(s.fields) >= s.room {
 		s.over = "too-many-fields"
@@ -463,6 +487,29 @@ end:
 		}
 	}
 	return name, i, bad
+}
+
+// junkName is mimeName for a line with characters that are in no field's name:
+// some readers take them off it (attacks E-09).
+func junkName(line []byte) (name string, value int, bad string) {
+	colon := bytes.IndexByte(line[:min(len(line), 64)], ':')
+	var buf [64]byte
+	n := 0
+	for i := range max(colon, 0) {
+		switch c := line[i]; {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '>':
+			buf[n] = c
+			n++
+		}
+	}
+	if n == colon || n < len("content-type") || buf[0]|0x20 != 'c' {
+		return "", 0, ""
+	}
+	buf[n] = ':'
+	if name, _, _ = mimeName(buf[:n+1]); name == "" || !plausible(name, line[colon+1:]) {
+		return "", 0, ""
+	}
+	return name, colon + 1, "damaged-field-name"
 }
 
 // plausible says that a value is one of that field and no prose: the list of

@@ -83,6 +83,11 @@ func (p *parser) words(name, v string, w *wordsOf) {
 		p.odd("encoded-word-split", differ(name, joined, apart))
 		p.add(name, apart, "encoded-word")
 	}
+	if w.skips {
+		skipping := w.skipping()
+		p.odd("encoded-word-damaged", differ(name, joined, skipping))
+		p.add(name, skipping, "encoded-word")
+	}
 	if w.damaged {
 		p.odd("encoded-word-damaged", differ(name, joined, v))
 	}
