@@ -23,12 +23,11 @@ type client struct {
 }
 
 // clients gives all combinations of habits but those that no program has: each
-// way to end or begin a header elsewhere is for itself, and who skips empty
-// lines before it does not skip text as well.
+// way to end or begin a header elsewhere is for itself.
 func clients() []client {
 	out := make([]client, 0, 256)
 	for i := range 256 {
-		if bits.OnesCount(uint(i&(16|32|128))) > 1 || i&(8|128) == 128 {
+		if bits.OnesCount(uint(i&(16|32|128))) > 1 {
 			continue
 		}
 		out = append(out, client{i&1 != 0, i&2 != 0, i&4 != 0, i&8 != 0, i&16 != 0, i&32 != 0, i&64 != 0, i&128 != 0})

@@ -34,6 +34,10 @@ func TestIndexReaders(t *testing.T) {
 		{"name that ends at a parenthesis", q + "\n--A\nContent-Disposition: attachment; filename=evil1.exe)\n\nx\n--A--\n", "evil1.exe unquoted-special"},
 		{"parameter on a line that is not folded", q + "\n--A\nContent-Type: application/octet-stream;\nname=evil1.exe\n\nx\n--A--\n", "evil1.exe hidden-field"},
 		{"encoding on a line that is not folded", q + "\n--A\nContent-Transfer-Encoding:\nbase64\n\n" + marker64() + "\n--A--\n", "seen hidden-field"},
+		{"name that ends at a star", q + "\n--A\nContent-Disposition: attachment; filename=evil1.exe*\n\n" + marker + "\n--A--\n", "evil1.exe"},
+		{"name with octets that are dropped", q + "\n--A\nContent-Disposition: attachment; filename=evil1.exe\x88\n\n" + marker + "\n--A--\n", "evil1.exe"},
+		{"header behind an empty line and junk", q + "\n--A\n\nx\n" + enc + "--A--\n", "seen header-end-unclear"},
+		{"short line before uuencode", q + "\n--A\n\nbegin 644 evil1.exe\n-A\n" + uuPayload + "`\nend\n--A--\n", "uuencode-junk"},
 		{"junk behind the first line of uuencode", q + "\n--A\n\nbegin 644 evil1.exe\nx\n" + uuPayload + "`\nend\n--A--\n", "seen evil1.exe uuencode-junk"},
 	} {
 		t.Run(c.title, func(t *testing.T) {

@@ -12,6 +12,7 @@ const (
 	maxStarts     = 3        // places where a body may begin
 	rescueLines   = 100      // how far behind a junk line fields are looked for
 	rescueBytes   = 16 << 10 // the same in octets
+	maxHidden     = 16 << 10 // octets of the value of a hidden field: they overlap
 )
 
 // mimeField is a field that says how to read its part.
@@ -140,7 +141,12 @@ func (s *headerScan) leadingBlank(end int) {
 			return
 		}
 	}
-	if !s.ended || pos >= end || !hasMIMEHeader(s.data[pos:min(end, pos+rescueBytes)]) {
+	if !s.ended || pos >= end {
+		return
+	}
+	// Lines that are no fields may stand in it too.
+	block := s.data[pos:min(end, pos+rescueBytes)]
+	if stop, _ := headerEnd(block, 0, len(block)); !fieldsWithin(block[:stop]) && !hasMIMEHeader(block) {
 		return
 	}
 	h := readHeader(s.data, pos, end, s.most, s.room, false, false)
@@ -250,12 +256,12 @@ func (s *headerScan) noField(pos, next int) {
 // continued takes a line that is no field for the rest of the MIME field before
 // it, as readers do who forget that a folded line begins with white space.
 func (s *headerScan) continued(pos, next int) {
-	before := strings.Trim(s.piece(s.lastColon+1, pos), " \t\r\n")
-	line := s.data[pos:next]
+	before := strings.Trim(s.piece(max(s.lastColon+1, pos-maxHidden), pos), " \t\r\n")
+	line := s.data[pos:min(next, pos+maxHidden)]
 	if before != "" && before[len(before)-1] != ';' && bytes.IndexByte(line, '=') < 0 {
 		return
 	}
-	value := strings.NewReplacer("\r\n", "\r\n ", "\n", "\n ").Replace(strings.TrimRight(s.piece(s.lastColon+1, next), "\r\n"))
+	value := strings.NewReplacer("\r\n", "\r\n ", "\n", "\n ").Replace(strings.TrimRight(s.piece(s.lastColon+1, min(next, s.lastColon+maxHidden)), "\r\n"))
 	s.addMIME(s.last.name, value, s.last.at, "hidden-field")
 }
 
@@ -263,23 +269,30 @@ func (s *headerScan) continued(pos, next int) {
 // for some readers (attacks E-10).
 func (s *headerScan) hidden(line []byte, pos, next int) {
 	name, value, _ := mimeName(line)
-	end := s.foldEnd(next)
+	if len(s.mime) >= maxMIMEFields {
+		s.over = "too-many-fields"
+		return
+	}
 	if t := bytes.TrimLeft(line, " \t"); len(t) > 0 && t[0] == ':' && pos-s.cur < 64 {
 		// The name alone on its line, the colon on the next (attacks E-09).
 		if name, _, _ = mimeName([]byte(string(bytes.TrimSpace(s.data[s.cur:pos])) + ":")); name != "" {
-			s.addMIME(name, s.piece(pos+len(line)-len(t)+1, end), s.cur, "damaged-field-name")
+			s.addMIME(name, s.piece(pos+len(line)-len(t)+1, s.foldEnd(next)), s.cur, "damaged-field-name")
 		}
 		return
 	}
 	if name == "" || !plausible(name, line[value:]) {
 		return
 	}
-	s.addMIME(name, s.piece(pos+value, end), pos, "hidden-field")
+	s.addMIME(name, s.piece(pos+value, min(s.foldEnd(next), pos+value+maxHidden)), pos, "hidden-field")
 }
 
 // bareCR looks behind the bare CRs of a line: for some readers they end it.
 func (s *headerScan) bareCR(line []byte, pos, i, next int) {
 	for i >= 0 && i+1 <= len(line) {
+		if len(s.mime) >= maxMIMEFields && s.soft >= 0 {
+			s.over = "too-many-fields"
+			return
+		}
 		rest := line[i+1:]
 		if len(rest) == 0 || rest[0] == '\r' {
 			if s.soft < 0 {
@@ -287,7 +300,7 @@ func (s *headerScan) bareCR(line []byte, pos, i, next int) {
 			}
 		} else if name, value, _ := mimeName(rest); name != "" && (i > 0 || rest[0] > ' ') {
 			if i > 0 && plausible(name, rest[value:]) {
-				s.addMIME(name, s.piece(pos+i+1+value, s.foldEnd(next)), pos+i+1, "hidden-field")
+				s.addMIME(name, s.piece(pos+i+1+value, min(s.foldEnd(next), pos+i+1+value+maxHidden)), pos+i+1, "hidden-field")
 			}
 		}
 		j := bytes.IndexByte(rest, '\r')
@@ -298,9 +311,9 @@ func (s *headerScan) bareCR(line []byte, pos, i, next int) {
 	}
 }
 
-// foldEnd is the end of the folded lines that follow.
+// foldEnd is the end of the folded lines that follow, or maxHidden.
 func (s *headerScan) foldEnd(pos int) int {
-	limit := s.start + len(s.text)
+	limit := min(s.start+len(s.text), pos+maxHidden)
 	for pos < limit && (s.data[pos] == ' ' || s.data[pos] == '\t') {
 		lf := bytes.IndexByte(s.data[pos:limit], '\n')
 		if lf < 0 {

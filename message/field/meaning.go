@@ -36,6 +36,8 @@ func Meaning(id string) string {
 		return "An extended parameter (RFC 2231) is malformed."
 	case "rfc2231-order", "rfc2231-sections":
 		return "The sections of a continued parameter (RFC 2231) are out of order, double or missing."
+	case "too-large-value":
+		return "A value is larger than any name, and its end was not looked at."
 	case "too-many-parameters":
 		return "A header field has more parameters than are looked at."
 	}

@@ -231,6 +231,9 @@ func (p *parser) special(name, v string) {
 	if !nameLike(name) || strings.Contains(v, "=?") {
 		return
 	}
+	if k := strings.IndexAny(v, "*'%"); k > 0 && extension(v[:k]) != "" {
+		p.also(name, v[:k]) // these are in a token, but in none of RFC 2231
+	}
 	k := 0
 	for k < len(v) && (isToken(v[k]) || v[k] >= 0x80) {
 		k++

@@ -206,9 +206,15 @@ loop:
 			}
 		case uuData:
 			if out == nil {
-				out = make([]byte, 0, min((len(text)-i)/4*3+64, max+64))
+				// A text may have hundreds of beginnings: what is left of it
+				// tells nothing about the size of each file.
+				out = make([]byte, 0, min((len(text)-i)/4*3+64, max+64, firstRoom))
 			}
-			data++
+			if data++; data == 1 && len(line)+8 < (int(uuValue(line[0]))+2)/3*4 {
+				// Who compares the length with the line skips it: the file
+				// begins elsewhere.
+				f.Faults = append(f.Faults, Fault{ID: "uuencode-junk", At: i, Ambiguous: true})
+			}
 			out = appendUU(out, line)
 			if len(out) > max {
 				over = true
@@ -225,6 +231,7 @@ loop:
 		f.Faults = append(f.Faults, Fault{ID: "uuencode-end", At: f.End})
 	}
 	b := bound{left: max}
+	out = snug(out)
 	if stopped >= 0 && stopped < len(out) {
 		for k := range f.Faults {
 			f.Faults[k].Ambiguous = f.Faults[k].ID != "uuencode-end"
