@@ -32,6 +32,10 @@ func (k keeper) Hold(ctx context.Context, tx *mail.Transaction, d mail.Decision,
 	return k.Keeper.Hold(ctx, tx, d, m)
 }
 
+func (k keeper) Keep(ctx context.Context, tx *mail.Transaction, d mail.Decision, m smtpproxy.Body) (string, error) {
+	return k.Keeper.Keep(ctx, tx, d, m)
+}
+
 // holding is the holding place and what the daemon does for it.
 type holding struct {
 	keeper *hold.Keeper // nil: there is none
