@@ -13,6 +13,9 @@ const (
 	// freeRatio is what may be unpacked before the ratio counts: a short file
 	// of blanks is no bomb.
 	freeRatio = 1 << 20
+	// freeGrowth is the same for an archive with all that lies inside it: a
+	// short one of many layers is the bomb that grows by each (Z-10).
+	freeGrowth = 16 << 20
 	// maxDictionary bounds what a header may make a decoder allocate: xz -9
 	// needs 64 MB, more is made for files that no mail carries.
 	maxDictionary = 64 << 20
@@ -29,8 +32,8 @@ type Budget struct {
 	clock  func() time.Time // of tests
 }
 
-// NewBudget begins a message. Its time runs only while Walk does, so that a
-// slow visitor of another message, or a wait between two parts, costs nothing.
+// NewBudget begins a message. Its time runs only while Walk works, not between
+// two walks and not in the visitor, which has bounds of its own.
 func NewBudget(l Limits, _ time.Time) *Budget {
 	return &Budget{Limits: l, left: l, clock: time.Now}
 }
@@ -67,6 +70,11 @@ func (w *walker) charge(n int64) error {
 		return errOver
 	}
 	w.b.left.Bytes -= n
+	if w.growth -= n; w.growth < 0 {
+		w.flag("ratio", "of the whole")
+		w.over = true
+		return errOver
+	}
 	return nil
 }
 

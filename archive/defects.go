@@ -35,7 +35,6 @@ func table() []row {
 		{"name-long", Odd, "a name longer than any file system allows"},
 		{"names-differ", Ambiguous, "two names for one member, and programs differ in which they use"},
 		{"device", Odd, "a device or pipe as a member"},
-		{"stream-name", Odd, "the name inside differs from the name outside"},
 		{"trailing-data", Odd, "octets after the end of the archive"},
 		{"tar-size", Ambiguous, "a size that programs read differently"},
 		{"tar-checksum", Ambiguous, "a header with a wrong checksum: programs stop, skip it or go on"},

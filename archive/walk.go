@@ -29,7 +29,8 @@ type walker struct {
 	defects []Defect
 	seen    map[string]bool
 	over    bool
-	chain   int // archives behind each other
+	growth  int64 // what may still be unpacked of these octets
+	chain   int   // archives behind each other
 }
 
 // Walk visits every member of the archive in data, and of the archives inside
@@ -37,6 +38,7 @@ type walker struct {
 // The visit's error ends it and is returned; ctx ends it with a defect.
 func Walk(ctx context.Context, data []byte, b *Budget, visit func(*Entry) error) ([]Defect, error) {
 	w := &walker{ctx: ctx, b: b, visit: visit, begun: b.clock(), seen: map[string]bool{}}
+	w.growth = freeGrowth + b.Limits.Ratio*int64(len(data))
 	defer w.done()
 	err := w.into(data)
 	if errors.Is(err, errOver) {
@@ -58,7 +60,7 @@ func (w *walker) into(data []byte) error {
 		w.flag("depth", "")
 		return nil
 	}
-	return w.hold(int64(len(data)), func() error { return w.open(k, data) })
+	return w.open(k, data)
 }
 
 // open reads a container of a known kind, and then what else lies in it.
@@ -130,7 +132,10 @@ func (w *walker) member(e *Entry) error {
 	if e.Data != nil {
 		e.Type = filetype.Detect(e.Data)
 	}
-	if err := w.visit(e); err != nil {
+	at := w.b.clock()
+	err := w.visit(e)
+	w.begun = w.begun.Add(w.b.clock().Sub(at)) // what the visitor does is not our time
+	if err != nil {
 		return err
 	}
 	if len(e.Data) == 0 {

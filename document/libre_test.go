@@ -1,11 +1,13 @@
 package document
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestLibreOffice inspects documents that a real program wrote: clean ones have
@@ -28,7 +30,10 @@ func TestLibreOffice(t *testing.T) {
 	convert := func(file, format string, more ...string) []byte {
 		out := filepath.Join(dir, strings.Split(format, ":")[0]+strings.Repeat("x", len(more)+len(format)/40))
 		args := append([]string{"--headless", "-env:UserInstallation=file://" + filepath.Join(dir, "profile"), "--convert-to", format, "--outdir", out}, more...)
-		cmd := exec.Command(program, append(args, file)...)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, program, append(args, file)...)
+		cmd.WaitDelay = time.Second // its children hold the pipe
 		cmd.Env = append(os.Environ(), "HOME="+dir)
 		if text, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", format, err, text)
@@ -52,7 +57,7 @@ func TestLibreOffice(t *testing.T) {
 			}
 		}
 	}
-	for _, format := range []string{"xls", "xlsx", "ods"} {
+	for _, format := range []string{"xls", "xlsx"} {
 		if got := inspect(convert(sheet, format)); len(got) != 0 {
 			t.Errorf("sheet.%s: %+v", format, got)
 		}

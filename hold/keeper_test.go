@@ -376,3 +376,51 @@ func TestValidate(t *testing.T) {
 		t.Error("held after the end of the time")
 	}
 }
+
+// TestFullDisk fills a real file system: what is not stored is an error, what
+// is stays, and there is room again after a delete.
+func TestFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a small tmpfs needs root; TestFaults injects the same errors")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
+		t.Skipf("this system does not let root mount a tmpfs (%v); TestFaults injects the same errors", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	k := newKit(t, dir, nil)
+	large := sample(strings.Repeat("x", 200)) + strings.Repeat("body\r\n", 40_000)
+	var ids []string
+	var err error
+	for err == nil && len(ids) < 100 {
+		m := spool(t, large)
+		var id string
+		if id, err = k.Hold(ctx, transaction(m, "a@s.example", "b@our.example"), decision("x.y"), render(t, m)); err == nil {
+			ids = append(ids, id)
+		}
+		m.Release()
+	}
+	if len(ids) == 0 || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrFull) {
+		t.Fatalf("%d were held, then %v", len(ids), err)
+	}
+	for _, id := range ids {
+		f, _, err := k.Open(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Verify(); err != nil {
+			t.Error(err)
+		}
+		f.Close()
+	}
+	if n := len(files(t, dir)); n != len(ids) {
+		t.Errorf("%d files for %d messages", n, len(ids))
+	}
+	for _, id := range ids[:2] {
+		if err := k.Delete(id, "me"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.must("small", "a@s.example", "b@our.example")
+	k.end()
+}

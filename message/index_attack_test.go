@@ -65,6 +65,7 @@ func attacks() []attack {
 		{"E-10", "fold of nothing", mimeTop + "X-Foo:\n Content-Transfer-Encoding: base64\n\n" + marker64() + "\n", "seen hidden-field"},
 		{"E-10", "junk line", mimeTop + "Content-Type: application/zip\njunk\nContent-Transfer-Encoding: base64\n\n" + marker64() + "\n", "seen header-cut"},
 		{"E-10", "junk line behind", mimeTop + "Content-Transfer-Encoding: base64\njunk\n\n" + marker64() + "\n", "seen header-cut"},
+		{"E-10", "junk line before a message", mimeTop + "Content-Type: message/rfc822\n--a\n\n--a\nContent-Transfer-Encoding: base64\n\n" + marker64() + "\n", "seen header-cut"},
 		{"E-10", "white line", mimeTop + " \nContent-Transfer-Encoding: base64\n\n" + marker64() + "\n", "seen header-end-unclear"},
 		{"E-10", "empty line before", "\nContent-Type: application/zip\nContent-Transfer-Encoding: base64\n\n" + marker64() + "\n", "seen header-end-unclear"},
 		{"E-12", "multiparts", multi("Content-Type: multiparts/mixed; boundary=A\n", "A"), "seen misspelt-multipart"},

@@ -113,32 +113,39 @@ func FuzzIndex(f *testing.F) {
 	})
 }
 
+// pieces are what assemble makes messages of.
+func pieces() []string {
+	return []string{
+		"\r\n", "Content-Type: multipart/mixed; boundary=a\r\n", "Content-Type: multipart/mixed; boundary=ab\r\n", "--a\r\n", "--ab\r\n", "--a--\r\n", "--ab--\r\n",
+		"Content-Type: message/rfc822\r\n", "Content-Transfer-Encoding: base64\r\n", "Content-Transfer-Encoding: quoted-printable\r\n", marker64() + "\r\n",
+		"junk\r\n", "Subject: x\r\n", " fold\r\n", "--a x\r\n", "--a\r", "Content-Type: text/plain\r\n", " Content-Type: multipart/digest; boundary=b\r\n", "--b\r\n", " \r\n", "\n", "X :\r\n",
+		"Content-Type: application/octet-stream; name=x.eml\r\n", "LS1hDQoNCng=\r\n", " \r", "MIME-Version: 1.0\r\n",
+		"Content-Transfer-Encoding : base64\r\n", "Content-Type: multipart/mixed; boundary=a; boundary=b\r\n", "\r\n--a\r\nContent-Transfer-Encoding: base64\r\n\r\n" + marker64() + "\r\n--a--\r\n",
+	}
+}
+
+// assemble makes a message out of pieces.
+func assemble(plan []byte) string {
+	var b strings.Builder
+	all := pieces()
+	for _, c := range plan[:min(len(plan), 400)] {
+		b.WriteString(all[int(c)%len(all)])
+	}
+	return b.String()
+}
+
 // FuzzIndexWraps builds a message around random lines with random types and
 // boundaries, so that the fuzzer need not find the structure.
 func FuzzIndexWraps(f *testing.F) {
 	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
 	f.Add([]byte{0, 10, 0, 3, 4, 0, 3, 4, 0, 1, 13})
-	pieces := []string{
-		"\r\n", "Content-Type: multipart/mixed; boundary=a\r\n", "Content-Type: multipart/mixed; boundary=ab\r\n", "--a\r\n", "--ab\r\n", "--a--\r\n", "--ab--\r\n",
-		"Content-Type: message/rfc822\r\n", "Content-Transfer-Encoding: base64\r\n", "Content-Transfer-Encoding: quoted-printable\r\n", marker64() + "\r\n",
-		"junk\r\n", "Subject: x\r\n", " fold\r\n", "--a x\r\n", "--a\r", "Content-Type: text/plain\r\n", " Content-Type: multipart/digest; boundary=b\r\n", "--b\r\n", " \r\n", "\n", "X :\r\n",
-		"Content-Type: application/octet-stream; name=x.eml\r\n", "LS1hDQoNCng=\r\n",
-	}
 	f.Fuzz(func(t *testing.T, plan []byte) {
-		var b strings.Builder
-		for _, c := range plan[:min(len(plan), 400)] {
-			b.WriteString(pieces[int(c)%len(pieces)])
-		}
-		raw := []byte(b.String())
+		raw := []byte(assemble(plan))
 		l := DefaultIndexLimits()
 		l.Parts = 200
 		x := ReadIndex(raw, l)
 		checkIndex(t, raw, l, x)
 		checkWrapped(t, raw, l, x)
-		// A marker in a line of its own is in some body, or in a header.
-		if strings.Contains(b.String(), "\r\n\r\n"+marker64()) && !x.sees(marker64()) && !x.sees(marker) && !x.Has(Ambiguous) {
-			t.Fatalf("silent\n%s\n%s\n%q", x.describe(), x.defects(), raw)
-		}
 	})
 }
 

@@ -116,6 +116,7 @@ func TestIndexValid(t *testing.T) {
 		{"forwarded", top + "Content-Type: message/rfc822\n\nFrom: c@example.com\nSubject: inner\n\nbody\n", "|whole|message/rfc822|inner.eml\n1|enclosed||\n", ""},
 		{"digest", top + "Content-Type: multipart/digest; boundary=b\n\n--b\n\nFrom: a@b\nSubject: one\n\nx\n--b\n\nFrom: a@b\nSubject: two\n\ny\n--b--\n",
 			"|whole|multipart/digest|\n1|child||one.eml\n1.1|enclosed||\n2|child||two.eml\n2.1|enclosed||\n", ""},
+		{"digest of MIME", top + "Content-Type: multipart/digest; boundary=b\n\n--b\n\nMIME-Version: 1.0\nContent-Type: text/plain\nSubject: one\n\nx\n--b--\n", "|whole|multipart/digest|\n1|child||one.eml\n1.1|enclosed|text/plain|\n", ""},
 		{"DSN", top + "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n\nfailed\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n\nFinal-Recipient: rfc822; a@b\nAction: failed\n--b\nContent-Type: message/rfc822\n\nFrom: a@b\nContent-Type: multipart/mixed; boundary=z\nMIME-Version: 1.0\nSubject: orig\n\n--b--\n",
 			"|whole|multipart/report|\n1|child||\n2|child|message/delivery-status|\n3|child|message/rfc822|orig.eml\n3.1|enclosed|multipart/mixed|\n", "empty-multipart:odd@3.1"},
 		{"DKIM names fields", "DKIM-Signature: v=1; h=From:To:\n Content-Type:MIME-Version; b=x\nDKIM-Signature:\n Content-Type:Date\nFrom: a@b\n\nx\n", "|whole||\n", ""},

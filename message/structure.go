@@ -141,7 +141,7 @@ func (r *reader) entity(parent *node, src *Source, start, end int, o Origin, lik
 		return n
 	}
 	top := o == Whole || o == Enclosed
-	n.head = readHeader(src.Data, start, end, r.l.Fields, r.fields, top)
+	n.head = readHeader(src.Data, start, end, r.l.Fields, r.fields, top, parent != nil && parent.digest && o == Child)
 	n.p.Body, n.p.Fields = n.head.body, n.head.fields
 	r.fields -= len(n.p.Fields)
 	if !r.spend(n.p, len(n.head.fields)*16+(n.head.body-start)) {
@@ -174,7 +174,7 @@ func (r *reader) headDefects(n *node, top bool) {
 		behind = behind || h.junk >= 0 && m.at > h.junk
 	}
 	if h.junk >= 0 {
-		if behind || n.encoded {
+		if behind || n.encoded || n.kind.message {
 			r.defect(p, "header-cut", h.junk, "")
 		} else {
 			r.defect(p, "junk-in-header", h.junk, "")

@@ -55,8 +55,9 @@ type headerScan struct {
 }
 
 // readHeader reads the header that begins at start and ends no later than end.
-// top says that an mbox line may stand before it.
-func readHeader(data []byte, start, end, most, room int, top bool) head {
+// top says that an mbox line may stand before it, digest that an empty header is
+// what is usual there.
+func readHeader(data []byte, start, end, most, room int, top, digest bool) head {
 	s := headerScan{data: data, start: start, most: most, room: room, cur: -1}
 	s.junk, s.soft = -1, -1
 	stop, bodyAt := headerEnd(data, start, end)
@@ -68,7 +69,9 @@ func readHeader(data []byte, start, end, most, room int, top bool) head {
 	}
 	block := data[start:limit]
 	if len(block) == 0 {
-		s.leadingBlank(end)
+		if !digest {
+			s.leadingBlank(end)
+		}
 		return s.head
 	}
 	// A header without an empty line at its end may be a body of megabytes:
@@ -125,18 +128,19 @@ func fieldsEnd(block []byte) int {
 // them and see the header there.
 func (s *headerScan) leadingBlank(end int) {
 	pos := s.body
-	for n := 0; n < 8 && pos < end && (s.data[pos] == '\r' || s.data[pos] == '\n'); n++ {
-		pos++
+	for n := 0; pos < end; n++ {
+		lf := bytes.IndexByte(s.data[pos:min(end, pos+rescueBytes)], '\n')
+		if lf < 0 || len(bytes.TrimSpace(s.data[pos:pos+lf])) > 0 {
+			break
+		}
+		if pos += lf + 1; n == rescueLines {
+			return
+		}
 	}
-	if !s.ended || pos >= end {
+	if !s.ended || pos >= end || !hasMIMEHeader(s.data[pos:min(end, pos+rescueBytes)]) {
 		return
 	}
-	line := s.data[pos:min(end, pos+64)]
-	name, _, bad := mimeName(line)
-	if name == "" || bad != "" || name == "content-id" || name == "content-description" {
-		return
-	}
-	h := readHeader(s.data, pos, end, s.most, s.room, false)
+	h := readHeader(s.data, pos, end, s.most, s.room, false, false)
 	h.early = []int{s.body}
 	h.late = true
 	s.head = h

@@ -312,7 +312,7 @@ func hasMIMEHeader(data []byte) bool {
 	for len(data) > 0 {
 		line, rest, _ := bytes.Cut(data, []byte("\n"))
 		data = rest
-		if len(bytes.TrimSpace(line)) == 0 {
+		if len(bytes.TrimRight(line, "\r")) == 0 || line[0] > ' ' && fieldColon(line) < 0 {
 			return false
 		}
 		switch name, _, _ := mimeName(line); name {
@@ -357,11 +357,16 @@ func (r *reader) message(n *node) {
 	p := n.p
 	raw := p.Raw()
 	from := p.Body
-	if len(raw) == 0 {
+	if len(raw) == 0 && len(n.head.early) == 0 {
 		return
 	}
 	if !n.encoded {
 		r.enclosed(n, p.Source, from, p.End)
+		for _, s := range n.head.early {
+			if s != from && s < p.End && r.view(p) {
+				r.enclosed(n, p.Source, s, p.End)
+			}
+		}
 		return
 	}
 	if !r.spend(p, len(raw)) {

@@ -46,6 +46,10 @@ func full() Sources {
 		Disks:  func() []Disk { return []Disk{{"/var/lib/garita", 1 << 30, 2 << 30}} },
 		Stores: func() []Store { return []Store{{Name: "state", Entries: 5, Writes: 4}} },
 		Log:    func() Log { return Log{100, 2} },
+		Antivirus: func() Antivirus {
+			return Antivirus{Servers: 2, Up: 1, Unscanned: time.Minute, Scans: 9, Failures: 1, CacheHits: 3, CacheMisses: 6, Signatures: now}
+		},
+		Hold: func() Hold { return Hold{Messages: 3, Bytes: 4096} },
 	}
 }
 

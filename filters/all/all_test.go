@@ -58,28 +58,7 @@ var notChecks = map[string]bool{"all": true, "filtertest": true}
 // TestOneFolderOneLine: a check is its folder, with code, README and tests,
 // and what all.go says of it; no other file of the module knows it.
 func TestOneFolderOneLine(t *testing.T) {
-	src, err := parser.ParseFile(token.NewFileSet(), "all.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	imported := map[string]bool{}
-	for _, im := range src.Imports {
-		path, _ := strconv.Unquote(im.Path.Value)
-		if name, ok := strings.CutPrefix(path, "garita/filters/"); ok {
-			imported[name] = true
-		}
-	}
-	made := map[string]int{}
-	ast.Inspect(src, func(n ast.Node) bool {
-		if call, ok := n.(*ast.CallExpr); ok {
-			if sel, ok := call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "New" {
-				if pkg, ok := sel.X.(*ast.Ident); ok {
-					made[pkg.Name]++
-				}
-			}
-		}
-		return true
-	})
+	imported, made := listed(t, "all.go", "helpers.go")
 	folders, err := os.ReadDir("..")
 	if err != nil {
 		t.Fatal(err)
@@ -97,8 +76,11 @@ func TestOneFolderOneLine(t *testing.T) {
 		if _, err := os.Stat(filepath.Join("..", name, "README.md")); err != nil {
 			t.Error(err)
 		}
-		if tests, _ := filepath.Glob(filepath.Join("..", name, "testdata", "*.txt")); len(tests) == 0 {
-			t.Errorf("%s has no tests as text", name)
+		// Checks that ask a program are tested with that program instead.
+		tests, _ := filepath.Glob(filepath.Join("..", name, "testdata", "*.txt"))
+		real, _ := filepath.Glob(filepath.Join("..", name, "real_test.go"))
+		if len(tests)+len(real) == 0 {
+			t.Errorf("%s has no tests as text and none with a real server", name)
 		}
 		delete(imported, name)
 	}
@@ -106,6 +88,34 @@ func TestOneFolderOneLine(t *testing.T) {
 		t.Errorf("%d folders; imported without one: %v", n, imported)
 	}
 	onlyHereImported(t)
+}
+
+// listed gives the checks that files import, and how often each is made there.
+func listed(t *testing.T, files ...string) (imported map[string]bool, made map[string]int) {
+	imported, made = map[string]bool{}, map[string]int{}
+	for _, file := range files {
+		src, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, im := range src.Imports {
+			path, _ := strconv.Unquote(im.Path.Value)
+			if name, ok := strings.CutPrefix(path, "garita/filters/"); ok {
+				imported[name] = true
+			}
+		}
+		ast.Inspect(src, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok {
+				if sel, ok := call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "New" {
+					if pkg, ok := sel.X.(*ast.Ident); ok {
+						made[pkg.Name]++
+					}
+				}
+			}
+			return true
+		})
+	}
+	return imported, made
 }
 
 // onlyHereImported looks through the module for imports of checks.
@@ -129,7 +139,7 @@ func onlyHereImported(t *testing.T) {
 		for _, im := range src.Imports {
 			p, _ := strconv.Unquote(im.Path.Value)
 			name, ok := strings.CutPrefix(p, "garita/filters/")
-			if ok && !notChecks[name] {
+			if ok && !notChecks[name] && !strings.Contains(name, "/fake") { // a fake is no check
 				t.Errorf("%s imports the check %s", path, p)
 			}
 		}

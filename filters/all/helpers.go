@@ -6,7 +6,6 @@ import (
 
 	"garita/filters"
 	"garita/filters/clamav"
-	"garita/mail"
 )
 
 // Helpers are what some checks do in the background: looking whether the
@@ -22,7 +21,7 @@ func (h *Helpers) clamd(c clamav.Config, site filters.Site, old *Helpers) (filte
 		o.Previous = old.scanner
 	}
 	check, scanner, err := clamav.New(c, o)
-	if err == nil && check.Mode != mail.Off {
+	if err == nil && c.Mode != "off" {
 		h.scanner = scanner
 	}
 	return check, err

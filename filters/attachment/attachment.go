@@ -243,7 +243,7 @@ func ordinary(x *message.Index) bool {
 		return false
 	}
 	for _, p := range x.Parts {
-		if p.Children && composite(p) && len(p.Names) == 0 && !p.Attachment {
+		if p.Children && composite(p) && !p.Attachment && !named(p) {
 			continue
 		}
 		if !body(p) || !harmless(p) {
@@ -251,4 +251,14 @@ func ordinary(x *message.Index) bool {
 		}
 	}
 	return true
+}
+
+// named tells a part that has a name which makes it a file.
+func named(p *message.Part) bool {
+	for i := range p.Names {
+		if !p.Names[i].Weak() {
+			return true
+		}
+	}
+	return false
 }

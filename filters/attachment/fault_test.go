@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"garita/archive"
 	"garita/document"
@@ -126,6 +127,55 @@ func TestDocuments(t *testing.T) {
 		if !slices.Contains(symbols(fs), c.want) || d.Verdict != c.verdict {
 			t.Errorf("%s: %v %v, want %s %v", c.title, symbols(fs), d.Verdict, c.want, c.verdict)
 		}
+	}
+}
+
+// Z-22: the documents of a message have one budget of time.
+func TestDocumentTime(t *testing.T) {
+	k := made(t, Default())
+	now := time.Unix(0, 0)
+	k.now = func() time.Time { return now }
+	asked := 0
+	k.inspect = func(context.Context, filetype.Type, []byte, document.Limits) []document.Trait {
+		asked++
+		now = now.Add(k.cfg.Archives.Time/2 + 1)
+		return nil
+	}
+	f := file{name: "a.pdf", data: pdf()}
+	fs, err := run(t, k, letter(f, f, f))
+	if err != nil || asked != 2 || !slices.Equal(symbols(fs), []string{bomb}) {
+		t.Errorf("%d asked: %v %v", asked, fs, err)
+	}
+}
+
+// E-52: names from other places count where there is no better one, and
+// domains and subjects are none.
+func TestWeakNames(t *testing.T) {
+	for fields, want := range map[string]string{
+		"Content-Type: application/octet-stream\r\nContent-Description: setup.exe":                   executable,
+		"Content-Type: application/octet-stream\r\nContent-Location: http://a.example/b/run.ps1?x=1": script,
+		"Content-Type: text/plain\r\nContent-Description: run.ps1":                                   script,
+		"Content-Type: application/octet-stream\r\nContent-ID: <run.ps1@a.example>":                  script,
+		"Content-Type: image/png\r\nContent-ID: <1@acme.com>":                                        "",
+		"Content-Type: image/png\r\nContent-Location: http://www.acme.com":                           "",
+		"Content-Type: image/png\r\nContent-Description: Logo de acme.com":                           "",
+		"Content-Type: image/png; name=a.png\r\nContent-Description: foto de setup.exe":              "",
+		"Content-Type: text/html\r\nContent-Location: http://www.acme.com/\r\nContent-ID: <x@y.com>": "",
+	} {
+		data := "hola"
+		if strings.Contains(fields, "image/png") {
+			data = "\x89PNG\r\n\x1a\n"
+		}
+		if got := strings.Join(symbols(checked(t, Default(), letter(file{fields: fields, data: data}), mail.In)), " "); got != want {
+			t.Errorf("%q: %q, want %q", fields, got, want)
+		}
+	}
+	raw := "From: a@b.example\r\nSubject: error en setup.exe\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nhola\r\n"
+	if fs := checked(t, Default(), raw, mail.In); len(fs) > 0 {
+		t.Errorf("subject: %v", fs)
+	}
+	if fs := checked(t, Default(), letter(file{fields: "Content-Type: message/rfc822", data: raw}), mail.In); len(fs) > 0 {
+		t.Errorf("subject inside: %v", fs)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"garita/archive"
@@ -27,7 +28,8 @@ type work struct {
 	actions map[string]string
 	budget  *archive.Budget
 	report  report
-	count   int // attachments
+	count   int           // attachments
+	spent   time.Duration // on documents
 }
 
 func (k *Check) work(ctx context.Context, d mail.Direction) *work {
@@ -69,14 +71,11 @@ func (w *work) part(p *message.Part, within string, depth int) {
 	if body(p) && harmless(p) {
 		return
 	}
-	names := make([]string, 0, min(len(p.Names), maxNames))
-	for _, n := range p.Names[:min(len(p.Names), maxNames)] {
-		names = append(names, n.Text)
-	}
+	names, weak := candidates(p)
 	if p.Children && composite(p) {
 		// What is in it is judged by itself; a name may stand on it all the
 		// same, and some clients offer it under that name.
-		if len(names) > 0 {
+		if len(names) > 0 && !weak {
 			w.look(&thing{names: names, declared: p.Types, place: place, blind: true, depth: depth})
 		}
 		return
@@ -92,7 +91,7 @@ func (w *work) part(p *message.Part, within string, depth int) {
 			continue
 		}
 		last = b.Data
-		w.whole(&thing{names: names, declared: p.Types, data: b.Data, place: place, depth: depth}, p)
+		w.whole(&thing{names: names, declared: p.Types, data: b.Data, place: place, weak: weak, depth: depth}, p)
 	}
 }
 
@@ -116,7 +115,9 @@ func (w *work) whole(t *thing, p *message.Part) {
 		}
 	}
 	if o.Class == filetype.Markup || page.Name != "" && (o.Class == filetype.Text || o.Class == filetype.Unknown) {
-		if !t.piece && (p == nil || !body(p)) && o.Name != "mht" {
+		// Pictures that the text shows are not opened by themselves.
+		shown := p != nil && (body(p) || o.Name == "svg" && !p.Attachment)
+		if !t.piece && !shown && o.Name != "mht" {
 			w.found(htmlAttachment, t.place, t.shown(), "a page to be opened in a browser")
 		}
 	}
@@ -133,7 +134,9 @@ func (w *work) mail(t *thing) {
 		w.found(bomb, t.place, t.shown(), "messages inside messages")
 		return
 	}
-	w.parts(message.ReadIndex(t.data, message.DefaultIndexLimits()), w.within(t)+" › ", t.depth+1)
+	l := message.DefaultIndexLimits()
+	l.Decoded = min(l.Decoded, w.check.cfg.Archives.Member)
+	w.parts(message.ReadIndex(t.data, l), w.within(t)+" › ", t.depth+1)
 }
 
 // within is the place of what lies in a thing.
@@ -282,7 +285,18 @@ func (w *work) documents(t *thing, o filetype.Type, views []filetype.NameView, p
 		w.found(bomb, t.place, t.shown(), "documents inside documents")
 		return
 	}
-	traits := w.check.inspect(w.ctx, as, t.data, w.check.docs)
+	// One budget of time for all documents, as for all archives: 200 of them,
+	// each within its own bounds, must not end in a 451 that never ends (Z-22).
+	left := w.check.cfg.Archives.Time - w.spent
+	if left <= 0 {
+		w.found(bomb, t.place, t.shown(), "no time is left for documents")
+		return
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, left)
+	defer cancel()
+	start := w.check.now()
+	traits := w.check.inspect(ctx, as, t.data, w.check.docs)
+	w.spent += w.check.now().Sub(start)
 	for i := range traits {
 		w.trait(t, as, &traits[i])
 	}

@@ -26,15 +26,24 @@ func composite(p *message.Part) bool {
 // body tells a part that is the text of the mail, or of one inside it: that is
 // never an attachment.
 func body(p *message.Part) bool {
-	if p.Attachment || len(p.Names) > 0 {
-		// Some programs name the page inside multipart/alternative.
-		if p.Attachment || p.Parent == nil || !slices.Contains(p.Parent.Types, "multipart/alternative") {
-			return false
-		}
-		for _, n := range p.Names {
-			if v := filetype.ReadName(n.Text); v.Type.Class != filetype.Markup && v.Type.Class != filetype.Text || len(v.Oddities) > 0 {
+	if p.Attachment {
+		return false
+	}
+	for i := range p.Names {
+		n := &p.Names[i]
+		if n.Weak() {
+			if weak := weakName(n); weak != "" && filetype.ReadName(weak).Type.Class.Runs() {
 				return false
 			}
+			continue
+		}
+		// Some programs name the page inside multipart/alternative.
+		if p.Parent == nil || !slices.Contains(p.Parent.Types, "multipart/alternative") {
+			return false
+		}
+		v := filetype.ReadName(n.Text)
+		if v.Type.Class != filetype.Markup && v.Type.Class != filetype.Text || len(v.Oddities) > 0 {
+			return false
 		}
 	}
 	for _, t := range p.Types {
@@ -45,6 +54,54 @@ func body(p *message.Part) bool {
 		}
 	}
 	return true
+}
+
+// weakName is what of a weak name a reader could make a file name of, "" for
+// nothing (E-52). Domains end in ".com" and are no programs; subjects are text
+// that people write, and who saves a message by it adds ".eml".
+func weakName(n *message.Name) string {
+	s := n.Text
+	switch n.From {
+	case "subject":
+		return ""
+	case "content-id":
+		s, _, _ = strings.Cut(s, "@")
+	case "content-location":
+		if i := strings.Index(s, "://"); i >= 0 {
+			s = s[i+3:]
+			slash := strings.IndexByte(s, '/')
+			if slash < 0 {
+				return ""
+			}
+			s = s[slash+1:]
+			if q := strings.IndexAny(s, "?#"); q >= 0 {
+				s = s[:q]
+			}
+		}
+	}
+	if len(s) >= 4 && strings.EqualFold(s[len(s)-4:], ".com") {
+		return ""
+	}
+	return s
+}
+
+// candidates are the names of a part: those that make it a file, or the weak
+// ones if there are no others.
+func candidates(p *message.Part) (names []string, weak bool) {
+	for i := range p.Names {
+		if n := &p.Names[i]; !n.Weak() && len(names) < maxNames {
+			names = append(names, n.Text)
+		}
+	}
+	if len(names) > 0 {
+		return names, false
+	}
+	for i := range p.Names {
+		if s := weakName(&p.Names[i]); s != "" && len(names) < maxNames {
+			names = append(names, s)
+		}
+	}
+	return names, true
 }
 
 // harmless tells that a text is one, in every reading.
@@ -79,6 +136,9 @@ type thing struct {
 	place    string
 	// inside a document: its own pieces have names that say nothing.
 	piece bool
+	// weak names come from places that are rarely used for names: what is odd
+	// about them is odd text.
+	weak bool
 	// encrypted or not readable: data says nothing.
 	blind bool
 	depth int // of documents and messages that it came out of
@@ -131,7 +191,11 @@ func classOf(c filetype.Class) string {
 
 // name judges one candidate name.
 func (w *work) name(t *thing, v *filetype.NameView, octets filetype.Type) {
-	for _, o := range v.Oddities {
+	oddities := v.Oddities
+	if t.weak {
+		oddities = nil
+	}
+	for _, o := range oddities {
 		switch o {
 		case "clsid":
 			w.found(classID, t.place, t.shown(), "the name ends in a class of Windows")

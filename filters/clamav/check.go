@@ -47,16 +47,17 @@ type judgement struct {
 }
 
 func (j *judgement) run() error {
-	whole, err := j.tx.Message.Render(nil)
+	var x *message.Index
+	var noIndex error
+	if j.s.cfg.Parts != "never" {
+		if x, noIndex = j.tx.Message.Index(j.ctx); noIndex != nil {
+			x, noIndex = nil, fmt.Errorf("clamav: %w", noIndex)
+		}
+	}
+	whole, d, err := j.whole(x)
 	if err != nil {
-		return fmt.Errorf("clamav: %w", err)
+		return err
 	}
-	h := sha256.New()
-	if n, err := whole.WriteTo(h); err != nil || n != whole.Size() {
-		return fmt.Errorf("clamav: %w: %d octets: %w", errSource, n, err)
-	}
-	var d digest
-	h.Sum(d[:0])
 	v, err := j.s.pool.judge(j.ctx, whole, d, true)
 	if err != nil {
 		return err
@@ -64,14 +65,34 @@ func (j *judgement) run() error {
 	if err := j.add(v, ""); err != nil || j.final || j.s.cfg.Parts == "never" {
 		return err
 	}
-	x, err := j.tx.Message.Index(j.ctx)
-	if err != nil {
-		return fmt.Errorf("clamav: %w", err)
+	// Without the index nobody knows whether the parts are to be scanned, so
+	// a clean raw message is not the last word.
+	if noIndex != nil {
+		return noIndex
 	}
 	if j.s.cfg.Parts == "always" || j.weak || j.tooLarge || doubtful(x) {
 		return j.parts(x)
 	}
 	return nil
+}
+
+// whole gives the raw message and its digest: in one piece where the index has
+// it so, which spares calls of the system, else as it is stored.
+func (j *judgement) whole(x *message.Index) (content, digest, error) {
+	if x != nil {
+		if raw := x.Parts[0].Source.Data; int64(len(raw)) == j.tx.Message.Size() {
+			return octets(raw), sha256.Sum256(raw), nil
+		}
+	}
+	r, err := j.tx.Message.Render(nil)
+	if err != nil {
+		return nil, digest{}, fmt.Errorf("clamav: %w", err)
+	}
+	h := sha256.New()
+	if n, err := r.WriteTo(h); err != nil || n != r.Size() {
+		return nil, digest{}, fmt.Errorf("clamav: %w: %d octets: %w", errSource, n, err)
+	}
+	return r, digest(h.Sum(nil)), nil
 }
 
 // doubtful tells that clamd may see other parts than a mail client: the

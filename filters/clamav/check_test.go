@@ -161,6 +161,8 @@ func TestWholeMessage(t *testing.T) {
 	c.CacheEntries, c.Parts = 0, "never"
 	c.StreamMax, c.MaxFileSize = 64<<20, 64<<20
 	d := newDesk(t, c)
+	c.Parts = "auto"
+	indexed := newDesk(t, c)
 	for i, size := range []int{1, 100, 32 << 10, 32<<10 + 1, chunkSize - 1, chunkSize, chunkSize + 1, 3*chunkSize + 7} {
 		text := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
 		for _, memory := range []int64{64 << 20, 1} {
@@ -169,13 +171,15 @@ func TestWholeMessage(t *testing.T) {
 				t.Fatal(err)
 			}
 			tx := &mail.Transaction{Session: &mail.Session{}, Message: m}
-			if res, err := d.s.CheckMessage(context.Background(), tx); err != nil || len(res.Findings) > 0 {
-				t.Fatalf("%d octets: %v %v", size, res, err)
+			for _, d := range []*desk{d, indexed} {
+				if res, err := d.s.CheckMessage(context.Background(), tx); err != nil || len(res.Findings) > 0 {
+					t.Fatalf("%d octets: %v %v", size, res, err)
+				}
+				if got := f.Streams(); !bytes.Equal(got[len(got)-1], text) {
+					t.Errorf("case %d: %d octets arrived of %d", i, len(got[len(got)-1]), size)
+				}
 			}
 			m.Release()
-			if got := f.Streams(); !bytes.Equal(got[len(got)-1], text) {
-				t.Errorf("case %d: %d octets arrived of %d", i, len(got[len(got)-1]), size)
-			}
 		}
 	}
 	if err := f.Wrong(); err != nil {
@@ -379,5 +383,44 @@ func TestPartCache(t *testing.T) {
 	d.expect(mail("b"), "")
 	if n := f.Scans() - first; n != 1 || first < 2 {
 		t.Errorf("%d scans, then %d", first, n)
+	}
+}
+
+// TestNoRoomForIndex: a raw message that is clean is not the last word where
+// there was no memory for the index; a virus is.
+func TestNoRoomForIndex(t *testing.T) {
+	f := fake(t)
+	c := enforcing(f.Address())
+	d := newDesk(t, c)
+	room := message.NewRoom(1 << 10)
+	make1 := func() *mail.Transaction {
+		m, err := message.Spool(context.Background(), strings.NewReader(plainMail), message.Limits{Max: 1 << 20, Memory: 1 << 20,
+			Index: message.IndexOptions{Limits: message.DefaultIndexLimits(), Room: room}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.Release)
+		return &mail.Transaction{Session: &mail.Session{}, Message: m}
+	}
+	// All of the room is taken.
+	var held []*mail.Transaction
+	for range 100 {
+		tx := make1()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		_, err := tx.Message.Index(ctx)
+		cancel()
+		held = append(held, tx)
+		if err != nil {
+			break
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), quick)
+	defer cancel()
+	res, err := d.s.CheckMessage(ctx, make1())
+	if err == nil && say(res) != deferred {
+		t.Errorf("%q, with %d messages in the room", say(res), len(held))
+	}
+	if st := d.s.Status(); st.Unscanned != 0 {
+		t.Error("our own lack of memory is no outage of clamd")
 	}
 }

@@ -110,7 +110,7 @@ func scan(ctx context.Context, a address, t times, c content) (outcome, error) {
 	conn, done, err := dial(ctx, a, t)
 	if err != nil {
 		if ctx.Err() != nil {
-			return outcome{reply: reply{kind: timedOut, text: "no time to connect"}, refused: true}, nil
+			return outcome{reply: reply{kind: busy, text: "no time left"}}, nil
 		}
 		return outcome{reply: reply{kind: unavailable, text: escape([]byte(err.Error()), maxName)}, refused: true}, nil
 	}

@@ -34,6 +34,16 @@ func TestExplained(t *testing.T) {
 // TestContract: off until it is turned on, out of reach of allow lists, and
 // an error of it is no pass.
 func TestContract(t *testing.T) {
+	said := &logged{}
+	off := Default()
+	off.ConfigFile = filepath.Join(t.TempDir(), "none")
+	if _, _, err := New(off, Options{Log: said.log}); err != nil || len(said.lines) > 0 {
+		t.Errorf("off, and says %q %v", said.lines, err)
+	}
+	off.Mode = "observe"
+	if _, _, err := New(off, Options{Log: said.log}); err != nil || len(said.lines) != 1 {
+		t.Errorf("observe, and says %q %v", said.lines, err)
+	}
 	c, s, err := New(Default(), Options{})
 	if err != nil || c.Name != "clamav" || !c.IO || c.Class != filters.Policy || c.OnError != filters.DeferOnError ||
 		c.Mode.String() != "off" || c.Timeout <= Default().Timeout || c.Impl != s {

@@ -75,6 +75,9 @@ func (p *pool) log(text string, err error) {
 func (p *pool) readLimits() {
 	l, err := p.cfg.limits()
 	p.limits.Store(&l)
+	if p.cfg.Mode == "off" {
+		return // and there need be no clamd here at all
+	}
 	p.tell("limits", "clamav: the limits of clamd are assumed", err)
 }
 
@@ -174,6 +177,11 @@ func (p *pool) ask(ctx context.Context, c content, d digest) (v verdict, epoch s
 	}
 	avoid := map[*endpoint]bool{}
 	for tries := 0; ; {
+		if err := ctx.Err(); errors.Is(err, context.Canceled) {
+			return verdict{}, "", err
+		} else if err != nil {
+			return verdict{reply: reply{kind: busy, text: "no time left"}}, "", nil
+		}
 		e, free, r := p.enter(ctx, c.Size(), avoid)
 		if e == nil {
 			if v.kind == nonsense && v.text == "" || r.kind == busy {
@@ -234,6 +242,9 @@ func (p *pool) settle(e *endpoint, out outcome, d digest) bool {
 		p.strikes.forget(d)
 		p.worked()
 		return true
+	}
+	if out.kind == busy {
+		return false // our time was over: nothing about clamd
 	}
 	tooBad := e.note(false)
 	switch {

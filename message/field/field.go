@@ -6,7 +6,20 @@
 // take is given, the most likely first. It also decodes charsets.
 //
 // It never fails: a field that no reader understands gives what can be found
-// in it and says what is odd. It is linear in the length of the field.
+// in it and says what is odd. It is linear in the length of the field. A valid
+// field has one reading of each parameter and no oddity.
+//
+// It judges no names and knows no types: whether a reading matters is for its
+// caller. An oddity is ambiguous when the readings make a difference: any of a
+// boundary, another extension of a file's name.
+//
+// # Limits
+//
+// Of one field 2000 parameters, 500 sections of continuations and 4000 readings
+// are kept; more is the oddity "too-many-parameters". The part of ISO-2022-CN
+// that is CNS 11643 is not decoded. Octets outside ASCII without a charset are
+// read as UTF-8, else as Windows-1252 and Shift-JIS; other charsets are not
+// guessed.
 package field
 
 // Value is a structured field in all its readings.

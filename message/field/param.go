@@ -171,11 +171,11 @@ func unescape(s string) string {
 func (p *parser) bare(name string, at int) int {
 	text, end, commented := p.until(at, ";")
 	next := min(end+1, len(p.s))
+	v := strings.Trim(text, " \t\r\n")
 	if commented && (glued(p.s, at, end) || security(name)) {
 		p.paren = true
-		p.odd("comment-in-value", true)
+		p.odd("comment-in-value", differ(name, v, p.s[at:end]))
 	}
-	v := strings.Trim(text, " \t\r\n")
 	if len(v) > 1 && v[0] == '\'' {
 		p.single(name, v, at)
 	}

@@ -126,7 +126,10 @@ func (p *parser) charsetValue(base, v, how string) {
 	}
 	if charset != "" && !Known(charset) {
 		p.odd("unknown-charset", false)
-		p.add(base, v, "literal")
+		p.eight(base, v, "literal")
+	}
+	if base == "boundary" && !ascii(string(octets)) {
+		p.add(base, string(octets), "literal") // it is compared with octets
 	}
 	if raw := string(octets); raw != first && ascii(raw) && !strings.ContainsAny(raw, "\x00\x1b~+") {
 		// Declared as UTF-16 or EBCDIC, and in plain ASCII.

@@ -3,6 +3,9 @@ package field
 import (
 	"io"
 	"mime"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -168,12 +171,37 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestMeanings: each oddity that the sources name is explained.
+func TestMeanings(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := regexp.MustCompile(`(?:odd\(|variant\(name, )"([a-z0-9-]+)"`)
+	n := 0
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range id.FindAllStringSubmatch(string(src), -1) {
+			if n++; Meaning(m[1]) == "" {
+				t.Errorf("%s: nothing explains %q", f, m[1])
+			}
+		}
+	}
+	if n < 25 || Meaning("no-such") != "" {
+		t.Errorf("%d oddities", n)
+	}
+}
+
 // FuzzParse: no panic, bounded readings, and whatever the value is, a sound
 // field around it gives it back alone.
 func FuzzParse(f *testing.F) {
 	for _, raw := range hostile(200) {
 		f.Add(raw)
 	}
+	f.Add("a; name*=0''\xff; boundary*=0''\xff")
 	f.Add("multipart/mixed; boundary((c))=\"A\"; boundary*0*=utf-16''%00a; boundary*1=b")
 	f.Add("attachment; filename=\"=?UTF-8?B?ZXZpbC5l?= =?UTF-8?Q?xe?=\"; filename*=utf-8'en-US'payload.exe")
 	f.Add("attachment; filename=my \"inv\r\n oice\".exe\x00; name='a;b'")

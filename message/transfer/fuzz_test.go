@@ -3,6 +3,10 @@ package transfer
 import (
 	"bytes"
 	"mime/quotedprintable"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -69,4 +73,28 @@ func FuzzQuotedPrintable(f *testing.F) {
 			t.Errorf("%q: %s", b.Bytes(), readings(r, faults))
 		}
 	})
+}
+
+// TestMeanings: each fault that the sources name is explained.
+func TestMeanings(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := regexp.MustCompile(`(?:ID: |fault\(|add\()"([a-z0-9]+(?:-[a-z0-9]+)+)"`)
+	n := 0
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range id.FindAllStringSubmatch(string(src), -1) {
+			if n++; Meaning(m[1]) == "" && !strings.Contains(m[1], "quoted-printable") {
+				t.Errorf("%s: nothing explains %q", f, m[1])
+			}
+		}
+	}
+	if n < 20 || Meaning("no-such") != "" {
+		t.Errorf("%d faults", n)
+	}
 }

@@ -2,18 +2,36 @@ package transfer
 
 import "bytes"
 
-// hexValue gives the value of a hexadecimal digit, or 255; lower tells that it
-// is written in lower case, which RFC 2045 forbids and nearly all readers take.
-func hexValue(c byte) (v byte, lower bool) {
-	switch {
-	case c-'0' < 10:
-		return c - '0', false
-	case c-'A' < 6:
-		return c - 'A' + 10, false
-	case c-'a' < 6:
-		return c - 'a' + 10, true
+// Marks in the table of hexadecimal digits: lower case, which RFC 2045 forbids
+// and nearly all readers take, and no digit.
+const (
+	lowerHex = 0x10
+	noHex    = 0xFF
+)
+
+var hexDigits = hexTable()
+
+func hexTable() (t [256]byte) {
+	for i := range t {
+		t[i] = noHex
 	}
-	return 255, false
+	for i := range byte(10) {
+		t['0'+i] = i
+	}
+	for i := range byte(6) {
+		t['A'+i] = 10 + i
+		t['a'+i] = 10 + i | lowerHex
+	}
+	return t
+}
+
+// hexValue gives the value of a hexadecimal digit, or noHex.
+func hexValue(c byte) (v byte, lower bool) {
+	v = hexDigits[c]
+	if v == noHex {
+		return v, false
+	}
+	return v &^ lowerHex, v&lowerHex != 0
 }
 
 // readerQP is one way to read damaged quoted-printable text.
@@ -127,18 +145,25 @@ func soundQP(text []byte, max int) (out []byte, s stateQP) {
 				from = min(end+1, len(text))
 				break
 			}
-			v, ok := pairQP(text, i, last, &s)
-			if ok {
-				take(i)
-				if len(out) < max {
-					out = append(out, v)
-				} else {
-					s.cut = true
-				}
-				from = i + 3
-				i += 2
+			if !isPair(text, i, last) {
+				s.badPair(text, i, last)
+				i++
+				continue
 			}
-			i++
+			// Encoded octets stand in rows: a row is decoded without a search.
+			take(i)
+			for isPair(text, i, last) && len(out) < max {
+				hi, lo := hexDigits[text[i+1]], hexDigits[text[i+2]]
+				if (hi|lo)&lowerHex != 0 {
+					s.fault("qp-lower-case", i)
+				}
+				out = append(out, hi<<4|lo&15)
+				i += 3
+			}
+			s.cut = s.cut || isPair(text, i, last)
+			if from = i; s.cut {
+				break
+			}
 		}
 		i = end + 1
 	}
@@ -151,24 +176,19 @@ func soundQP(text []byte, max int) (out []byte, s stateQP) {
 	return out, s
 }
 
-// pairQP reads the two digits behind the `=` at i; last is the end of the line.
-func pairQP(text []byte, i, last int, s *stateQP) (byte, bool) {
-	if i+2 < last {
-		hi, lowHi := hexValue(text[i+1])
-		lo, lowLo := hexValue(text[i+2])
-		if hi < 16 && lo < 16 {
-			if lowHi || lowLo {
-				s.fault("qp-lower-case", i)
-			}
-			return hi<<4 | lo, true
-		}
-	}
+// isPair tells that an `=` at i has two digits behind it; last is the end of the
+// line.
+func isPair(text []byte, i, last int) bool {
+	return i+2 < last && text[i] == '=' && hexDigits[text[i+1]] != noHex && hexDigits[text[i+2]] != noHex
+}
+
+// badPair names what is wrong with the `=` at i.
+func (s *stateQP) badPair(text []byte, i, last int) {
 	if blank(text[i+1 : last]) {
 		s.fault("qp-soft-break", i)
 	} else {
 		s.fault("qp-invalid", i)
 	}
-	return 0, false
 }
 
 func blank(s []byte) bool {

@@ -423,7 +423,7 @@ func (t *tnef) object(v []byte, at int, a *tnefObject, depth int) {
 		return
 	}
 	if depth <= 1 {
-		t.fault("tnef-depth", at, true)
+		t.fault("too-many-levels", at, true)
 		t.reading(&a.file, "tnef, message", inside)
 		return
 	}

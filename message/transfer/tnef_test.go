@@ -146,7 +146,7 @@ func TestTNEFDepth(t *testing.T) {
 	for range 50 {
 		data = stream(attachment("x.msg", nil, prop(0x3701, ptObject, append([]byte(iidMessage), data...))))
 	}
-	if got := showTNEF(TNEF(data, 1<<20)); !strings.Contains(got, "tnef, message:") || !strings.Contains(got, "!tnef-depth") {
+	if got := showTNEF(TNEF(data, 1<<20)); !strings.Contains(got, "tnef, message:") || !strings.Contains(got, "!too-many-levels") {
 		t.Error(got)
 	}
 }

@@ -4,7 +4,16 @@
 // reading is given, and what was damaged is named.
 //
 // It knows nothing of messages and their structure. It never fails: what
-// cannot be decoded gives what could be, and a fault.
+// cannot be decoded gives what could be, and a fault. Sound text has one reading
+// and no fault. A fault is ambiguous when readers disagree about more than the
+// last octets or the white space at the ends of lines.
+//
+// # Limits
+//
+// All readings of one call are bounded by max; what is over it is the fault
+// TooLarge. Readings may point into the text or share octets: do not write to
+// them. One text has at most 500 files, messages inside TNEF are 8 deep. Files
+// that yEnc or uuencode cut into parts of several messages are not put together.
 package transfer
 
 // Reading is one way to decode.
