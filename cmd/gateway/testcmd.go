@@ -400,7 +400,10 @@ func (w *witness) Again(ctx context.Context, tx *mail.Transaction, m *message.Me
 	begun := time.Now()
 	d := w.Policy.Again(ctx, tx, m)
 	w.took += time.Since(begun)
-	return w.note(d)
+	first := w.last // score and verdict are those of the message as it came
+	w.note(d)
+	w.last = first
+	return d
 }
 
 // Finish tells what the message came to.
