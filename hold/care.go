@@ -193,6 +193,12 @@ func (k *Keeper) announce(ctx context.Context, hostname string, notify func(cont
 		return
 	}
 	_, _, late, err := k.List(ctx, Filter{Before: now.Add(-c.WarnAfter), Limit: 1, Copies: "none"})
+	if err == nil && n == 0 {
+		// What is new are copies that a start has counted, or it is gone.
+		k.mu.Lock()
+		k.care.news -= news
+		k.mu.Unlock()
+	}
 	if err != nil || n == 0 || news == 0 && late == 0 {
 		return
 	}
