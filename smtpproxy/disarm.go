@@ -185,6 +185,7 @@ func (s *session) relayDisarmed(ctx context.Context, d mail.Decision, m *message
 			o.Detail += "; "
 		}
 		o.Detail += "disarmed, the original is kept as " + id
+		s.srv.log.Info("smtpd", "message disarmed, the original is kept", slog.String("id", t.ID), slog.String("kept", id))
 	}
 	return o
 }

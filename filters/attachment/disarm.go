@@ -37,11 +37,7 @@ type marks struct {
 func (m *marks) any() bool { return len(m.parts) > 0 || m.lost }
 
 func (m *marks) add(p *message.Part, key string) {
-	// A message that is attached has its one part in the place of its body:
-	// it goes as a whole. What stands in its text can be mended.
-	for p != nil && p.Origin == message.Enclosed && key != htmlActive {
-		p = p.Parent
-	}
+	p = replaceable(p, key)
 	if p == nil || m.why[p] == nil && len(m.parts) >= maxMarked {
 		m.lost = true
 		return
@@ -55,6 +51,24 @@ func (m *marks) add(p *message.Part, key string) {
 	if !slices.Contains(m.why[p], key) {
 		m.why[p] = append(m.why[p], key)
 	}
+}
+
+// replaceable is the part that a note can stand in place of. What is encoded in
+// another part (an encoded message, TNEF) goes with it, unless that is the text
+// of the mail; an attached message of one part goes as a whole. A page can be
+// mended where it stands.
+func replaceable(p *message.Part, key string) *message.Part {
+	for p != nil && key != htmlActive {
+		switch of := p.Source.Of; {
+		case of != nil && !body(of):
+			p = of
+		case of == nil && p.Origin == message.Enclosed:
+			p = p.Parent
+		default:
+			return p
+		}
+	}
+	return p
 }
 
 // covered tells a part inside another one that is marked.
