@@ -1,6 +1,12 @@
 package message
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+
+	"garita/message/field"
+	"garita/message/transfer"
+)
 
 // DefectInfo explains one defect for the administrator.
 type DefectInfo struct {
@@ -74,15 +80,15 @@ var defectTable = [...]DefectInfo{
 	{"too-much-work", Unfinished, "reading the message in every way takes too much work"},
 }
 
-// Meaning explains a defect's ID in a sentence for the administrator; empty for
-// an ID that there is not.
+// Meaning explains a defect's ID in a sentence for the administrator, those of
+// fields and of transfer encodings too; empty for an ID that there is not.
 func Meaning(id string) string {
 	for i := range defectTable {
 		if defectTable[i].ID == id {
 			return defectTable[i].Meaning
 		}
 	}
-	return ""
+	return cmp.Or(field.Meaning(id), transfer.Meaning(id))
 }
 
 // gradeOf gives the grade of one of our own IDs.
