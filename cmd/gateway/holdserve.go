@@ -262,8 +262,8 @@ type holdPiece struct {
 	Data []byte `json:"data"`
 }
 
-// exportPiece fits an answer of the socket in base64.
-const exportPiece = 512 << 10
+// exportPiece fits half of an answer of the socket (admin.maxAnswer) in base64.
+const exportPiece = 256 << 10
 
 // holdVerbs are the verbs of the running gateway.
 func (d *daemon) holdVerbs() map[string]admin.Verb {
