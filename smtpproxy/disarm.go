@@ -3,6 +3,7 @@ package smtpproxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -169,7 +170,7 @@ func (s *session) relayDisarmed(ctx context.Context, d mail.Decision, m *message
 			return
 		}
 		if err := s.set.Keeper.Drop(id); err != nil {
-			warn("the copy of a message that did not go on could not be removed: "+id, err)
+			warn("the copy of a message that did not go on could not be removed", fmt.Errorf("%s: %w", id, err))
 		}
 	}()
 	field := message.Edit{Insert: []byte(fieldDisarmed + ": " + id + "\r\n")}
