@@ -226,10 +226,19 @@ func TestHTMLActive(t *testing.T) {
 		}
 	}
 	c := Default()
-	c.HTMLActive = actionHold
-	if d, _ := decided(t, c, raw, mail.In); d.Verdict != mail.Quarantine {
-		t.Errorf("hold: %v", d.Verdict)
+	for action, want := range map[string]mail.Verdict{actionOff: 0, actionObserve: 0, actionScore: 0, actionDisarm: 0, actionReject: mail.Reject, actionHold: mail.Quarantine} {
+		for _, out := range []bool{false, true} {
+			c, dir := Default(), mail.In
+			if c.HTMLActive = action; out {
+				c.HTMLActive, c.Out.HTMLActive, dir = actionReject, action, mail.Out
+			}
+			d, fs := decided(t, c, raw, dir)
+			if d.Verdict != want || (len(fs) > 0) != (action != actionOff) || (len(d.Disarm) > 0) != (action == actionDisarm) || action == actionScore && d.Score != 2 {
+				t.Errorf("%s, out %v: %+v", action, out, d)
+			}
+		}
 	}
+	c.HTMLActive = actionHold
 	quiet := strings.Replace(raw, page, "<html><body><p style=\"color:red\">Hola</p><a href=\"http://a.example/?b=1&c=2\">x</a></body></html>", 1)
 	if fs := checked(t, c, quiet, mail.In); len(fs) != 0 {
 		t.Errorf("ordinary HTML: %v", fs)
