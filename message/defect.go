@@ -2,12 +2,11 @@ package message
 
 import (
 	"cmp"
+	"strings"
 
 	"garita/message/field"
 	"garita/message/transfer"
 )
-
-import "strings"
 
 // DefectInfo explains one defect for the administrator.
 type DefectInfo struct {
