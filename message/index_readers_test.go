@@ -38,6 +38,9 @@ func TestIndexReaders(t *testing.T) {
 		{"name with octets that are dropped", q + "\n--A\nContent-Disposition: attachment; filename=evil1.exe\x88\n\n" + marker + "\n--A--\n", "evil1.exe"},
 		{"header behind an empty line and junk", q + "\n--A\n\nx\n" + enc + "--A--\n", "seen header-end-unclear"},
 		{"short line before uuencode", q + "\n--A\n\nbegin 644 evil1.exe\n-A\n" + uuPayload + "`\nend\n--A--\n", "uuencode-junk"},
+		{"delimiter behind a CR and another octet", q + "\n--A\n\nx\n\rp--A\n" + enc + "--A--\n", "seen delimiter-junk"},
+		{"delimiter behind a CR and a dash", q + "\n--A\n\nx\n\r---A\n" + enc + "--A--\n", "seen delimiter-junk"},
+		{"header behind junk and the empty line", mimeTop + "junk\n\n" + enc, "seen header-end-unclear"},
 		{"junk behind the first line of uuencode", q + "\n--A\n\nbegin 644 evil1.exe\nx\n" + uuPayload + "`\nend\n--A--\n", "seen evil1.exe uuencode-junk"},
 	} {
 		t.Run(c.title, func(t *testing.T) {

@@ -56,17 +56,26 @@ func (s *Source) dashLines() []uint32 {
 			break
 		}
 		i += k
-		if i+1 < len(d) && d[i+1] == '-' && (i == 0 || d[i-1] == '\n' || d[i-1] == '\r') {
+		if i+1 < len(d) && d[i+1] == '-' && (i == 0 || d[i-1] == '\n' || d[i-1] == '\r' || behindCR(d, i)) {
 			if len(s.dashes) == maxDashLines {
 				s.over = true
 				break
 			}
 			s.dashes = append(s.dashes, uint32(i))
+			if i+2 < len(d) && d[i+2] == '-' && behindCR(d, i+1) {
+				s.dashes = append(s.dashes, uint32(i+1))
+			}
 		}
 		for i++; i < len(d) && d[i] == '-'; i++ {
 		}
 	}
 	return s.dashes
+}
+
+// behindCR says that what stands at i is the third octet of a line that begins
+// with a CR: a reader that takes two octets for a line end sees it first.
+func behindCR(d []byte, i int) bool {
+	return i >= 2 && d[i-2] == '\r' && d[i-1] != '\n' && (i == 2 || d[i-3] == '\n')
 }
 
 // dashesIn gives those in [from, to).
@@ -112,7 +121,7 @@ func matchCut(data []byte, at, end int, boundary string) (cut, bool) {
 			c.next = end
 		}
 	}
-	if at > 0 && data[at-1] == '\r' {
+	if at > 0 && data[at-1] == '\r' || behindCR(data, at) {
 		c.kind = loose
 	}
 	return c, true

@@ -537,6 +537,9 @@ func plausible(name string, value []byte) bool {
 		words = []string{"base64", "quoted-printable", "7bit", "8bit", "binary", "x-", "uuencode", "binhex"}
 	case "content-disposition":
 		words = []string{"attachment", "inline"}
+		if strings.Contains(v, "filename") {
+			return true
+		}
 	default:
 		return false
 	}

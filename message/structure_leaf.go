@@ -204,13 +204,18 @@ func (r *reader) within(n *node) {
 // of the type of a header is one by right (RFC 6522 section 4).
 func (r *reader) behindBlank(n *node) {
 	p := n.p
-	if n.encoded || !fieldsFirst(p.Raw()) || len(p.Types) > 0 && p.Types[0] == "text/rfc822-headers" {
+	if n.encoded || len(p.Types) > 0 && p.Types[0] == "text/rfc822-headers" {
 		return
 	}
-	start := p.End - len(bytes.TrimLeft(p.Raw(), "\r\n"))
-	r.defect(p, "header-end-unclear", start, "")
-	if r.view(p) {
-		r.entity(n, p.Source, start, p.End, Rescued, nil)
+	for _, s := range append([]int{p.Body}, n.head.early...) {
+		if s >= p.End || !fieldsFirst(p.Source.Data[s:p.End]) {
+			continue
+		}
+		start := p.End - len(bytes.TrimLeft(p.Source.Data[s:p.End], "\r\n"))
+		r.defect(p, "header-end-unclear", start, "")
+		if r.view(p) {
+			r.entity(n, p.Source, start, p.End, Rescued, nil)
+		}
 	}
 }
 
