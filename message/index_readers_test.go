@@ -41,6 +41,10 @@ func TestIndexReaders(t *testing.T) {
 		{"delimiter behind a CR and another octet", q + "\n--A\n\nx\n\rp--A\n" + enc + "--A--\n", "seen delimiter-junk"},
 		{"delimiter behind a CR and a dash", q + "\n--A\n\nx\n\r---A\n" + enc + "--A--\n", "seen delimiter-junk"},
 		{"header behind junk and the empty line", mimeTop + "junk\n\n" + enc, "seen header-end-unclear"},
+		{"delimiter in other letters", q + "\n--A\n\nx\n--a\n" + enc + "--a--\n", "seen delimiter-junk"},
+		{"delimiters in other letters alone", q + "\n--a\n\nx\n--a\n" + enc + "--a--\n", "seen delimiter-junk"},
+		{"weak name with a control character", q + "\n--A\nContent-Location: evil1.exe\r/\n\n" + marker + "\n--A--\n", "evil1.exe"},
+		{"name of uuencode with a control character", q + "\n--A\n\nbegin 644 evil1\r.exe\n" + uuPayload + "`\nend\n--A--\n", "evil1.exe seen"},
 		{"junk behind the first line of uuencode", q + "\n--A\n\nbegin 644 evil1.exe\nx\n" + uuPayload + "`\nend\n--A--\n", "seen evil1.exe uuencode-junk"},
 	} {
 		t.Run(c.title, func(t *testing.T) {

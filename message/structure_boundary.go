@@ -89,10 +89,15 @@ func (s *Source) dashesIn(from, to int) []uint32 {
 // matchCut compares one line with a boundary.
 func matchCut(data []byte, at, end int, boundary string) (cut, bool) {
 	rest := data[at+2 : end]
-	if len(rest) < len(boundary) || string(rest[:len(boundary)]) != boundary {
+	if len(rest) < len(boundary) {
 		return cut{}, false
 	}
+	// Some readers do not tell capitals from small letters.
 	i := len(boundary)
+	exact := string(rest[:i]) == boundary
+	if !exact && !equalFold(rest[:i], boundary) {
+		return cut{}, false
+	}
 	c := cut{at: at, kind: separator}
 	if i+1 < len(rest) && rest[i] == '-' && rest[i+1] == '-' {
 		c.kind = closing
@@ -121,10 +126,27 @@ func matchCut(data []byte, at, end int, boundary string) (cut, bool) {
 			c.next = end
 		}
 	}
-	if at > 0 && data[at-1] == '\r' || behindCR(data, at) {
+	if at > 0 && data[at-1] == '\r' || behindCR(data, at) || !exact {
 		c.kind = loose
 	}
 	return c, true
+}
+
+// equalFold compares without regard to the case of ASCII letters.
+func equalFold(a []byte, b string) bool {
+	for i := range a {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
 }
 
 // beforeCut is the end of what stands before a cut: the line end belongs to
@@ -153,7 +175,7 @@ func (r *reader) match(n *node, cands []candidate, from, end int) {
 	for _, at := range lines {
 		for i := range cands {
 			k := &cands[i]
-			if k.text != "" && int(at)+2 < end && src.Data[at+2] != k.text[0] {
+			if k.text != "" && int(at)+2 < end && lower(src.Data[at+2]) != lower(k.text[0]) {
 				continue
 			}
 			c, ok := matchCut(src.Data, int(at), end, k.text)
