@@ -26,6 +26,9 @@ func (in *inspector) text(t filetype.Type, where string, b []byte) {
 	switch {
 	case t.Name == "mhtml" || mhtmlHead(head):
 		in.mhtml(where, b)
+		if t.Class == filetype.Markup && t.Name != "mht" && t.Name != "mhtml" {
+			in.markup(t, where, b) // by its name it is a page
+		}
 	case bytes.HasPrefix(head, []byte("<?xml")), t.Name == "xml":
 		in.flatXML(where, b)
 		if t.Class == filetype.Markup || webNames(b) || startsHTML(head) {

@@ -135,6 +135,53 @@ func TestEvasion(t *testing.T) {
 	}
 }
 
+// Who opens an attachment goes by its name: a page is one behind the sign of
+// anything else.
+func TestNamedPage(t *testing.T) {
+	const script = `<script>var b=new Blob([atob('x')]);URL.createObjectURL(b)</script>`
+	for _, sign := range []string{
+		"GIF89a=1;/*", "\x89PNG\r\n\x1a\n\x00\x00", "%PDF-1.4\n", "{\\rtf1}", "BEGIN:VCALENDAR\r\n", "[InternetShortcut]\r\n", "-----BEGIN PGP MESSAGE-----\r\n",
+		"0\x82\x01\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + strings.Repeat("\x00", 600),
+		"From: x\r\nTo: y\r\nSubject: x\r\nDate: x\r\nMessage-ID: x\r\n\r\n", "MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=x\r\n\r\n",
+		"ID3\x03", "\x00\x01\x02", strings.Repeat("word ", 2000),
+	} {
+		for title, f := range map[string]file{
+			"part":   {name: "a.html", data: sign + script},
+			"member": {name: "a.zip", data: zipped(t, "a.xhtml", sign+script)},
+		} {
+			if got := symbols(checked(t, Default(), letter(f), mail.In)); !slices.Contains(got, htmlSmuggling) {
+				t.Errorf("%s, %.20q: %v", title, sign, got)
+			}
+		}
+	}
+	for name, data := range map[string]string{"a.csv": "GIF89a,=cmd|'/c x'!A0\n", "b.csv": "Subject: x\r\nFrom: y\r\nTo: x\r\nDate: y\r\nMessage-Id: z\r\n,=cmd|'/c x'!A0\n"} {
+		if got := symbols(checked(t, Default(), letter(file{name: name, data: data}), mail.In)); !slices.Contains(got, dde) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	far := strings.Repeat("\n", 1100) + "%PDF-1.4\n1 0 obj\n<</Type/Catalog/OpenAction<</S/Launch/F(cmd.exe)>>>>\nendobj\n"
+	if got := symbols(checked(t, Default(), letter(file{name: "a.pdf", data: far}), mail.In)); !slices.Contains(got, pdfLaunch) {
+		t.Errorf("PDF: %v", got)
+	}
+}
+
+// Some clients make an attachment of each text behind the first, and a page
+// is then opened in a browser.
+func TestPageAsText(t *testing.T) {
+	mail2 := func(page string) string {
+		return strings.Replace(letter(), "--=_b--", "--=_b\r\nContent-Type: text/html\r\n\r\n"+page+"\r\n--=_b--", 1)
+	}
+	for page, want := range map[string][]string{
+		`<html><ScRipt>var b=new Blob([atob('x')]);URL.createObjectURL(b)</script></html>`:               {htmlSmuggling},
+		`<html><script type="application/ld+json">{"@context":"https://schema.org"}</script>Hola</html>`: nil,
+		`<html><script>a()</script><form><input type=password></form></html>`:                            nil,
+	} {
+		if got := symbols(checked(t, Default(), mail2(page), mail.In)); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", page, got, want)
+		}
+	}
+}
+
 // What a message inside has too much of is not let pass unseen.
 func TestInnerMessageOverItsBounds(t *testing.T) {
 	many := "From: a@sender.example\r\nTo: b@our.example\r\nSubject: x\r\nDate: Mon, 1 Jan 2024 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n" +
@@ -165,6 +212,7 @@ func TestNoEvasion(t *testing.T) {
 		{"linked workbook of the company", file{name: "a.docx", data: docx(t, "word/_rels/document.xml.rels", relationships("oleObject", `file:///C:\\a\\b.xlsx`))}, nil},
 		{"page with a picture, a font and a script", file{name: "a.html", data: `<html><style>@font-face{src:url(data:font/woff2;base64,` + logo + `)}</style><img src="data:image/png;base64,` + logo + `"><script>document.title="Factura";print()</script></html>`}, []string{htmlAttachment}},
 		{"text that begins", file{name: "a.txt", data: "we\nbegin with this\nend\n"}, nil},
+		{"numbers of a program for mathematics", file{name: "a.mat", data: "MATLAB 5.0 MAT-file" + noise(300)}, nil},
 		{"signed contract", file{name: "contrato.pdf.p7s", data: "0\x82\x01\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02" + noise(300)}, nil},
 	} {
 		if got := symbols(checked(t, Default(), letter(c.f), mail.In)); !slices.Equal(got, c.want) {

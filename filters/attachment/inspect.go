@@ -70,6 +70,9 @@ func (w *work) part(p *message.Part, within string, depth int) {
 		place = within + "message"
 	}
 	if body(p) && harmless(p) {
+		if scripted(p) {
+			w.shown(p, place)
+		}
 		return
 	}
 	names, weak := candidates(p)
@@ -115,7 +118,7 @@ func (w *work) whole(t *thing, p *message.Part) {
 			page = views[i].Type
 		}
 	}
-	if o.Class == filetype.Markup || page.Name != "" && (o.Class == filetype.Text || o.Class == filetype.Unknown) {
+	if o.Class == filetype.Markup || page.Name != "" && o.Name != "eml" && o.Class != filetype.Picture {
 		// Pictures that the text shows are not opened by themselves.
 		shown := p != nil && (body(p) || o.Name == "svg" && !p.Attachment)
 		if !t.piece && !shown && o.Name != "mht" {
@@ -224,7 +227,7 @@ func (w *work) member(e *archive.Entry, root, rootName string, depth int, pieces
 			page = views[i].Type
 		}
 	}
-	if o.Class == filetype.Markup && o.Name != "mht" || page.Name != "" && o.Class == filetype.Text {
+	if o.Class == filetype.Markup && o.Name != "mht" || page.Name != "" && o.Name != "eml" && o.Class != filetype.Picture {
 		w.found(htmlAttachment, t.place, first(names), "a page to be opened in a browser")
 	}
 	w.documents(t, o, views, page)
@@ -307,6 +310,18 @@ func (w *work) defect(t *thing, root string, pieces bool, d *archive.Defect) {
 // browser, by octets or by name.
 func (w *work) documents(t *thing, o filetype.Type, views []filetype.NameView, page filetype.Type) {
 	as, inspect := o, false
+	for i := range views {
+		// What goes by its name when it is opened, whatever its octets look like.
+		switch v := &views[i]; {
+		case table(v):
+			w.inspect(t, filetype.Type{Name: v.Extensions[0], Class: filetype.Text})
+		case len(v.Extensions) > 0 && v.Extensions[0] == "pdf" && (o.Class == filetype.Unknown || o.Class == filetype.Text):
+			w.inspect(t, v.Type)
+		}
+	}
+	if page.Name != "" && o.Class != filetype.Markup {
+		w.inspect(t, page)
+	}
 	switch o.Class {
 	case filetype.Document, filetype.Office, filetype.Markup:
 		inspect = true
@@ -319,19 +334,19 @@ func (w *work) documents(t *thing, o filetype.Type, views []filetype.NameView, p
 		// XML is a page, a document or data by elements that may stand far on.
 		inspect = o.Name == "xml"
 		for i := range views {
-			switch c := views[i].Type.Class; {
-			case c == filetype.Markup:
-				as, inspect = page, true
-			case table(&views[i]):
-				as, inspect = filetype.Type{Name: views[i].Extensions[0], Class: filetype.Text}, true
-			case c == filetype.Document, c == filetype.Office:
+			switch views[i].Type.Class {
+			case filetype.Document, filetype.Office:
 				inspect = true
 			}
 		}
 	}
-	if !inspect {
-		return
+	if inspect {
+		w.inspect(t, as)
 	}
+}
+
+// inspect looks for the traits of a document of that type.
+func (w *work) inspect(t *thing, as filetype.Type) {
 	if t.depth >= maxInside {
 		w.found(bomb, t.place, t.shown(), "documents inside documents")
 		return

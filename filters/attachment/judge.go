@@ -240,9 +240,12 @@ func (w *work) name(t *thing, v *filetype.NameView, octets filetype.Type) {
 	}
 }
 
-// address tells a message that is named after its subject, and the subject
+// address tells a name that promises something else by chance: a message that is named after its subject, and the subject
 // ends in a domain: mail programs add ".eml" to it.
 func (w *work) address(t *thing, ext string, octets filetype.Type) bool {
+	if ext == "mat" && bytes.HasPrefix(t.data, []byte("MATLAB ")) {
+		return true // numbers; a shortcut of Access has the same extension
+	}
 	return ext == "com" && (octets.Name == "eml" || len(t.declared) > 0 && t.declared[0] == "message/rfc822")
 }
 

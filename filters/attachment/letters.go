@@ -2,10 +2,12 @@ package attachment
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"strconv"
 	"strings"
 
+	"garita/document"
 	"garita/filetype"
 	"garita/message"
 )
@@ -16,6 +18,50 @@ const (
 	// maxCalendar files of one calendar or card.
 	maxCalendar = 50
 )
+
+// scripted tells a text with a script. No client runs it; but some make an
+// attachment ("ATT00001.htm") of each text behind the first.
+func scripted(p *message.Part) bool {
+	for _, b := range p.Bodies() {
+		for rest := b.Data; ; {
+			i := bytes.IndexByte(rest, '<')
+			if i < 0 {
+				break
+			}
+			rest = rest[i+1:]
+			tag := rest[:min(len(rest), 6)]
+			if j := bytes.IndexByte(rest[:min(len(rest), 24)], ':'); j >= 0 {
+				tag = rest[j+1 : min(len(rest), j+7)]
+			}
+			if bytes.EqualFold(tag, []byte("script")) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// shown looks for a page that builds a file in what is shown as text. What
+// else a script in a text may be is nobody's danger: it does not run.
+func (w *work) shown(p *message.Part, place string) {
+	for _, b := range p.Bodies()[:min(len(p.Bodies()), maxBodies)] {
+		left := w.check.cfg.Archives.Time - w.spent
+		if left <= 0 {
+			w.found(bomb, place, "", "no time is left for documents")
+			return
+		}
+		ctx, cancel := context.WithTimeout(w.ctx, left)
+		start := w.check.now()
+		traits := w.check.inspect(ctx, filetype.Type{Name: "html", Class: filetype.Markup}, b.Data, w.check.docs)
+		w.spent += w.check.now().Sub(start)
+		cancel()
+		for i := range traits {
+			if id := traits[i].ID; id == document.HTMLSmuggling {
+				w.found(htmlSmuggling, place, "", document.Meaning(id)+" ("+short(traits[i].Text)+")")
+			}
+		}
+	}
+}
 
 // letters judges a thing that holds mail, or files as mail does: p is its
 // part, which the index of the message has taken apart already if it could.
