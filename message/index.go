@@ -9,13 +9,15 @@ import (
 // Defect of grade Unfinished, with everything up to it indexed: never "clean",
 // and never an error.
 type IndexLimits struct {
-	Depth      int   // multiparts and messages inside each other (E-70, E-71)
-	Parts      int   // parts of all readings together (E-72)
-	Fields     int   // header fields of one part, and of all parts twenty times that
-	Boundaries int   // candidates for the boundary of one multipart (E-75)
-	Views      int   // readings of one message beyond the first (E-76)
-	Names      int   // candidate names of one part
-	Decoded    int64 // octets of all decoded bodies together
+	Depth      int // multiparts and messages inside each other (E-70, E-71)
+	Parts      int // parts of all readings together (E-72)
+	Fields     int // header fields of one part, and of all parts twenty times that
+	Boundaries int // candidates for the boundary of one multipart (E-75)
+	Views      int // readings of one message beyond the first (E-76)
+	Names      int // candidate names of one part
+	// Decoded bounds the octets of all decoded bodies together; a message has no
+	// more than three times its own size and 1 MB, either.
+	Decoded int64
 }
 
 // DefaultIndexLimits fit mail of people and machines; Postfix refuses 100
@@ -230,6 +232,9 @@ type IndexOptions struct {
 	Room *Room
 }
 
+// partOctets is about what a part takes besides its content.
+const partOctets = 1 << 10
+
 // Index gives the index, made on first use and kept until DropIndex. It waits
 // for Room, no longer than ctx; the errors are ErrNoMemory and those of the
 // spool file. What is odd about the message itself is never an error.
@@ -243,17 +248,20 @@ func (m *Message) Index(ctx context.Context) (*Index, error) {
 	if m.index != nil {
 		return m.index, nil
 	}
-	leave, err := m.indexing.Room.enter(ctx, 2*m.size)
+	room, err := m.indexing.Room.enter(ctx, 2*m.size)
 	if err != nil {
 		return nil, err
 	}
 	raw, err := m.whole()
 	if err != nil {
-		leave()
+		room.leave()
 		return nil, err
 	}
-	m.index, m.leaveRoom = ReadIndex(raw, m.indexing.Limits), leave
-	return m.index, nil
+	x, decoded := readIndex(raw, m.indexing.Limits)
+	// What a hostile message takes beyond the usual is counted as well.
+	room.settle(m.size + decoded + int64(len(x.Parts))*partOctets)
+	m.index, m.room = x, room
+	return x, nil
 }
 
 // DropIndex gives the index's memory back. Who still holds the index may go on
@@ -262,10 +270,7 @@ func (m *Message) DropIndex() {
 	m.indexMu.Lock()
 	defer m.indexMu.Unlock()
 	m.index = nil
-	if m.leaveRoom != nil {
-		m.leaveRoom()
-		m.leaveRoom = nil
-	}
+	m.room.leave()
 }
 
 // whole gives all octets in one piece: those of a small message as they are

@@ -16,13 +16,29 @@ import (
 // reader would, then every reading of its type is followed, and parts that two
 // readings share are taken apart once. docs/mime.md tells the readings.
 func ReadIndex(raw []byte, l IndexLimits) *Index {
+	x, _ := readIndex(raw, l)
+	return x
+}
+
+// readIndex tells how many octets were decoded, too.
+func readIndex(raw []byte, l IndexLimits) (x *Index, decoded int64) {
 	r := &reader{x: &Index{}, l: l}
+	r.l.Decoded = min(l.Decoded, decodedTimes*int64(len(raw))+decodedMore)
 	// Ordinary mail stays far below: each octet is looked at a few times.
 	r.work = 16*int64(len(raw)) + 16<<20
 	r.fields = 20 * l.Fields
 	r.entity(nil, &Source{Data: raw}, 0, len(raw), Whole, nil)
-	return r.x
+	return r.x, r.decoded
 }
+
+// What decodes to more than its message several times over is no mail: base64
+// shrinks, and only many readings of it, or packed formats, grow. So one
+// message takes decodedTimes its size and decodedMore at most, however large
+// IndexLimits.Decoded is.
+const (
+	decodedTimes = 3
+	decodedMore  = 1 << 20
+)
 
 // maxTypes bounds the lists of declared types, encodings and charsets of a part.
 const maxTypes = 16
