@@ -216,20 +216,9 @@ func (r *reader) headDefects(n *node, top bool) {
 // readFields reads the MIME fields.
 func (r *reader) readFields(n *node) {
 	p := n.p
-	count := map[string]string{}
 	for i := range n.head.mime {
 		m := &n.head.mime[i]
-		switch m.name {
-		case "content-type", "content-disposition", "content-transfer-encoding":
-			value := strings.ToLower(strings.Join(strings.Fields(m.raw), " "))
-			if first, again := count[m.name]; !again {
-				count[m.name] = value
-			} else if first == value {
-				r.defect(p, "repeated-field", m.at, m.name)
-			} else {
-				r.defect(p, "conflicting-"+m.name, m.at, m.raw)
-			}
-		}
+		r.repeated(n, i)
 		switch m.name {
 		case "content-type":
 			r.contentType(n, m)
@@ -253,6 +242,37 @@ func (r *reader) readFields(n *node) {
 		n.encoded = n.encoded || !identity(p.Encodings[i])
 	}
 	n.kind = r.kindsOf(n)
+}
+
+// repeated tells a field that was there before, MIME field i of the part.
+func (r *reader) repeated(n *node, i int) {
+	m := &n.head.mime[i]
+	switch m.name {
+	case "content-type", "content-disposition", "content-transfer-encoding":
+	default:
+		return
+	}
+	for j := range n.head.mime[:i] {
+		first := &n.head.mime[j]
+		if first.name != m.name {
+			continue
+		}
+		if first.plainValue() == m.plainValue() {
+			r.defect(n.p, "repeated-field", m.at, m.name)
+		} else {
+			r.defect(n.p, "conflicting-"+m.name, m.at, m.raw)
+		}
+		return
+	}
+}
+
+// plainValue is the value for comparing, made once: the first of many fields
+// is compared with each.
+func (m *mimeField) plainValue() string {
+	if m.plain == "" {
+		m.plain = strings.ToLower(strings.Join(strings.Fields(m.raw), " "))
+	}
+	return m.plain
 }
 
 // parse reads a structured field and tells what is odd about it.
