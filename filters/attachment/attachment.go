@@ -127,7 +127,7 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res fil
 	if err != nil {
 		return filters.Result{}, fmt.Errorf("attachment: %w", err)
 	}
-	if ordinary(x) {
+	if ordinary(x) && !k.pages(x, tx.Direction) {
 		return filters.Result{}, nil
 	}
 	if resolver.CacheOnly(ctx) {
@@ -152,7 +152,7 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res fil
 	if err := ctx.Err(); err != nil {
 		return filters.Result{}, fmt.Errorf("attachment: %w", err)
 	}
-	return k.result(w, tx), nil
+	return k.result(w, tx, x), nil
 }
 
 // enterNow takes a place for a message that is inspected at once, if there is
