@@ -3,6 +3,7 @@ package message
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // IndexLimits bound the index of one message. A bound that is passed is a
@@ -15,8 +16,8 @@ type IndexLimits struct {
 	Boundaries int // candidates for the boundary of one multipart (E-75)
 	Views      int // readings of one message beyond the first (E-76)
 	Names      int // candidate names of one part
-	// Decoded bounds the octets of all decoded bodies together; a message has no
-	// more than three times its own size and 1 MB, either.
+	// Decoded bounds the octets of all decoded bodies together; Message.Index
+	// takes no more than three times the message and 1 MB, either.
 	Decoded int64
 }
 
@@ -232,6 +233,34 @@ type IndexOptions struct {
 	Room *Room
 }
 
+// What decodes to more than its message several times over is no mail: base64
+// shrinks, and only many readings of it, or packed formats, grow. So one
+// message takes decodedTimes its size and decodedMore at most, however large
+// IndexLimits.Decoded is.
+const (
+	decodedTimes = 3
+	decodedMore  = 1 << 20
+)
+
+// forMessage are the limits for a message of a size.
+func (l IndexLimits) forMessage(size int64) IndexLimits {
+	l.Decoded = min(l.Decoded, decodedTimes*size+decodedMore)
+	return l
+}
+
+// decoded is about how many octets the bodies take that are not the message's
+// own.
+func (x *Index) decoded() (n int64) {
+	for _, p := range x.Parts {
+		for i := range p.bodies {
+			if b := &p.bodies[i]; len(b.Data) > 0 && !strings.HasPrefix(b.How, "7bit") {
+				n += int64(len(b.Data))
+			}
+		}
+	}
+	return n
+}
+
 // partOctets is about what a part takes besides its content.
 const partOctets = 1 << 10
 
@@ -257,9 +286,9 @@ func (m *Message) Index(ctx context.Context) (*Index, error) {
 		room.leave()
 		return nil, err
 	}
-	x, decoded := readIndex(raw, m.indexing.Limits)
+	x := ReadIndex(raw, m.indexing.Limits.forMessage(m.size))
 	// What a hostile message takes beyond the usual is counted as well.
-	room.settle(m.size + decoded + int64(len(x.Parts))*partOctets)
+	room.settle(m.size + x.decoded() + int64(len(x.Parts))*partOctets)
 	m.index, m.room = x, room
 	return x, nil
 }

@@ -25,7 +25,15 @@ func hostile(parts, size int) []byte {
 // its size and a megabyte, whatever the limits say.
 func TestDecodedIsBoundByTheMessage(t *testing.T) {
 	raw := hostile(20, 100<<10)
-	x, decoded := readIndex(raw, DefaultIndexLimits())
+	index := func(raw []byte) (*Index, int64) {
+		m := spoolBytes(t, raw, Limits{Index: IndexOptions{Limits: DefaultIndexLimits()}})
+		x, err := m.Index(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x, x.decoded()
+	}
+	x, decoded := index(raw)
 	most := decodedTimes*int64(len(raw)) + decodedMore
 	if decoded > most+64 || decoded < most/2 {
 		t.Errorf("%d octets of %d decode to %d, at most %d", len(raw), len(raw), decoded, most)
@@ -33,7 +41,7 @@ func TestDecodedIsBoundByTheMessage(t *testing.T) {
 	if !x.Has(Unfinished) {
 		t.Error("what was not decoded is not told")
 	}
-	if _, decoded := readIndex(hostile(1, 4<<10), DefaultIndexLimits()); decoded > decodedMore {
+	if _, decoded := index(hostile(1, 4<<10)); decoded > decodedMore {
 		t.Errorf("a small one: %d", decoded)
 	}
 }

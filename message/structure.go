@@ -16,29 +16,13 @@ import (
 // reader would, then every reading of its type is followed, and parts that two
 // readings share are taken apart once. docs/mime.md tells the readings.
 func ReadIndex(raw []byte, l IndexLimits) *Index {
-	x, _ := readIndex(raw, l)
-	return x
-}
-
-// readIndex tells how many octets were decoded, too.
-func readIndex(raw []byte, l IndexLimits) (x *Index, decoded int64) {
 	r := &reader{x: &Index{}, l: l}
-	r.l.Decoded = min(l.Decoded, decodedTimes*int64(len(raw))+decodedMore)
 	// Ordinary mail stays far below: each octet is looked at a few times.
 	r.work = 16*int64(len(raw)) + 16<<20
 	r.fields = 20 * l.Fields
 	r.entity(nil, &Source{Data: raw}, 0, len(raw), Whole, nil)
-	return r.x, r.decoded
+	return r.x
 }
-
-// What decodes to more than its message several times over is no mail: base64
-// shrinks, and only many readings of it, or packed formats, grow. So one
-// message takes decodedTimes its size and decodedMore at most, however large
-// IndexLimits.Decoded is.
-const (
-	decodedTimes = 3
-	decodedMore  = 1 << 20
-)
 
 // maxTypes bounds the lists of declared types, encodings and charsets of a part.
 const maxTypes = 16
@@ -216,9 +200,20 @@ func (r *reader) headDefects(n *node, top bool) {
 // readFields reads the MIME fields.
 func (r *reader) readFields(n *node) {
 	p := n.p
+	count := map[string]string{}
 	for i := range n.head.mime {
 		m := &n.head.mime[i]
-		r.repeated(n, i)
+		switch m.name {
+		case "content-type", "content-disposition", "content-transfer-encoding":
+			value := strings.ToLower(strings.Join(strings.Fields(m.raw), " "))
+			if first, again := count[m.name]; !again {
+				count[m.name] = value
+			} else if first == value {
+				r.defect(p, "repeated-field", m.at, m.name)
+			} else {
+				r.defect(p, "conflicting-"+m.name, m.at, m.raw)
+			}
+		}
 		switch m.name {
 		case "content-type":
 			r.contentType(n, m)
@@ -242,37 +237,6 @@ func (r *reader) readFields(n *node) {
 		n.encoded = n.encoded || !identity(p.Encodings[i])
 	}
 	n.kind = r.kindsOf(n)
-}
-
-// repeated tells a field that was there before, MIME field i of the part.
-func (r *reader) repeated(n *node, i int) {
-	m := &n.head.mime[i]
-	switch m.name {
-	case "content-type", "content-disposition", "content-transfer-encoding":
-	default:
-		return
-	}
-	for j := range n.head.mime[:i] {
-		first := &n.head.mime[j]
-		if first.name != m.name {
-			continue
-		}
-		if first.plainValue() == m.plainValue() {
-			r.defect(n.p, "repeated-field", m.at, m.name)
-		} else {
-			r.defect(n.p, "conflicting-"+m.name, m.at, m.raw)
-		}
-		return
-	}
-}
-
-// plainValue is the value for comparing, made once: the first of many fields
-// is compared with each.
-func (m *mimeField) plainValue() string {
-	if m.plain == "" {
-		m.plain = strings.ToLower(strings.Join(strings.Fields(m.raw), " "))
-	}
-	return m.plain
 }
 
 // parse reads a structured field and tells what is odd about it.

@@ -20,8 +20,6 @@ type mimeField struct {
 	raw  string // behind the colon, folded
 	at   int
 	bad  string // what is wrong with it: a defect's ID, or ""
-	// plain is for comparing; empty until somebody asks.
-	plain string
 }
 
 // head is a header as the most generous reader sees it.
