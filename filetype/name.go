@@ -271,6 +271,14 @@ func (v *NameView) others(s, raw string) {
 			}
 		}
 	}
+	// What no file system takes at the end is dropped by those who save the
+	// file, and so is what was no character (E-47, E-51).
+	if t := strings.TrimRightFunc(s, dropped); len(t) < len(s) && !strings.HasSuffix(t, ".com") && v.worse(t) {
+		v.note("trailing")
+	}
+	if strings.Contains(s, "\ufffd") && v.worse(strings.ReplaceAll(s, "\ufffd", "")) {
+		v.note("invisible")
+	}
 	// The dots of other scripts; NFKC has made dots of their wide forms. The
 	// one of Japanese ends sentences, too: it counts where it leads to
 	// something that runs.
@@ -283,6 +291,12 @@ func (v *NameView) others(s, raw string) {
 			v.note("look-alike")
 		}
 	}
+}
+
+// dropped are characters that names of files do not end in. "Is it at
+// example.com?" is no program, which the caller sees to.
+func dropped(r rune) bool {
+	return strings.ContainsRune(". \"'`<>|?*/\\=%\u201d\u2019", r) || r == utf8.RuneError || unicode.IsSpace(r)
 }
 
 // hides tells that the extension is not to be found in the raw name for
