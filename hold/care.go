@@ -7,10 +7,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"mime"
+	"mime/quotedprintable"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // care is what Tick remembers.
@@ -243,10 +246,12 @@ func (k *Keeper) send(ctx context.Context, n *Notice, notify func(context.Contex
 	}
 }
 
-// noticeText is the mail. What strangers wrote stands in it as escaped ASCII.
+// noticeText is the mail. What strangers wrote stands in it with its letters,
+// and with everything else escaped.
 func noticeText(hostname string, to []string, now time.Time, list []Entry, held, news, late int, after time.Duration) []byte {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
+	body := noticeBody(list, held, news, late, after)
 	line("From: Garita <postmaster@%s>", hostname)
 	for i, a := range to { // a line each: RFC 5322 bounds a line
 		if i == 0 {
@@ -256,12 +261,27 @@ func noticeText(hostname string, to []string, now time.Time, list []Entry, held,
 		}
 	}
 	b.WriteString("\r\n")
-	line("Subject: %s", mime.QEncoding.Encode("utf-8", fmt.Sprintf("%d held messages wait for a decision on %s", held, hostname)))
+	line("Subject: %s", mime.QEncoding.Encode("utf-8", fmt.Sprintf("%s for a decision on %s", count(held, "held message waits", "held messages wait"), hostname)))
 	line("Date: %s", now.Format(time.RFC1123Z))
 	line("Message-ID: <%s@%s>", newID("HOLD"), hostname)
 	line("Auto-Submitted: auto-generated") // RFC 3834 section 5
-	line("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\nContent-Transfer-Encoding: 7bit\r\n")
-	line("%d messages are held, %d of them since the last notice.", held, news)
+	if strings.IndexFunc(body, func(r rune) bool { return r > unicode.MaxASCII }) < 0 {
+		line("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\nContent-Transfer-Encoding: 7bit\r\n")
+		b.WriteString(body)
+		return []byte(b.String())
+	}
+	// Not 8bit: the next hop may lack 8BITMIME.
+	line("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n")
+	w := quotedprintable.NewWriter(&b)
+	_, _ = w.Write([]byte(body)) // a strings.Builder takes everything
+	_ = w.Close()
+	return []byte(b.String())
+}
+
+func noticeBody(list []Entry, held, news, late int, after time.Duration) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
+	line("%s, %d of them since the last notice.", count(held, "message is held", "messages are held"), news)
 	if late > 0 {
 		line("%d have waited for more than %s.", late, days(after))
 	}
@@ -270,7 +290,11 @@ func noticeText(hostname string, to []string, now time.Time, list []Entry, held,
 		line("%s  %s  %d KB", e.ID, e.Time.UTC().Format("2006-01-02 15:04 MST"), (e.Size+1023)/1024)
 		line("  from     %s", plain(e.From, 120))
 		if len(e.To) > 0 {
-			line("  to       %s (%d in all)", plain(e.To[0], 120), e.Recipients)
+			more := ""
+			if e.Recipients > 1 {
+				more = fmt.Sprintf(" (%d in all)", e.Recipients)
+			}
+			line("  to       %s%s", plain(e.To[0], 120), more)
 		}
 		line("  subject  %s", plain(e.Subject, 120))
 		line("  reason   %s", plain(e.Reason, 200))
@@ -281,7 +305,15 @@ func noticeText(hostname string, to []string, now time.Time, list []Entry, held,
 	line("\r\nLook at one:  garita hold show ID")
 	line("Let it go:    garita hold release ID")
 	line("Delete it:    garita hold delete ID")
-	return []byte(b.String())
+	return b.String()
+}
+
+// count says how many, in the singular where it is one.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
 }
 
 func days(d time.Duration) string {
@@ -291,11 +323,12 @@ func days(d time.Duration) string {
 	return d.String()
 }
 
-// plain makes hostile text fit for a line of an ASCII mail.
+// plain makes hostile text fit for a line of a mail: letters of all languages
+// as they are, what is not printable (controls, directions of writing) escaped.
 func plain(s string, n int) string {
 	if s == "" {
 		return "-"
 	}
-	q := fmt.Sprintf("%+q", cutText(s, n))
+	q := fmt.Sprintf("%q", cutText(s, n))
 	return q[1 : len(q)-1]
 }

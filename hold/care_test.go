@@ -3,6 +3,8 @@ package hold
 import (
 	"context"
 	"errors"
+	"io"
+	"mime/quotedprintable"
 	"net/mail"
 	"strings"
 	"testing"
@@ -55,6 +57,11 @@ func TestNotices(t *testing.T) {
 	m, err := mail.ReadMessage(strings.NewReader(text))
 	if err != nil || m.Header.Get("Auto-Submitted") != "auto-generated" || !strings.Contains(m.Header.Get("To"), "two@our.example") {
 		t.Errorf("%v %v", m.Header, err)
+	}
+	// Letters are readable, what turns or clears is not there.
+	body, err := io.ReadAll(quotedprintable.NewReader(m.Body))
+	if err != nil || !strings.Contains(string(body), `subject  Evil\x1b[2J\u202e é`) || !strings.HasPrefix(string(body), "1 message is held, 1 of them") {
+		t.Errorf("%v %q", err, body)
 	}
 	for line := range strings.Lines(text) {
 		if len(line) > 998 || !strings.HasSuffix(line, "\r\n") {

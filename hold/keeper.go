@@ -59,6 +59,19 @@ type Totals struct {
 	Octets   int64 `json:"octets"`
 }
 
+// Room is what the holding place has, and what it may have. Copies of released
+// messages count until keep_for removes them.
+type Room struct {
+	Totals
+	MaxMessages int   `json:"max_messages"`
+	MaxSize     int64 `json:"max_octets"`
+}
+
+// Full tells when an operator should make room: over 80 %.
+func (r Room) Full() bool {
+	return int64(r.Messages)*10 > int64(r.MaxMessages)*8 || r.Octets/8 > r.MaxSize/10
+}
+
 // Open opens or makes the holding place. The index is looked after behind it;
 // messages can be held at once.
 func Open(o Options) (*Keeper, error) {
@@ -113,13 +126,19 @@ func (k *Keeper) Stats() Totals {
 	return k.totals
 }
 
-// Concern is what an operator should look at; empty when there is nothing.
-func (k *Keeper) Concern() string {
+// Room gives the present figures beside their bounds.
+func (k *Keeper) Room() Room {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	t, c := k.totals, k.config
-	if int64(t.Messages)*10 > int64(c.MaxMessages)*8 || t.Octets/8 > c.MaxSize/10 {
-		return fmt.Sprintf("the holding place is over 80 %% full: %d messages, %d MB", t.Messages, t.Octets>>20)
+	return Room{k.totals, k.config.MaxMessages, int64(k.config.MaxSize)}
+}
+
+// Concern is what an operator should look at; empty when there is nothing.
+func (k *Keeper) Concern() string {
+	r := k.Room()
+	if r.Full() {
+		return fmt.Sprintf("the holding place is over 80 %% full: %d of %d messages, %d of %d MB, released copies included",
+			r.Messages, r.MaxMessages, r.Octets>>20, r.MaxSize>>20)
 	}
 	return ""
 }
@@ -175,7 +194,7 @@ func (k *Keeper) reserve(size int64) error {
 	case ferr != nil:
 		return ferr
 	case t.Messages >= c.MaxMessages:
-		why = fmt.Sprintf("%d messages are held, as many as max_messages", t.Messages)
+		why = fmt.Sprintf("%d messages are there, released copies included, as many as max_messages", t.Messages)
 	case t.Octets+size > c.MaxSize:
 		why = fmt.Sprintf("%d MB are held and max_size is %d MB", t.Octets>>20, c.MaxSize>>20)
 	case free-size < c.MinFree:

@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"garita/hold"
 )
@@ -158,7 +160,7 @@ func (c *holdListCommand) Run(t *terminal) error {
 	if all.Total == 0 {
 		b.WriteString("nothing is held that fits\n")
 	} else {
-		writeHeld(&b, all.Messages)
+		writeHeld(&b, all.Messages, t.columns())
 	}
 	if n := all.Total - len(all.Messages); n > 0 {
 		fmt.Fprintf(&b, "and %d more: --limit 0 shows all\n", n)
@@ -167,26 +169,47 @@ func (c *holdListCommand) Run(t *terminal) error {
 	return err
 }
 
-func writeHeld(b *strings.Builder, list []hold.Entry) {
-	w := tabwriter.NewWriter(b, 2, 0, 2, ' ', 0)
+// writeHeld writes a line for each, or three where the terminal is narrower
+// than that; columns is 0 where there is no terminal.
+func writeHeld(b *strings.Builder, list []hold.Entry, columns int) {
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 2, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tTIME\tSTATE\tSIZE\tFROM\tTO\tREASON\tSUBJECT")
 	for i := range list {
 		e := &list[i]
-		to := "-"
-		if len(e.To) > 0 {
-			to = oneLine(e.To[0])
-			if e.Recipients > 1 {
-				to += fmt.Sprintf(" +%d", e.Recipients-1)
-			}
-		}
-		symbol := "-"
-		if len(e.Symbols) > 0 {
-			symbol = oneLine(e.Symbols[0])
-		}
+		to, symbol := heldWords(e)
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(e.ID), e.Time.Local().Format("2006-01-02 15:04"), heldState(e.State, e.Unsure, e.Copy),
 			octetText(e.Size), orNull(e.From), to, symbol, short(oneLine(e.Subject), 50))
 	}
 	w.Flush()
+	text := table.String()
+	wide := func(line string) bool { return utf8.RuneCountInString(strings.TrimSuffix(line, "\n")) > columns }
+	if columns == 0 || !slices.ContainsFunc(slices.Collect(strings.Lines(text)), wide) {
+		b.WriteString(text)
+		return
+	}
+	for i := range list {
+		e := &list[i]
+		to, symbol := heldWords(e)
+		fmt.Fprintf(b, "%s  %s  %s  %s\n  %s -> %s\n  %s: %s\n", oneLine(e.ID), e.Time.Local().Format("2006-01-02 15:04"), heldState(e.State, e.Unsure, e.Copy),
+			octetText(e.Size), orNull(e.From), to, symbol, short(oneLine(e.Subject), 50))
+	}
+}
+
+// heldWords are the first recipient with the number of the others, and the
+// symbol that stands for the reasons.
+func heldWords(e *hold.Entry) (to, symbol string) {
+	to, symbol = "-", "-"
+	if len(e.To) > 0 {
+		to = oneLine(e.To[0])
+		if e.Recipients > 1 {
+			to += fmt.Sprintf(" +%d", e.Recipients-1)
+		}
+	}
+	if len(e.Symbols) > 0 {
+		symbol = oneLine(e.Symbols[0])
+	}
+	return to, symbol
 }
 
 func heldState(state string, unsure, copied bool) string {
@@ -393,7 +416,7 @@ func (c *holdMany) each(t *terminal, list []hold.Entry, do func(id string) (hold
 		}
 		var b strings.Builder
 		if len(list) > 0 {
-			writeHeld(&b, list)
+			writeHeld(&b, list, t.columns())
 		}
 		fmt.Fprintf(&b, "%d messages; nothing was done\n", len(list))
 		_, err := io.WriteString(t.out, b.String())

@@ -137,7 +137,11 @@ func (c *initCommand) lastWords(t *terminal, a *answers, file string) {
 	if os.Geteuid() == 0 {
 		switch {
 		case c.Dir != "":
-			fmt.Fprintf(t.out, "  chown -R %s: %s   # when it will not run as root\n", serviceGroup, shellWord(a.dir))
+			why := "when it will not run as root"
+			if c.spanish() {
+				why = "si no va a correr como root"
+			}
+			fmt.Fprintf(t.out, "  chown -R %s: %s   # %s\n", serviceGroup, shellWord(a.dir), why)
 		case giveToGroup(serviceGroup, a.dir, file) != nil:
 			fmt.Fprintf(t.out, "  chown -R root:%s %s\n", serviceGroup, shellWord(a.dir))
 		}

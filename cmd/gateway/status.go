@@ -12,6 +12,7 @@ import (
 
 	"garita/conduct"
 	"garita/filters/all"
+	"garita/hold"
 	"garita/message"
 	"garita/resolver"
 	"garita/smtpproxy"
@@ -43,6 +44,7 @@ type status struct {
 	Conduct    conduct.Stats      `json:"conduct"`
 	DNS        dnsStatus          `json:"dns"`
 	Store      store.Stats        `json:"store"`
+	Hold       *hold.Room         `json:"hold,omitempty"`
 	TLS        []certStatus       `json:"tls"`
 	Helpers    []all.HelperStatus `json:"helpers"`
 	Log        logStatus          `json:"log"`
@@ -131,6 +133,10 @@ func (d *daemon) status() status {
 	for _, name := range slices.Sorted(maps.Keys(g.hops)) {
 		s.NextHops = append(s.NextHops, g.hops[name].status())
 	}
+	if k := d.parts.hold.keeper; k != nil {
+		room := k.Room()
+		s.Hold = &room
+	}
 	s.TLS = g.certificates()
 	s.Helpers = g.helpers.Status()
 	return s
@@ -163,6 +169,25 @@ func writeHelpers(b *strings.Builder, t *terminal, list []all.HelperStatus) {
 			line = t.paint('r', line+": down since "+h.Since.Local().Format(time.DateTime)+": "+oneLine(h.Fault))
 		}
 		fmt.Fprintf(b, "%s, %d asked, %d failed\n", line, h.Asked, h.Failed)
+	}
+}
+
+// writeHold tells how full the holding place is.
+func writeHold(b *strings.Builder, t *terminal, h *hold.Room) {
+	if h == nil {
+		return
+	}
+	line := fmt.Sprintf("%d of %d messages, %s of %s, released copies included", h.Messages, h.MaxMessages, size(h.Octets), size(h.MaxSize))
+	if h.Full() {
+		line = t.paint('r', line)
+	}
+	fmt.Fprintf(b, "hold       %s\n", line)
+}
+
+// writeLog tells what the log could not keep.
+func writeLog(b *strings.Builder, t *terminal, l *logStatus) {
+	if l.Dropped > 0 || l.LastError != "" {
+		fmt.Fprintf(b, "log        %s\n", t.paint('r', fmt.Sprintf("%d records lost; %s", l.Dropped, oneLine(l.LastError))))
 	}
 }
 
@@ -219,6 +244,7 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 		fmt.Fprintf(b, "%d %s", tr.Outcomes[k], k)
 	}
 	fmt.Fprintf(b, "; %d senders and recipients refused\n", tr.Refusals)
+	writeHold(b, t, s.Hold)
 	u := s.Budget
 	fmt.Fprintf(b, "budget     %s of %s in use (%s in memory) by %d messages; %d told to come back\n",
 		size(u.Used), size(u.Total), size(u.UsedMemory), u.Messages, u.Refused)
@@ -243,9 +269,7 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 		}
 		fmt.Fprintf(b, "tls        %s until %s%s\n", oneLine(c.Name), t.paint(colour, c.NotAfter.Local().Format(time.DateOnly)), what)
 	}
-	if s.Log.Dropped > 0 || s.Log.LastError != "" {
-		fmt.Fprintf(b, "log        %s\n", t.paint('r', fmt.Sprintf("%d records lost; %s", s.Log.Dropped, oneLine(s.Log.LastError))))
-	}
+	writeLog(b, t, &s.Log)
 }
 
 func (h *nextHopStatus) can() string {

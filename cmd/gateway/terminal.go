@@ -37,6 +37,20 @@ func isTerminal(v any) bool {
 	return err == nil
 }
 
+// columns is the width of the terminal that the output goes to; 0 where it goes
+// elsewhere, and nothing is made to fit.
+func (t *terminal) columns() int {
+	f, ok := t.out.(*os.File)
+	if !ok {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Col)
+}
+
 // paint colours a word: g(reen), y(ellow), r(ed).
 func (t *terminal) paint(colour byte, s string) string {
 	if !t.colour() {

@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
+	"garita/hold"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
 )
@@ -72,19 +74,45 @@ func TestStatusTable(t *testing.T) {
 		},
 		Traffic: smtpproxy.Stats{Outcomes: map[string]int64{"relayed": 3}},
 		TLS:     []certStatus{{Name: "mx", NotAfter: time.Now().Add(time.Hour), SelfMade: true}},
+		Hold:    &hold.Room{Totals: hold.Totals{Messages: 3, Octets: 2 << 20}, MaxMessages: 10, MaxSize: 5 << 30},
 		Log:     logStatus{Dropped: 2, LastError: "no space\x00"},
 	}
 	var b strings.Builder
 	writeStatus(&b, &terminal{out: io.Discard}, &s)
 	got := b.String()
 	for _, want := range []string{"up 1d2h", "mode observe", "0.0.0.0:25", "SIZE=25MB,DSN", "down", "unknown", `554 \x1b]0;owned\a \u202ego away`,
-		"3 relayed", "self-signed", `2 records lost; no space\x00`, `line one\x1b[2J`} {
+		"3 relayed", "3 of 10 messages, 2MB of 5GB", "self-signed", `2 records lost; no space\x00`, `line one\x1b[2J`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the table has no %q:\n%s", want, got)
 		}
 	}
 	if strings.ContainsAny(got, "\x1b\x00\x07\u202e") {
 		t.Errorf("hostile text reached the terminal: %q", got)
+	}
+}
+
+// TestHeldList: a line for each message where there is room for it, three on a
+// narrow terminal; where the output goes to a program, always one.
+func TestHeldList(t *testing.T) {
+	list := []hold.Entry{{ID: "HODWU8NETH-7QK2M4XA", State: "held", Size: 1000, From: "señora@s.example", To: []string{"juan@example.org"}, Recipients: 3,
+		Symbols: []string{"attachment.archive_encrypted"}, Subject: "Año\x1b[2J"}}
+	for columns, lines := range map[int]int{0: 2, 80: 3, 200: 2} {
+		var b strings.Builder
+		writeHeld(&b, list, columns)
+		got := b.String()
+		if strings.Count(got, "\n") != lines {
+			t.Errorf("%d columns:\n%s", columns, got)
+		}
+		for line := range strings.Lines(got) {
+			if n := utf8.RuneCountInString(line) - 1; columns > 0 && n > columns {
+				t.Errorf("%d columns: %d in %q", columns, n, line)
+			}
+		}
+		for _, want := range []string{"HODWU8NETH-7QK2M4XA", "señora@s.example", "juan@example.org +2", "attachment.archive_encrypted", `Año\x1b[2J`} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%d columns: no %q in\n%s", columns, want, got)
+			}
+		}
 	}
 }
 

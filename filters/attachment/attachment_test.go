@@ -257,6 +257,16 @@ func TestActions(t *testing.T) {
 	if got := d.Reply.String(); d.Reply.Code != 554 || !strings.HasPrefix(got, "554 5.7.1 Attachment refused: a program or installer, \"a") || strings.ContainsAny(got, "\r\n\x1b\u202e") {
 		t.Errorf("reply %q", got)
 	}
+	// The sender knows the name of what he attached, not what is in it.
+	inner := zipped(t, "run.exe", pe())
+	d, _ = decided(t, Default(), letter(file{name: "fotos.zip", data: zipped(t, "inner.zip", inner)}), mail.In)
+	if got := d.Reply.String(); got != `554 5.7.1 Attachment refused: a program or installer, "run.exe" in "fotos.zip"` {
+		t.Errorf("reply %q", got)
+	}
+	d, _ = decided(t, Default(), letter(file{name: "evil\u202e.zip", data: inner}), mail.In)
+	if got := d.Reply.String(); !strings.HasSuffix(got, `"run.exe" in "evil\u202e.zip"`) {
+		t.Errorf("reply %q", got)
+	}
 }
 
 // Issue point 8: an exception counts when all recipients have it, else the

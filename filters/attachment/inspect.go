@@ -302,7 +302,7 @@ func (w *work) defect(t *thing, root string, pieces bool, d *archive.Defect) {
 	for _, in := range d.In {
 		place += " › " + short(in)
 	}
-	detail := archive.Meaning(d.ID)
+	detail := strings.TrimSuffix(archive.Meaning(d.ID), ".")
 	if detail == "" {
 		detail = d.ID
 	}
@@ -418,7 +418,7 @@ func (w *work) trait(t *thing, as filetype.Type, r *document.Trait) {
 	if key == "" {
 		return
 	}
-	detail := document.Meaning(r.ID)
+	detail := strings.TrimSuffix(document.Meaning(r.ID), ".")
 	if r.Text != "" && r.ID != document.Damaged {
 		detail += " (" + short(r.Text) + ")"
 	}

@@ -57,7 +57,7 @@ func (w *work) shown(p *message.Part, place string) {
 		cancel()
 		for i := range traits {
 			if id := traits[i].ID; id == document.HTMLSmuggling {
-				w.found(htmlSmuggling, place, "", document.Meaning(id)+" ("+short(traits[i].Text)+")")
+				w.found(htmlSmuggling, place, "", strings.TrimSuffix(document.Meaning(id), ".")+" ("+short(traits[i].Text)+")")
 			}
 		}
 	}

@@ -110,6 +110,9 @@ func finding(c class, action string, e entry, first bool, why string) mail.Findi
 		text := "Attachment refused: " + c.words
 		if e.name != "" {
 			text += ", " + safe(e.name)
+			if outer := e.outer(); outer != "" {
+				text += " in " + safe(outer)
+			}
 		}
 		r := mail.Permanent(554, "7.1", text)
 		f.Reply = &r
@@ -119,6 +122,17 @@ func finding(c class, action string, e entry, first bool, why string) mail.Findi
 		f.Detail += " (not counted: " + why + ")"
 	}
 	return f
+}
+
+// outer is the attachment that the named file is in, "" where it is the
+// attachment itself: the sender knows only the name of what he attached.
+func (e *entry) outer() string {
+	_, rest, _ := strings.Cut(e.place, " › ")
+	name, _, inside := strings.Cut(rest, " › ")
+	if !inside || name == short(e.name) {
+		return ""
+	}
+	return name
 }
 
 // safe shows a hostile name in a reply: ASCII, escaped, short. The end is kept,
