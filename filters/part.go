@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 
 	"garita/mail"
 	"garita/resolver"
@@ -67,4 +68,14 @@ func Unsure(symbol string, err error) (Result, error) {
 // they may use, or the MTA that hands mail to a content filter.
 func Stranger(s *mail.Session) bool {
 	return !s.Trusted && s.Login == "" && s.Role != mail.Outbound && s.Role != mail.ContentFilter && !s.Client.Addr().Unmap().IsLoopback()
+}
+
+// Printable makes text of a stranger printable ASCII, and at most limit octets
+// of it (attacks I11).
+func Printable(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	q := strconv.QuoteToASCII(s)
+	return q[1 : len(q)-1]
 }

@@ -1,6 +1,12 @@
 package message
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+
+	"garita/message/field"
+	"garita/message/transfer"
+)
 
 // DefectInfo explains one defect for the administrator.
 type DefectInfo struct {

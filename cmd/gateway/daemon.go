@@ -165,7 +165,7 @@ func (d *daemon) prepareProcess() {
 		d.parts.log.Warn("master", "fewer descriptors than limits.max_connections may need; see LimitNOFILE or ulimit -n",
 			slog.Uint64("have", have), slog.Uint64("want", want))
 	}
-	limitMemory(l.MessagesMemory, l.MaxConnections)
+	limitMemory(l.MessagesMemory+d.start.MIME.Memory+d.start.Check.Attachment.Memory(), l.MaxConnections)
 }
 
 // loop runs until somebody asks for the end. Signals come in by sig.

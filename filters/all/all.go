@@ -125,8 +125,8 @@ func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.
 	l.add(mime.New(c.MIME))
 	l.add(attachment.New(c.Attachment))
 	l.add(h.clamd(c.ClamAV, site, old))
-	l.add(rspamd.New(c.Rspamd, site, rspamd.Options{Log: site.Logger(rspamd.Name)}))
-	l.add(spamassassin.New(c.SpamAssassin, site, spamassassin.Options{Log: site.Logger(spamassassin.Name)}))
+	l.add(h.asks(rspamd.New(c.Rspamd, site, rspamd.Options{Log: site.Logger(rspamd.Name)})))
+	l.add(h.asks(spamassassin.New(c.SpamAssassin, site, spamassassin.Options{Log: site.Logger(spamassassin.Name)})))
 	return l.checks, h, errors.Join(l.errs...)
 }
 

@@ -4,14 +4,31 @@ import (
 	"fmt"
 	"time"
 
+	"garita/failover"
 	"garita/filters"
 	"garita/filters/clamav"
+	"garita/mail"
 )
 
 // Helpers are what some checks do in the background: looking whether the
 // programs that they ask are well.
 type Helpers struct {
 	scanner *clamav.Scanner // nil: the check is off
+	spam    []spamFilter
+}
+
+// spamFilter is a check that asks a spam filter.
+type spamFilter struct {
+	name  string
+	check interface{ Status() []failover.State }
+}
+
+// asks notes a check that asks a spam filter, if it is on.
+func (h *Helpers) asks(c filters.Check, err error) (filters.Check, error) {
+	if k, ok := c.Impl.(interface{ Status() []failover.State }); ok && err == nil && c.Mode != mail.Off {
+		h.spam = append(h.spam, spamFilter{c.Name, k})
+	}
+	return c, err
 }
 
 // clamd makes the check of the antivirus and its scanner.
@@ -43,11 +60,13 @@ func (h *Helpers) Close() {
 
 // HelperStatus is one program that a check asks, for garita status.
 type HelperStatus struct {
-	Check   string    `json:"check"`
-	Address string    `json:"address"`
-	Up      bool      `json:"up"`
-	Since   time.Time `json:"since"`
-	Fault   string    `json:"fault,omitempty"` // hostile text
+	Check   string `json:"check"`
+	Address string `json:"address"`
+	Up      bool   `json:"up"`
+	// Since is when the antivirus went up or down, or the last failure of a
+	// spam filter.
+	Since time.Time `json:"since,omitzero"`
+	Fault string    `json:"fault,omitempty"` // hostile text
 	// Version is what it says of itself, Signatures the date of what it knows.
 	Version    string    `json:"version,omitempty"`
 	Signatures time.Time `json:"signatures,omitzero"`
@@ -69,12 +88,19 @@ type Antivirus struct {
 // Status is every helper, in the order of the configuration.
 func (h *Helpers) Status() []HelperStatus {
 	out := []HelperStatus{}
-	if h == nil || h.scanner == nil {
+	if h == nil {
 		return out
 	}
-	for _, e := range h.scanner.Status().Endpoints {
-		out = append(out, HelperStatus{Check: clamav.Name, Address: e.Address, Up: e.Up, Since: e.Since, Fault: e.Fault,
-			Version: e.Version, Signatures: e.Signed, Asked: e.Scans, Failed: e.Failures})
+	if h.scanner != nil {
+		for _, e := range h.scanner.Status().Endpoints {
+			out = append(out, HelperStatus{Check: clamav.Name, Address: e.Address, Up: e.Up, Since: e.Since, Fault: e.Fault,
+				Version: e.Version, Signatures: e.Signed, Asked: e.Scans, Failed: e.Failures})
+		}
+	}
+	for _, one := range h.spam {
+		for _, e := range one.check.Status() {
+			out = append(out, HelperStatus{Check: one.name, Address: e.Server, Up: e.Up, Since: e.LastAt, Fault: e.Last, Asked: e.Asked, Failed: e.Failed})
+		}
 	}
 	return out
 }

@@ -284,3 +284,7 @@ func parties(key string, list []string) (errs []error) {
 	}
 	return errs
 }
+
+// Memory is what inspections may take at once, in octets: of each an archive's
+// member and what is decoded of it.
+func (c *Config) Memory() int64 { return int64(c.atOnce()) * 2 * c.Archives.Member }

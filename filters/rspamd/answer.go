@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"garita/filters"
 )
 
 // Bounds of an answer.
@@ -80,12 +82,12 @@ func parseAnswer(text []byte) (*answer, error) {
 	}
 	switch {
 	case w.Error != "":
-		return nil, fmt.Errorf("answer: error %s", safe(w.Error, 100))
+		return nil, fmt.Errorf("answer: error %s", filters.Printable(w.Error, 100))
 	case w.Score == nil || w.Action == nil:
 		return nil, errors.New("answer: it has no score or no action")
 	case math.Abs(*w.Score) > maxScore:
 		return nil, errors.New("answer: the score is out of all bounds")
-	case *w.Action == "" || len(*w.Action) > maxAction || safe(*w.Action, maxAction) != *w.Action:
+	case *w.Action == "" || len(*w.Action) > maxAction || filters.Printable(*w.Action, maxAction) != *w.Action:
 		return nil, errors.New("answer: the action is not a word")
 	}
 	// rspamd also says is_skipped where a rule decided before all others, with
@@ -99,7 +101,7 @@ func parseAnswer(text []byte) (*answer, error) {
 		if math.Abs(s.Score) > maxScore {
 			return nil, errors.New("answer: the score of a symbol is out of all bounds")
 		}
-		a.symbols = append(a.symbols, symbol{safe(name, maxName), s.Score})
+		a.symbols = append(a.symbols, symbol{filters.Printable(name, maxName), s.Score})
 	}
 	slices.SortFunc(a.symbols, func(x, y symbol) int {
 		return cmp.Or(cmp.Compare(math.Abs(y.score), math.Abs(x.score)), cmp.Compare(x.name, y.name))

@@ -28,6 +28,7 @@ import (
 	"strings"
 	"time"
 
+	"garita/failover"
 	"garita/filters"
 	"garita/mail"
 	"garita/message"
@@ -74,13 +75,12 @@ func New(c Config, site filters.Site, o Options) (filters.Check, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	k := &Check{cfg: c, hostname: site.Hostname, servers: servers{now: o.Now, log: o.Log}}
+	k := &Check{cfg: c, hostname: site.Hostname, servers: failover.New(c.Servers, o.Now, o.Log)}
 	for _, s := range c.Servers {
 		a, err := parseServer(s)
 		if err != nil {
 			return filters.Check{}, fmt.Errorf("rspamd: servers: %w", err)
 		}
-		k.servers.list = append(k.servers.list, &server{name: s})
 		k.bases, k.clients = append(k.bases, a.base), append(k.clients, newClient(a))
 	}
 	mode, _ := mail.ParseMode(c.Mode)
@@ -92,13 +92,13 @@ func New(c Config, site filters.Site, o Options) (filters.Check, error) {
 type Check struct {
 	cfg      Config
 	hostname string
-	servers  servers
+	servers  *failover.List
 	bases    []string
 	clients  []*http.Client
 }
 
 // Status gives how each server does, in the order of the configuration.
-func (k *Check) Status() []ServerStatus { return k.servers.states() }
+func (k *Check) Status() []failover.State { return k.servers.States() }
 
 // Close gives the idle connections back.
 func (k *Check) Close() error {
@@ -122,7 +122,7 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (filters
 	defer cancel()
 	h := facts(tx, k.hostname)
 	var a *answer
-	err := k.servers.ask(ctx, func(ctx context.Context, i int) (err error) {
+	err := k.servers.Ask(ctx, func(ctx context.Context, i int) (err error) {
 		a, err = ask(ctx, k.clients[i], k.bases[i], h, tx.Message)
 		return err
 	})

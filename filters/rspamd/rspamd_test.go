@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"garita/failover"
 	"garita/filters"
 	"garita/filters/filtertest"
 	"garita/mail"
@@ -448,12 +449,12 @@ func TestFailOver(t *testing.T) {
 		t.Errorf("%+v, told %q", st, told)
 	}
 	mu.Lock()
-	clock = clock.Add(restFor)
+	clock = clock.Add(failover.RestFor)
 	mu.Unlock()
 	ask(4) // the probe fails
 	ask(4)
 	mu.Lock()
-	clock, alive = clock.Add(restFor), true
+	clock, alive = clock.Add(failover.RestFor), true
 	mu.Unlock()
 	ask(5)
 	ask(6)
@@ -465,10 +466,10 @@ func TestFailOver(t *testing.T) {
 // TestAllRest: with all servers resting the answer is an error at once.
 func TestAllRest(t *testing.T) {
 	k := build(t, Options{}, []string{"unix:" + filepath.Join(t.TempDir(), "none")})
-	for range tripAfter {
+	for range failover.TripAfter {
 		_, _ = k.CheckMessage(t.Context(), transaction(t, plain))
 	}
-	if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); !errors.Is(err, errResting) {
+	if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); !errors.Is(err, failover.ErrResting) {
 		t.Error(err)
 	}
 }

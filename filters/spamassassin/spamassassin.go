@@ -28,6 +28,7 @@ import (
 	"strings"
 	"time"
 
+	"garita/failover"
 	"garita/filters"
 	"garita/mail"
 	"garita/message"
@@ -73,13 +74,12 @@ func New(c Config, site filters.Site, o Options) (filters.Check, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	k := &Check{cfg: c, hostname: site.Hostname, servers: servers{now: o.Now, log: o.Log}}
+	k := &Check{cfg: c, hostname: site.Hostname, now: o.Now, servers: failover.New(c.Servers, o.Now, o.Log)}
 	for _, s := range c.Servers {
 		network, addr, err := parseServer(s)
 		if err != nil {
 			return filters.Check{}, fmt.Errorf("spamassassin: servers: %w", err)
 		}
-		k.servers.list = append(k.servers.list, &server{name: s})
 		k.addrs = append(k.addrs, address{network, addr})
 	}
 	mode, _ := mail.ParseMode(c.Mode)
@@ -91,14 +91,15 @@ func New(c Config, site filters.Site, o Options) (filters.Check, error) {
 type Check struct {
 	cfg      Config
 	hostname string
-	servers  servers
+	now      func() time.Time
+	servers  *failover.List
 	addrs    []address
 }
 
 type address struct{ network, addr string }
 
 // Status gives how each server does, in the order of the configuration.
-func (k *Check) Status() []ServerStatus { return k.servers.states() }
+func (k *Check) Status() []failover.State { return k.servers.States() }
 
 // CheckMessage asks about the message.
 func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (filters.Result, error) {
@@ -117,12 +118,12 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (filters
 	}
 	var sent []message.Edit
 	if k.cfg.Received {
-		sent = append(sent, m.Header().Prepend(trace(tx, k.hostname, k.servers.now())))
+		sent = append(sent, m.Header().Prepend(trace(tx, k.hostname, k.now())))
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.cfg.Timeout)
 	defer cancel()
 	var rep *reply
-	err := k.servers.ask(ctx, func(ctx context.Context, i int) error {
+	err := k.servers.Ask(ctx, func(ctx context.Context, i int) error {
 		r, err := m.Render(sent)
 		if err != nil {
 			return err

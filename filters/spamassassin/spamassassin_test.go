@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"garita/failover"
 	"garita/filters"
 	"garita/filters/filtertest"
 	"garita/mail"
@@ -384,7 +385,7 @@ func TestFailOver(t *testing.T) {
 		t.Errorf("%+v, told %q", st, told)
 	}
 	mu.Lock()
-	clock, alive = clock.Add(restFor), true
+	clock, alive = clock.Add(failover.RestFor), true
 	mu.Unlock()
 	ask(4)
 	ask(5)
@@ -396,10 +397,10 @@ func TestFailOver(t *testing.T) {
 // TestAllRest: with all servers resting the answer is an error at once.
 func TestAllRest(t *testing.T) {
 	k := build(t, Options{}, []string{"unix:" + filepath.Join(t.TempDir(), "none")})
-	for range tripAfter {
+	for range failover.TripAfter {
 		_, _ = k.CheckMessage(t.Context(), transaction(t, plain))
 	}
-	if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); !errors.Is(err, errResting) {
+	if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); !errors.Is(err, failover.ErrResting) {
 		t.Error(err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 
 	"garita/mail"
 	"garita/message"
+
+	"garita/filters"
 )
 
 // Bounds of a reply.
@@ -128,7 +130,7 @@ func parseReply(text []byte) (*reply, error) {
 		return nil, err
 	}
 	for _, s := range strings.FieldsFunc(string(body), func(c rune) bool { return c == ',' || c == '\r' || c == '\n' || c == ' ' }) {
-		r.symbols = append(r.symbols, safe(s, maxName))
+		r.symbols = append(r.symbols, filters.Printable(s, maxName))
 	}
 	return r, nil
 }
@@ -141,7 +143,7 @@ func status(line string) error {
 		return errors.New("reply: it is not from spamd")
 	}
 	if words[1] != "0" {
-		return fmt.Errorf("reply: failure %s", safe(strings.Join(words[1:], " "), 60))
+		return fmt.Errorf("reply: failure %s", filters.Printable(strings.Join(words[1:], " "), 60))
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ type row struct {
 func table() []row {
 	domain := []string{"mail", "message", "maillog"}
 	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "tables",
-		"filetype", "document", "disarm"}
+		"filetype", "document", "disarm", "failover"}
 	side := []string{"mail", "message", "maillog", "store"}
 	return []row{
 		{"cmd/gateway", []string{"*"}},
@@ -49,6 +49,7 @@ func table() []row {
 		{"message", []string{"message/*"}},
 		{"message/*", nil},
 		{"filetype", nil},
+		{"failover", nil},
 		{"document", []string{"filetype"}},
 		{"disarm", []string{"message", "filetype"}},
 		{"store", nil},
@@ -67,7 +68,7 @@ func table() []row {
 		{"smtpproxy/relay", append([]string{"smtpproxy"}, domain...)},
 		{"policyd", domain},
 		{"milterd", domain},
-		{"filters/all", []string{"filters", "filters/*"}},
+		{"filters/all", []string{"filters", "filters/*", "failover", "mail"}},
 		{"filters", []string{"mail", "message", "store", "resolver", "maillog"}},
 		{"filters/*", check},
 		{"rules", []string{"mail", "message", "message/*", "archive", "filetype"}},

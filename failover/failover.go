@@ -1,4 +1,15 @@
-package spamassassin
+// Package failover asks one of several servers that do the same: in the order
+// of the configuration, each within its share of the time, those that failed
+// lately not at all for a while.
+//
+// It knows no protocol: the caller does the asking. It fails when no server
+// answered: with each one's error, or with ErrResting.
+//
+// # Limits
+//
+// A server rests for RestFor after TripAfter failures in a row; then one
+// message goes first. A failure's text is kept up to maxReason octets.
+package failover
 
 import (
 	"context"
@@ -10,19 +21,20 @@ import (
 )
 
 const (
-	// tripAfter failures in a row a server rests, so that a dead one does not
+	// After TripAfter failures in a row a server rests, so that a dead one does not
 	// cost every message its share of the time.
-	tripAfter = 3
-	restFor   = 30 * time.Second
+	TripAfter = 3
+	// RestFor is how long it rests.
+	RestFor = 30 * time.Second
 	// maxReason bounds what Status keeps of an error.
 	maxReason = 200
 )
 
-// errResting: every server has failed lately.
-var errResting = errors.New("all servers rest after failures")
+// ErrResting: every server has failed lately.
+var ErrResting = errors.New("all servers rest after failures")
 
-// ServerStatus is how one server does.
-type ServerStatus struct {
+// State is how one server does.
+type State struct {
 	Server string
 	Up     bool // it is asked
 	Asked  uint64
@@ -37,7 +49,7 @@ type server struct {
 	name string
 
 	mu      sync.Mutex
-	status  ServerStatus
+	status  State
 	row     int // failures in a row
 	until   time.Time
 	probing bool
@@ -47,7 +59,7 @@ type server struct {
 func (s *server) allow(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.row >= tripAfter {
+	if s.row >= TripAfter {
 		if s.probing || now.Before(s.until) {
 			return false
 		}
@@ -61,7 +73,7 @@ func (s *server) allow(now time.Time) bool {
 func (s *server) answered() (cameBack bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cameBack = s.row >= tripAfter
+	cameBack = s.row >= TripAfter
 	s.row, s.probing = 0, false
 	return cameBack
 }
@@ -72,12 +84,12 @@ func (s *server) failed(now time.Time, err error) (tripped bool) {
 	defer s.mu.Unlock()
 	s.row++
 	s.probing = false
-	if s.row >= tripAfter {
-		s.until = now.Add(restFor)
+	if s.row >= TripAfter {
+		s.until = now.Add(RestFor)
 	}
 	s.status.Failed++
-	s.status.Last, s.status.LastAt = safe(err.Error(), maxReason), now
-	return s.row == tripAfter
+	s.status.Last, s.status.LastAt = printable(err.Error(), maxReason), now
+	return s.row == TripAfter
 }
 
 // released takes an attempt back that the caller gave up: it says nothing
@@ -88,16 +100,26 @@ func (s *server) released() {
 	s.probing = false
 }
 
-// servers are asked in the order of the configuration: the first that answers
+// List is servers that are asked in the order of the configuration: the first that answers
 // counts.
-type servers struct {
+type List struct {
 	list []*server
 	now  func() time.Time
 	log  func(text string, err error)
 }
 
-// ask gives each server that does not rest its share of the time that ctx has.
-func (l *servers) ask(ctx context.Context, call func(ctx context.Context, i int) error) error {
+// New makes the list; log hears when a server begins to rest, with the reason,
+// and when it answers again.
+func New(names []string, now func() time.Time, log func(text string, err error)) *List {
+	l := &List{now: now, log: log}
+	for _, name := range names {
+		l.list = append(l.list, &server{name: name})
+	}
+	return l
+}
+
+// Ask gives each server that does not rest its share of the time that ctx has.
+func (l *List) Ask(ctx context.Context, call func(ctx context.Context, i int) error) error {
 	var errs []error
 	for i, s := range l.list {
 		if !s.allow(l.now()) {
@@ -117,7 +139,7 @@ func (l *servers) ask(ctx context.Context, call func(ctx context.Context, i int)
 			return ctx.Err()
 		}
 		if s.failed(l.now(), err) {
-			l.log("server "+s.name+" rests for "+restFor.String(), err)
+			l.log("server "+s.name+" rests for "+RestFor.String(), err)
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
 		if ctx.Err() != nil {
@@ -125,7 +147,7 @@ func (l *servers) ask(ctx context.Context, call func(ctx context.Context, i int)
 		}
 	}
 	if len(errs) == 0 {
-		return errResting
+		return ErrResting
 	}
 	return errors.Join(errs...)
 }
@@ -139,22 +161,22 @@ func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Until(end)/time.Duration(n))
 }
 
-// states gives how each server does.
-func (l *servers) states() []ServerStatus {
-	out := make([]ServerStatus, 0, len(l.list))
+// States gives how each server does.
+func (l *List) States() []State {
+	out := make([]State, 0, len(l.list))
 	now := l.now()
 	for _, s := range l.list {
 		s.mu.Lock()
 		st := s.status
-		st.Server, st.Up = s.name, s.row < tripAfter || !now.Before(s.until)
+		st.Server, st.Up = s.name, s.row < TripAfter || !now.Before(s.until)
 		s.mu.Unlock()
 		out = append(out, st)
 	}
 	return out
 }
 
-// safe makes text of a stranger printable and short.
-func safe(s string, limit int) string {
+// printable makes text of a stranger printable and short.
+func printable(s string, limit int) string {
 	if len(s) > limit {
 		s = s[:limit]
 	}
