@@ -96,7 +96,7 @@ func TestKillHold(t *testing.T) {
 			}
 		}
 	}()
-	n := rounds(10)
+	n := rounds(6)
 	for range n {
 		time.Sleep(time.Duration(100+rand.IntN(600)) * time.Millisecond)
 		w.Kill()
