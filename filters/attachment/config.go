@@ -25,7 +25,7 @@ type Config struct {
 	AtOnce           int           `toml:"at_once" doc:"Messages with attachments that are inspected at once; others wait. A quarter more is for small ones alone. 0: the number of CPUs, at least 2."`
 	Timeout          time.Duration `toml:"timeout" doc:"For waiting and inspecting together; after it the answer is 451."`
 	Archives         Archives      `toml:"archives" doc:"Bounds on what is unpacked, for one message, all its archives and documents together. Beyond one of them the class is bomb."`
-	Out              Actions       `toml:"out" doc:"The same classes for mail that our users send; an empty action is that of inbound mail."`
+	Out              Actions       `toml:"out" doc:"The same classes for mail that our users send; an empty action is that of inbound mail." brief:"true"`
 }
 
 // Actions are the classes, each with what is done.
