@@ -32,6 +32,8 @@ type Index struct {
 	Parts []*Part
 	// Defects of all parts, in the order in which they were found.
 	Defects []Defect
+
+	decoded int64 // octets that reading it took besides the message
 }
 
 // Source is a run of bytes that parts have their offsets in: the message
@@ -243,7 +245,41 @@ func (m *Message) Index(ctx context.Context) (*Index, error) {
 	if m.index != nil {
 		return m.index, nil
 	}
-	leave, err := m.indexing.Room.enter(ctx, 2*m.size)
+	l := m.indexing.Limits
+	if m.indexing.Room == nil {
+		return m.read(ctx, l, 0)
+	}
+	// Ordinary mail decodes to less than it has itself. With room for that,
+	// nothing was cut short where a whole message could still be decoded at
+	// the end.
+	few := l
+	few.Decoded = min(l.Decoded, 2*m.size+decodedSlack)
+	x, err := m.read(ctx, few, 2*m.size)
+	if err != nil || few.Decoded == l.Decoded || x.decoded <= m.size+decodedSlack {
+		return x, err
+	}
+	// Many readings of the same octets, one inside the other: such a message
+	// takes ten times its size, and gets it once that is free.
+	m.index = nil
+	m.leaveRoom()
+	m.leaveRoom = nil
+	l.Decoded = min(l.Decoded, mostDecoded*m.size+decodedMore)
+	return m.read(ctx, l, m.size+l.Decoded)
+}
+
+const (
+	// decodedSlack is below what a Room counts.
+	decodedSlack = 64 << 10
+	// mostDecoded times its size, and decodedMore, is what a message may
+	// decode to in all its readings, where Limits allow as much: all that the
+	// classes of the catalogue need, and no bomb of runs (BinHex).
+	mostDecoded = 12
+	decodedMore = 1 << 20
+)
+
+// read makes the index within room for need octets.
+func (m *Message) read(ctx context.Context, l IndexLimits, need int64) (*Index, error) {
+	leave, err := m.indexing.Room.enter(ctx, need)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +288,7 @@ func (m *Message) Index(ctx context.Context) (*Index, error) {
 		leave()
 		return nil, err
 	}
-	m.index, m.leaveRoom = ReadIndex(raw, m.indexing.Limits), leave
+	m.index, m.leaveRoom = ReadIndex(raw, l), leave
 	return m.index, nil
 }
 

@@ -6,17 +6,19 @@ import (
 	"sync"
 )
 
-// smallShare of a Room is for messages up to smallIndex octets alone: they
-// never wait behind large ones (attacks I10).
+// An eighth of a Room is for messages that need up to smallIndex octets alone,
+// and another for those up to mediumIndex: they never wait behind larger ones,
+// which take longest to be scanned (attacks I10).
 const (
-	smallShare = 4
-	smallIndex = 256 << 10
+	smallShare  = 8
+	smallIndex  = 256 << 10
+	mediumIndex = 4 << 20
 )
 
 // Room bounds the memory of the indexes of all messages together. Who finds no
 // room waits in line.
 type Room struct {
-	small, large lane
+	small, medium, large lane
 }
 
 // lane is a line of its own.
@@ -34,8 +36,9 @@ type roomWaiter struct {
 
 // NewRoom makes a Room of so many octets.
 func NewRoom(octets int64) *Room {
-	small := octets / smallShare
-	return &Room{small: lane{free: small, size: small}, large: lane{free: octets - small, size: octets - small}}
+	of := func(n int64) lane { return lane{free: n, size: n} }
+	part := octets / smallShare
+	return &Room{small: of(part), medium: of(part), large: of(octets - 2*part)}
 }
 
 // enter takes room for need octets, all there is if it is more than that, and
@@ -45,8 +48,11 @@ func (r *Room) enter(ctx context.Context, need int64) (leave func(), err error) 
 		return func() {}, nil
 	}
 	l := &r.large
-	if need <= smallIndex {
+	switch {
+	case need <= smallIndex:
 		l = &r.small
+	case need <= mediumIndex:
+		l = &r.medium
 	}
 	need = min(need, l.size)
 	l.mu.Lock()

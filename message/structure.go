@@ -21,6 +21,7 @@ func ReadIndex(raw []byte, l IndexLimits) *Index {
 	r.work = 16*int64(len(raw)) + 16<<20
 	r.fields = 20 * l.Fields
 	r.entity(nil, &Source{Data: raw}, 0, len(raw), Whole, nil)
+	r.x.decoded = r.decoded
 	return r.x
 }
 
