@@ -364,6 +364,9 @@ func (e *Engine) merge(u *check, c *call, r *ran, out *outcome, st *txState) {
 		if r.mode == mail.Enforce {
 			c.tx.Edits = append(c.tx.Edits, r.res.Edits...)
 			st.envelope = append(st.envelope, r.res.Envelope...)
+			if c.stage == mail.StageMessage {
+				st.disarm = append(st.disarm, r.res.Disarm...)
+			}
 		}
 	}
 	out.runs = append(out.runs, mail.CheckRun{Check: u.Name, Stage: c.stage, Took: r.took, Err: r.err})

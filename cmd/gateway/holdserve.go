@@ -32,6 +32,10 @@ func (k keeper) Hold(ctx context.Context, tx *mail.Transaction, d mail.Decision,
 	return k.Keeper.Hold(ctx, tx, d, m)
 }
 
+func (k keeper) Keep(ctx context.Context, tx *mail.Transaction, d mail.Decision, m smtpproxy.Body) (string, error) {
+	return k.Keeper.Keep(ctx, tx, d, m)
+}
+
 // holding is the holding place and what the daemon does for it.
 type holding struct {
 	keeper *hold.Keeper // nil: there is none
@@ -319,8 +323,8 @@ type holdPiece struct {
 	Data []byte `json:"data"`
 }
 
-// exportPiece fits an answer of the socket in base64.
-const exportPiece = 512 << 10
+// exportPiece fits half of an answer of the socket (admin.maxAnswer) in base64.
+const exportPiece = 256 << 10
 
 // holdVerbs are the verbs of the running gateway.
 func (d *daemon) holdVerbs() map[string]admin.Verb {

@@ -125,7 +125,7 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res fil
 	if err != nil {
 		return filters.Result{}, fmt.Errorf("attachment: %w", err)
 	}
-	if ordinary(x) {
+	if ordinary(x) && !k.pages(x, tx.Direction) {
 		return filters.Result{}, nil
 	}
 	if resolver.CacheOnly(ctx) {
@@ -141,7 +141,7 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res fil
 	if err := ctx.Err(); err != nil {
 		return filters.Result{}, fmt.Errorf("attachment: %w", err)
 	}
-	return k.result(w, tx), nil
+	return k.result(w, tx, x), nil
 }
 
 // enter waits for one's turn.

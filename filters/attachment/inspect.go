@@ -30,6 +30,9 @@ type work struct {
 	report  report
 	count   int           // attachments
 	spent   time.Duration // on documents
+	// top is the part of the message that is judged; nil where it is none.
+	top   *message.Part
+	marks marks
 }
 
 func (k *Check) work(ctx context.Context, d mail.Direction) *work {
@@ -41,9 +44,13 @@ func (k *Check) work(ctx context.Context, d mail.Direction) *work {
 }
 
 func (w *work) found(key, place, name, detail string) {
-	if w.actions[key] != actionOff {
-		w.report.add(key, place, name, detail)
+	switch w.actions[key] {
+	case actionOff:
+		return
+	case actionDisarm:
+		w.marks.add(w.top, key)
 	}
+	w.report.add(key, place, name, detail)
 }
 
 // index judges all parts of a message. within is the place of the message, if
@@ -55,7 +62,13 @@ func (w *work) parts(x *message.Index, within string, depth int) {
 		if w.ctx.Err() != nil {
 			return
 		}
+		if depth == 0 {
+			w.top = p
+		}
 		w.part(p, within, depth)
+	}
+	if depth == 0 {
+		w.top = nil
 	}
 	if n := w.check.cfg.MaxCount; n > 0 && w.count > n {
 		w.found(tooMany, within, "", "more attachments than max_count")
@@ -69,6 +82,9 @@ func (w *work) part(p *message.Part, within string, depth int) {
 		place = within + "message"
 	}
 	if body(p) && harmless(p) {
+		if depth == 0 {
+			w.active(p, place)
+		}
 		return
 	}
 	names, weak := candidates(p)
