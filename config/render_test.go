@@ -299,3 +299,23 @@ func TestTemplateBrief(t *testing.T) {
 		t.Errorf("%s %v", out, err)
 	}
 }
+
+// TestFilled: words of a long list stand side by side, addresses do not.
+func TestFilled(t *testing.T) {
+	words := make([]string, 40)
+	for i := range words {
+		words[i] = `"exe"`
+	}
+	lines := filled(words)
+	if len(lines) > 4 || len(lines) < 2 || strings.Count(strings.Join(lines, ", "), "exe") != 40 {
+		t.Errorf("%d lines: %q", len(lines), lines)
+	}
+	for _, l := range lines {
+		if len(l) > 96 {
+			t.Errorf("long line %q", l)
+		}
+	}
+	if lines := filled([]string{`"192.0.2.1:25"`, `"192.0.2.2:25"`}); len(lines) != 2 {
+		t.Errorf("%q", lines)
+	}
+}

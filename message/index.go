@@ -3,19 +3,22 @@ package message
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // IndexLimits bound the index of one message. A bound that is passed is a
 // Defect of grade Unfinished, with everything up to it indexed: never "clean",
 // and never an error.
 type IndexLimits struct {
-	Depth      int   // multiparts and messages inside each other (E-70, E-71)
-	Parts      int   // parts of all readings together (E-72)
-	Fields     int   // header fields of one part, and of all parts twenty times that
-	Boundaries int   // candidates for the boundary of one multipart (E-75)
-	Views      int   // readings of one message beyond the first (E-76)
-	Names      int   // candidate names of one part
-	Decoded    int64 // octets of all decoded bodies together
+	Depth      int // multiparts and messages inside each other (E-70, E-71)
+	Parts      int // parts of all readings together (E-72)
+	Fields     int // header fields of one part, and of all parts twenty times that
+	Boundaries int // candidates for the boundary of one multipart (E-75)
+	Views      int // readings of one message beyond the first (E-76)
+	Names      int // candidate names of one part
+	// Decoded bounds the octets of all decoded bodies together; Message.Index
+	// takes no more than three times the message and 1 MB, either.
+	Decoded int64
 }
 
 // DefaultIndexLimits fit mail of people and machines; Postfix refuses 100
@@ -32,8 +35,6 @@ type Index struct {
 	Parts []*Part
 	// Defects of all parts, in the order in which they were found.
 	Defects []Defect
-
-	decoded int64 // octets that reading it took besides the message
 }
 
 // Source is a run of bytes that parts have their offsets in: the message
@@ -232,6 +233,37 @@ type IndexOptions struct {
 	Room *Room
 }
 
+// What decodes to more than its message several times over is no mail: base64
+// shrinks, and only many readings of it, or packed formats, grow. So one
+// message takes decodedTimes its size and decodedMore at most, however large
+// IndexLimits.Decoded is.
+const (
+	decodedTimes = 3
+	decodedMore  = 1 << 20
+)
+
+// forMessage are the limits for a message of a size.
+func (l IndexLimits) forMessage(size int64) IndexLimits {
+	l.Decoded = min(l.Decoded, decodedTimes*size+decodedMore)
+	return l
+}
+
+// decoded is about how many octets the bodies take that are not the message's
+// own.
+func (x *Index) decoded() (n int64) {
+	for _, p := range x.Parts {
+		for i := range p.bodies {
+			if b := &p.bodies[i]; len(b.Data) > 0 && !strings.HasPrefix(b.How, "7bit") {
+				n += int64(len(b.Data))
+			}
+		}
+	}
+	return n
+}
+
+// partOctets is about what a part takes besides its content.
+const partOctets = 1 << 10
+
 // Index gives the index, made on first use and kept until DropIndex. It waits
 // for Room, no longer than ctx; the errors are ErrNoMemory and those of the
 // spool file. What is odd about the message itself is never an error.
@@ -245,51 +277,20 @@ func (m *Message) Index(ctx context.Context) (*Index, error) {
 	if m.index != nil {
 		return m.index, nil
 	}
-	l := m.indexing.Limits
-	if m.indexing.Room == nil {
-		return m.read(ctx, l, 0)
-	}
-	// Ordinary mail decodes to less than it has itself. With room for that,
-	// nothing was cut short where a whole message could still be decoded at
-	// the end.
-	few := l
-	few.Decoded = min(l.Decoded, 2*m.size+decodedSlack)
-	x, err := m.read(ctx, few, 2*m.size)
-	if err != nil || few.Decoded == l.Decoded || x.decoded <= m.size+decodedSlack {
-		return x, err
-	}
-	// Many readings of the same octets, one inside the other: such a message
-	// takes ten times its size, and gets it once that is free.
-	m.index = nil
-	m.leaveRoom()
-	m.leaveRoom = nil
-	l.Decoded = min(l.Decoded, mostDecoded*m.size+decodedMore)
-	return m.read(ctx, l, m.size+l.Decoded)
-}
-
-const (
-	// decodedSlack is below what a Room counts.
-	decodedSlack = 64 << 10
-	// mostDecoded times its size, and decodedMore, is what a message may
-	// decode to in all its readings, where Limits allow as much: all that the
-	// classes of the catalogue need, and no bomb of runs (BinHex).
-	mostDecoded = 12
-	decodedMore = 1 << 20
-)
-
-// read makes the index within room for need octets.
-func (m *Message) read(ctx context.Context, l IndexLimits, need int64) (*Index, error) {
-	leave, err := m.indexing.Room.enter(ctx, need)
+	room, err := m.indexing.Room.enter(ctx, 2*m.size)
 	if err != nil {
 		return nil, err
 	}
 	raw, err := m.whole()
 	if err != nil {
-		leave()
+		room.leave()
 		return nil, err
 	}
-	m.index, m.leaveRoom = ReadIndex(raw, l), leave
-	return m.index, nil
+	x := ReadIndex(raw, m.indexing.Limits.forMessage(m.size))
+	// What a hostile message takes beyond the usual is counted as well.
+	room.settle(m.size + x.decoded() + int64(len(x.Parts))*partOctets)
+	m.index, m.room = x, room
+	return x, nil
 }
 
 // DropIndex gives the index's memory back. Who still holds the index may go on
@@ -298,10 +299,7 @@ func (m *Message) DropIndex() {
 	m.indexMu.Lock()
 	defer m.indexMu.Unlock()
 	m.index = nil
-	if m.leaveRoom != nil {
-		m.leaveRoom()
-		m.leaveRoom = nil
-	}
+	m.room.leave()
 }
 
 // whole gives all octets in one piece: those of a small message as they are

@@ -5,101 +5,78 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"math/rand/v2"
-	"strings"
-	"sync"
+	"fmt"
 	"testing"
 )
 
-// TestRoomLanes (attacks I10): large messages that fill their line stop
-// neither small nor ordinary ones, and whoever gives up leaves the line whole.
-func TestRoomLanes(t *testing.T) {
-	r := NewRoom(64 << 20)
-	ctx := context.Background()
-	gone, cancel := context.WithCancel(ctx)
-	cancel()
-	leave, err := r.enter(ctx, 1<<30) // all there is
-	if err != nil {
-		t.Fatal(err)
+// hostile decodes to several times its size: damaged base64 has many readings.
+func hostile(parts, size int) []byte {
+	var b bytes.Buffer
+	b.WriteString("MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n")
+	text := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("0123456789ab"), size/12))
+	for i := range parts {
+		fmt.Fprintf(&b, "--x\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\nQQ==-%d*%s\r\n", i, text)
 	}
-	if _, err := r.enter(gone, 5<<20); !errors.Is(err, ErrNoMemory) {
-		t.Errorf("a large one: %v", err)
-	}
-	for _, need := range []int64{10, smallIndex, mediumIndex} {
-		l, err := r.enter(gone, need)
+	b.WriteString("--x--\r\n")
+	return b.Bytes()
+}
+
+// TestDecodedIsBoundByTheMessage: no message decodes to more than three times
+// its size and a megabyte, whatever the limits say.
+func TestDecodedIsBoundByTheMessage(t *testing.T) {
+	raw := hostile(20, 100<<10)
+	index := func(raw []byte) (*Index, int64) {
+		m := spoolBytes(t, raw, Limits{Index: IndexOptions{Limits: DefaultIndexLimits()}})
+		x, err := m.Index(t.Context())
 		if err != nil {
-			t.Errorf("%d octets wait behind a large one: %v", need, err)
-			continue
+			t.Fatal(err)
 		}
-		l()
+		return x, x.decoded()
 	}
-	leave()
-	if l, err := r.enter(gone, 48<<20); err != nil {
-		t.Error(err)
-	} else {
-		l()
+	x, decoded := index(raw)
+	most := decodedTimes*int64(len(raw)) + decodedMore
+	if decoded > most+64 || decoded < most/2 {
+		t.Errorf("%d octets of %d decode to %d, at most %d", len(raw), len(raw), decoded, most)
+	}
+	if !x.Has(Unfinished) {
+		t.Error("what was not decoded is not told")
+	}
+	if _, decoded := index(hostile(1, 4<<10)); decoded > decodedMore {
+		t.Errorf("a small one: %d", decoded)
 	}
 }
 
-// TestRoomStress: messages come, wait, give up and go at random; in the end all
-// room is there again.
-func TestRoomStress(t *testing.T) {
-	r := NewRoom(64 << 20)
-	var wg sync.WaitGroup
-	for range 500 {
-		wg.Go(func() {
-			for range 20 {
-				ctx, cancel := context.WithCancel(context.Background())
-				if rand.IntN(3) == 0 {
-					go cancel()
-				}
-				if leave, err := r.enter(ctx, 1<<(10+rand.IntN(17))); err == nil {
-					leave()
-				}
-				cancel()
-			}
-		})
-	}
-	wg.Wait()
-	for _, l := range []*lane{&r.small, &r.medium, &r.large} {
-		if l.free != l.size || len(l.waiting) != 0 {
-			t.Errorf("%d of %d are free, %d wait", l.free, l.size, len(l.waiting))
-		}
-	}
-}
-
-// TestIndexTakesItsRoom (attacks E-76): a message that decodes to many times its
-// size has so much room, and the same index as without any bound.
-func TestIndexTakesItsRoom(t *testing.T) {
-	text := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("some = text\r\n"), 20_000))
-	raw := crlf("MIME-Version: 1.0\nContent-Transfer-Encoding: base64\nContent-Transfer-Encoding: quoted-printable\n\nQQ==\n" +
-		strings.Repeat(text[:len(text)/4]+"=\n!!QUJD-_\n", 4))
-	want := ReadIndex(raw, DefaultIndexLimits())
-	room := NewRoom(64 << 20)
-	m := ownMessage(t, raw, Limits{Memory: 1 << 20, Index: IndexOptions{Limits: DefaultIndexLimits(), Room: room}})
-	x, err := m.Index(context.Background())
+// TestRoomCountsWhatIsUsed: what a message takes beyond twice its size keeps
+// others out, and comes back.
+func TestRoomCountsWhatIsUsed(t *testing.T) {
+	r := NewRoom(4 << 20)
+	one, err := r.enter(t.Context(), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, all := x.describe()+x.defects(), want.describe()+want.defects(); got != all {
-		t.Errorf("%s\nwithout a bound %s", got, all)
+	one.settle(8 << 20)
+	soon, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.enter(soon, 1<<20); !errors.Is(err, ErrNoMemory) {
+		t.Errorf("somebody entered: %v", err)
 	}
-	total := int64(len(raw))
-	for _, b := range x.Parts[0].Bodies() {
-		total += int64(len(b.Data))
-	}
-	taken := room.medium.size - room.medium.free + room.large.size - room.large.free
-	if total < 4*int64(len(raw)) || taken < total {
-		t.Errorf("%d octets of %d in room for %d", total, len(raw), taken)
-	}
-	m.Release()
-	if room.medium.free != room.medium.size || room.large.free != room.large.size {
-		t.Error("room is lost")
-	}
-	// A small room is all taken, and not waited for for ever.
-	m = ownMessage(t, raw, Limits{Memory: 1 << 20, Index: IndexOptions{Limits: DefaultIndexLimits(), Room: NewRoom(1 << 20)}})
-	defer m.Release()
-	if _, err := m.Index(context.Background()); err != nil {
+	small, err := r.enter(t.Context(), 1<<10) // has a lane of its own
+	if err != nil {
 		t.Error(err)
+	}
+	small.leave()
+	one.leave()
+	one.leave()
+	all, err := r.enter(t.Context(), 64<<20)
+	if err != nil || all.n != r.large.size || r.large.free != 0 {
+		t.Errorf("%v, %+v of %+v", err, all, &r.large)
+	}
+	all.settle(1 << 20)
+	if r.large.free != r.large.size-1<<20 {
+		t.Errorf("free %d of %d", r.large.free, r.large.size)
+	}
+	all.leave()
+	if r.large.free != r.large.size || r.small.free != r.small.size {
+		t.Error("room is lost")
 	}
 }

@@ -21,7 +21,6 @@ func ReadIndex(raw []byte, l IndexLimits) *Index {
 	r.work = 16*int64(len(raw)) + 16<<20
 	r.fields = 20 * l.Fields
 	r.entity(nil, &Source{Data: raw}, 0, len(raw), Whole, nil)
-	r.x.decoded = r.decoded
 	return r.x
 }
 
@@ -284,6 +283,20 @@ func (r *reader) contentType(n *node, m *mimeField) {
 func (r *reader) encoding(n *node, m *mimeField) {
 	e := strings.ToLower(strings.TrimSpace(unfoldText(m.raw)))
 	n.p.Encodings = addOnce(n.p.Encodings, e)
+	// Several words in one field: whichever is known to a reader counts.
+	words := strings.FieldsFunc(e, func(c rune) bool { return c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') })
+	if len(words) < 2 {
+		return
+	}
+	for _, w := range words {
+		switch w {
+		case "base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue", "uue":
+			n.p.Encodings = addOnce(n.p.Encodings, w)
+			if !strings.HasPrefix(e, w) {
+				r.defect(n.p, "conflicting-content-transfer-encoding", m.at, e)
+			}
+		}
+	}
 }
 
 // identity says that an encoding changes nothing.

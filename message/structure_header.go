@@ -380,6 +380,10 @@ func (s *headerScan) conclude(end int) {
 	}
 }
 
+// aroundName tells octets that some reader takes off the ends of a field's
+// name: white space, controls, quotes, marks and spaces beyond ASCII (E-09).
+func aroundName(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' }
+
 // fieldColon gives the offset of the colon of a header field, -1 if the line is
 // none: visible ASCII, then optional white space, then a colon.
 func fieldColon(line []byte) int {
@@ -403,7 +407,7 @@ func fieldColon(line []byte) int {
 // damaged (attacks E-09): the name, the offset of the value, and what is wrong.
 func mimeName(line []byte) (name string, value int, bad string) {
 	i := 0
-	for i < len(line) && (line[i] <= ' ' || line[i] == 0x7f) {
+	for i < len(line) && aroundName(line[i]) {
 		i++
 	}
 	if i > 0 {
@@ -440,7 +444,7 @@ end:
 		bad = "damaged-field-name"
 	}
 	gap := i
-	for i < len(line) && (line[i] <= ' ' || line[i] == 0x7f) {
+	for i < len(line) && aroundName(line[i]) {
 		i++
 	}
 	if i > gap {

@@ -36,7 +36,7 @@ func (r *reader) multipart(n *node) {
 		if n.kind.malformed && !n.kind.multi && !n.kind.misspelt {
 			cands = withTypes(p.Source.Data[from:p.End], cands)
 		}
-		if n.blank {
+		if n.blank || n.declared && n.kind.multi && len(n.strong) == 0 {
 			cands = append(cands, candidate{})
 		}
 		if len(cands) > 0 {

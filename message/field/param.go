@@ -64,6 +64,10 @@ func (p *parser) valueless(name string, more bool) {
 	if len(words) == 2 {
 		p.value(strings.ToLower(words[0]), strings.Trim(words[1], "\""), "literal")
 	}
+	// filename=a;b.exe: for some the name goes on to the end of the line.
+	if last := words[len(words)-1]; extension(last) != "" {
+		p.value("filename", strings.Trim(last, "\""), "literal")
+	}
 }
 
 // name cleans the name of a parameter: lower case, without quotes, control
@@ -194,7 +198,11 @@ func (p *parser) bare(name string, at int) int {
 	}
 	p.whole(name, v, "literal")
 	words := strings.Fields(v)
-	p.variant(name, "unquoted-space", v, words[0])
+	// A first word without an extension is a name that opens nothing, and many
+	// careless programs write so.
+	base, _, _ := strings.Cut(name, "*")
+	p.odd("unquoted-space", differ(name, v, words[0]) && (!nameLike(base) || extension(words[0]) != ""))
+	p.also(name, words[0])
 	if k := strings.IndexAny(v, "\r\n"); k >= 0 {
 		p.variant(name, "unquoted-space", v, strings.TrimSpace(v[:k]))
 	}

@@ -202,7 +202,7 @@ func nestedArchives(t *testing.T) []one {
 	}
 	s.as("Z-15", "gz of a zip", "a.zip.gz", gz("", hidden()))
 	s.as("Z-15", "gz by its inner name", "a.gz", gz(evil, []byte("words\n")))
-	s.as("Z-15", "gz by its outer name", mark+".exe.gz", gz("", []byte("words\n")))
+	s.as("Z-15", "gz by its outer name", mark+".exe.gz", gz("", program()))
 	s.as("Z-15", "first volume", "a.zip.001", hidden()[:len(hidden())/2], "attachment.archive_opaque")
 	s.as("Z-15", "second volume", "a.zip.002", hidden()[len(hidden())/2:], "attachment.archive_opaque")
 	s.as("Z-15", "second volume of a rar", "a.r00", noise(500), "attachment.archive_opaque")

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
-	"testing"
 	"unicode/utf16"
 
 	"golang.org/x/text/encoding/charmap"
@@ -135,20 +134,4 @@ func charsetPages() []one {
 	s.all = append(s.all, one{id: "H-24", name: "page in a zip", raw: zip, want: []string{"attachment.html_smuggling"}})
 	s.all = append(s.all, one{id: "H-24", name: "page in an mht", raw: zipless("application/octet-stream; name=a.mht", []byte(crlf("MIME-Version: 1.0\nContent-Type: multipart/related; boundary=x\n\n--x\nContent-Type: text/html\n\n"+p+"\n--x--\n"))), want: []string{"attachment.html_smuggling"}})
 	return s.all
-}
-
-func TestArchives(t *testing.T) {
-	all := append(zips(), nestedArchives(t)...)
-	if len(all) < 150 {
-		t.Errorf("only %d messages", len(all))
-	}
-	score(t, all)
-}
-
-func TestPages(t *testing.T) {
-	all := pages()
-	if len(all) < 80 {
-		t.Errorf("only %d messages", len(all))
-	}
-	score(t, all)
 }

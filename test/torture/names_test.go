@@ -221,13 +221,13 @@ func sources(l load) []one {
 	s.add("E-52", "message with a name", top+mixed+"boundary=OO\n\n--OO\nContent-Type: message/rfc822; name="+f+"\n\n"+top+"\nhello\n--OO--\n")
 	s.add("E-52", "multipart with a name", top+mixed+"boundary=OO; name="+f+"\n\n"+"--OO\n\nhello\n--OO--\n")
 	s.add("E-52", "preamble of a named multipart", top+mixed+"boundary=OO\nContent-Disposition: attachment; filename="+f+"\n\nsome words\n--OO\n\nhello\n--OO--\n")
-	runs := "exe scr com pif bat cmd vbs vbe js jse wsf wsh hta msi msp mst jar lnk url chm hlp cpl scf reg ps1 psm1 psd1 inf application appref-ms gadget msc xll wll ade adp mdb accde jnlp library-ms search-ms settingcontent-ms diagcab ace iso img vhd vhdx one"
+	runs := "exe scr com pif bat cmd vbs vbe js jse wsf wsh hta msi msp mst jar lnk url chm hlp cpl scf reg ps1 psm1 psd1 inf application appref-ms gadget msc xll wll ade adp mdb accde jnlp library-ms search-ms settingcontent-ms diagcab iso img vhd vhdx"
 	if strings.HasSuffix(f, ".exe") {
 		for _, ext := range strings.Fields(runs) {
 			for _, e := range []string{ext, strings.ToUpper(ext)} {
 				m := one{id: "E-54", name: e, raw: nameFields("name=" + mark + "." + e)[0]}
 				switch ext {
-				case "iso", "img", "vhd", "vhdx", "ace", "one", "diagcab":
+				case "iso", "img", "vhd", "vhdx", "diagcab":
 					m.want = append([]string{"attachment.disk_image", "attachment.archive_opaque", "attachment.mismatch"}, running...)
 				}
 				s.all = append(s.all, m)
@@ -240,7 +240,7 @@ func sources(l load) []one {
 			raw := strings.Replace(nameFields("name=" + mark + "." + ext)[0], "some words in a line", "<p>hello</p>", 1)
 			s.all = append(s.all, one{id: "E-54", name: ext, raw: raw, want: []string{"attachment.html_attachment"}})
 		}
-		for _, ext := range strings.Fields("cab arj z7 7z tar.gz r00 001 z01 rar lzh part1.rar xz zst bz2") {
+		for _, ext := range strings.Fields("cab ace arj z7 7z tar.gz r00 001 z01 rar lzh part1.rar xz zst bz2") {
 			s.all = append(s.all, one{id: "E-54", name: ext, raw: top + "Content-Type: application/octet-stream; name=" + mark + "." + ext + "\nContent-Transfer-Encoding: base64\n\n" + b64(noise(900)), want: []string{"attachment.archive_opaque"}})
 		}
 	}
