@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// maxName bounds the work on one name; what comes later is cut off, as
-	// every system does at 255.
+	// maxName bounds the work on one name; of a longer one the middle is left
+	// out. Every system cuts at 255.
 	maxName = 16 << 10
 	// longName is what no person types (E-47).
 	longName = 150
@@ -59,7 +59,9 @@ func (v *NameView) note(oddity string) {
 func ReadName(name string) NameView {
 	var v NameView
 	if len(name) > maxName {
-		name = name[:maxName]
+		// Both ends: some clients cut a long name in its middle, to keep what
+		// it opens with.
+		name = name[:maxName/2] + name[len(name)-maxName/2:]
 	}
 	shown := name
 	if !plain(name) {

@@ -279,7 +279,7 @@ func ordinary(x *message.Index) bool {
 		if p.Children && composite(p) && !p.Attachment && !named(p) {
 			continue
 		}
-		if !body(p) || !harmless(p) {
+		if !body(p) || !harmless(p) || scripted(p) {
 			return false
 		}
 	}

@@ -157,6 +157,7 @@ func TestReadings(t *testing.T) {
 		{"E-44", "attachment; filename=\"a.=?us-ascii?Q?exe?=\"", "filename", []string{"a.exe"}, ""},
 		{"E-49", "attachment; filename=my invoice.exe", "filename", []string{"my invoice.exe", "my"}, "unquoted-space"},
 		{"E-49", "attachment; filename=my invoice.exe; x=y", "filename", []string{"my invoice.exe", "my"}, "unquoted-space"},
+		{"E-49", "attachment; filename=a;b.exe", "filename", []string{"a", "b.exe"}, "junk-parameter"},
 		{"E-49", "attachment; filename =x.exe", "filename", []string{"x.exe"}, ""},
 		{"E-49", "attachment; filename= x.exe", "filename", []string{"x.exe"}, ""},
 		{"E-49", "attachment; filename=\r\n x.exe", "filename", []string{"x.exe"}, ""},

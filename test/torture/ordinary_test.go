@@ -105,6 +105,7 @@ func programLetters(t *testing.T) (out []letter) {
 
 // TestOrdinary: nothing is held and nothing has points in ordinary mail.
 func TestOrdinary(t *testing.T) {
+	t.Parallel()
 	letters := append(append(pythonLetters(t), programLetters(t)...), imitations()...)
 	for _, m := range structure(ordinary()) {
 		if m.valid {

@@ -115,6 +115,7 @@ func score(t *testing.T, all []one) map[string]*count {
 
 // TestScore: nothing is silent, and docs/evasion.md has the table.
 func TestScore(t *testing.T) {
+	t.Parallel()
 	mime, boxes, html := structure(attack()), append(zips(), nestedArchives(t)...), pages()
 	for _, c := range []struct {
 		all   []one
