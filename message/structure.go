@@ -324,8 +324,13 @@ func (r *reader) paramNames(n *node, v field.Value) {
 	}
 }
 
-// name adds a candidate name.
+// name adds a candidate name, and what readers make of it that end it at a
+// control character or drop those.
 func (r *reader) name(p *Part, text, from string) {
+	if i := strings.IndexAny(text, "\x00\r\n\v\f"); i >= 0 {
+		defer r.name(p, text[:i], from)
+		defer r.name(p, strings.NewReplacer("\x00", "", "\r", "", "\n", "", "\v", "", "\f", "").Replace(text), from)
+	}
 	if text == "" {
 		return
 	}
