@@ -257,12 +257,12 @@ func (c *holdShowCommand) Run(t *terminal) error {
 		return t.json(p)
 	}
 	var b strings.Builder
-	writePreview(&b, &p)
+	writePreview(&b, &p, t.columns())
 	_, err := io.WriteString(t.out, b.String())
 	return err
 }
 
-func writePreview(b *strings.Builder, p *hold.Preview) {
+func writePreview(b *strings.Builder, p *hold.Preview, columns int) {
 	say := func(name, text string) { fmt.Fprintf(b, "%-11s %s\n", name, oneLine(text)) }
 	say("id", p.ID)
 	say("held", p.Time.Local().Format(time.DateTime))
@@ -288,23 +288,23 @@ func writePreview(b *strings.Builder, p *hold.Preview) {
 	say("listener", p.Listener+" ("+p.Role+", "+p.Direction+"), would go to "+p.NextHop)
 	b.WriteString("\nwhy:\n")
 	for _, r := range p.Reasons {
-		fmt.Fprintf(b, "  %s", oneLine(r.Symbol))
+		line := "  " + oneLine(r.Symbol)
 		if r.Detail != "" {
-			fmt.Fprintf(b, ": %s", oneLine(string(r.Detail)))
+			line += ": " + oneLine(string(r.Detail))
 		}
 		if r.Where != "" {
-			fmt.Fprintf(b, " (%s)", oneLine(string(r.Where)))
+			line += " (" + oneLine(string(r.Where)) + ")"
 		}
 		if r.Score != 0 {
-			fmt.Fprintf(b, ", score %s", strconv.FormatFloat(r.Score, 'f', -1, 64))
+			line += ", score " + strconv.FormatFloat(r.Score, 'f', -1, 64)
 		}
-		b.WriteString("\n")
+		b.WriteString(fold(line, columns) + "\n")
 	}
 	if len(p.Reasons) == 0 {
 		fmt.Fprintf(b, "  verdict %s, score %s\n", oneLine(p.Verdict), strconv.FormatFloat(p.Score, 'f', -1, 64))
 	}
 	for _, d := range p.Defects {
-		fmt.Fprintf(b, "  structure: %s\n", oneLine(d))
+		b.WriteString(fold("  structure: "+oneLine(d), columns) + "\n")
 	}
 	if len(p.Parts) > 0 {
 		b.WriteString("\nparts:\n")

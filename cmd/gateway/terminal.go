@@ -51,6 +51,38 @@ func (t *terminal) columns() int {
 	return int(size.Col)
 }
 
+// fold breaks a line that is wider than the terminal between words. A word that
+// is too long stays whole.
+func (t *terminal) fold(line string) string { return fold(line, t.columns()) }
+
+func fold(line string, columns int) string {
+	const indent = "         "
+	if columns < 2*len(indent) || utf8.RuneCountInString(line) <= columns {
+		return line
+	}
+	var b strings.Builder
+	text := strings.TrimLeft(line, " ")
+	width := len(line) - len(text)
+	b.WriteString(line[:width])
+	first := true
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case first:
+		case width+1+n > columns:
+			b.WriteString("\n" + indent)
+			width = len(indent)
+		default:
+			b.WriteByte(' ')
+			width++
+		}
+		b.WriteString(word)
+		width += n
+		first = false
+	}
+	return b.String()
+}
+
 // paint colours a word: g(reen), y(ellow), r(ed).
 func (t *terminal) paint(colour byte, s string) string {
 	if !t.colour() {

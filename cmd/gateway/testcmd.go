@@ -100,12 +100,12 @@ func (c *testCommand) Run(t *terminal) error {
 	if c.Output == "json" {
 		return t.json(r)
 	}
-	fmt.Fprintf(t.out, "verdict  %s\nreply    %s\nscore    %g\ntook     %.2f ms\n", r.Verdict, oneLine(r.Reply), r.Score, r.Milliseconds)
+	fmt.Fprintf(t.out, "verdict  %s\n%s\nscore    %g\ntook     %.2f ms\n", r.Verdict, t.fold("reply    "+oneLine(r.Reply)), r.Score, r.Milliseconds)
 	for _, e := range r.Disarmed {
 		fmt.Fprintf(t.out, "disarm   %d octets at %d are replaced by %d; the original is kept\n", e.Octets, e.At, e.Inserted)
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintln(t.out, f.line())
+		fmt.Fprintln(t.out, t.fold(f.line()))
 	}
 	for _, c := range r.Checks {
 		if c.Stage != mail.StageMessage.String() && c.Error == "" {

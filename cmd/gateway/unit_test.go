@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,28 @@ func TestHeldList(t *testing.T) {
 			if !strings.Contains(got, want) {
 				t.Errorf("%d columns: no %q in\n%s", columns, want, got)
 			}
+		}
+	}
+}
+
+// TestFold: a long finding fits a terminal, loses no word, and is left alone
+// where a program reads it.
+func TestFold(t *testing.T) {
+	line := "finding  mime.ambiguous_risky +6 quarantine in the message: part 2 has the name of an archive: \"año.zip\"; " +
+		strings.Repeat("a b ", 60) + "; " + strings.Repeat("x", 100)
+	if got := fold(line, 0); got != line {
+		t.Errorf("without a terminal: %q", got)
+	}
+	if got := fold("  short", 80); got != "  short" {
+		t.Errorf("%q", got)
+	}
+	got := fold(line, 80)
+	if !slices.Equal(strings.Fields(got), strings.Fields(line)) {
+		t.Errorf("words were lost:\n%s", got)
+	}
+	for one := range strings.Lines(got) {
+		if n := utf8.RuneCountInString(strings.TrimSpace(one)); n > 80 && !strings.Contains(one, "xxx") {
+			t.Errorf("%d in %q", n, one)
 		}
 	}
 }
