@@ -65,7 +65,7 @@ func fold(line string, columns int) string {
 	width := len(line) - len(text)
 	b.WriteString(line[:width])
 	first := true
-	for word := range strings.FieldsSeq(text) {
+	for word := range strings.SplitSeq(text, " ") {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case first:
