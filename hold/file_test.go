@@ -3,6 +3,7 @@ package hold
 import (
 	"bytes"
 	"errors"
+	"garita/mail"
 	"io"
 	"strings"
 	"testing"
@@ -119,4 +120,22 @@ func FuzzReadFile(f *testing.F) {
 			t.Fatal("written again it is another")
 		}
 	})
+}
+
+// TestReasonsInOrder: what held the message stands first, since lists show one.
+func TestReasonsInOrder(t *testing.T) {
+	var l Letter
+	l.reasons([]mail.Finding{
+		{Symbol: "mime.odd", Mode: mail.Observe, Verdict: mail.Quarantine},
+		{Symbol: "sender.fqdn", Mode: mail.Score, Score: 9},
+		{Symbol: "mime.ambiguous_risky", Verdict: mail.Quarantine},
+		{Symbol: "clamav.virus", Verdict: mail.Reject},
+	}, []mail.Finding{{Symbol: "attachment.macro", Mode: mail.Score}})
+	var got []string
+	for _, r := range l.Reasons {
+		got = append(got, r.Symbol)
+	}
+	if want := "mime.ambiguous_risky clamav.virus mime.odd sender.fqdn attachment.macro"; strings.Join(got, " ") != want {
+		t.Errorf("%v, want %s", got, want)
+	}
 }

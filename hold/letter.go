@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -168,11 +169,14 @@ func newLetter(tx *mail.Transaction, d mail.Decision) *Letter {
 	return l
 }
 
-// reasons takes the findings that decided, then the others that counted.
+// reasons takes the findings that decided, then the others that counted. Those
+// that asked for more than a score come first: lists show the first alone.
 func (l *Letter) reasons(lists ...[]mail.Finding) {
 	l.Reasons = []Reason{}
 	seen := map[string]bool{}
 	for i, list := range lists {
+		list = slices.Clone(list)
+		slices.SortStableFunc(list, func(a, b mail.Finding) int { return rank(&a) - rank(&b) })
 		for _, f := range list {
 			key := f.Symbol + "\x00" + f.Detail + "\x00" + f.Where
 			if seen[key] || i > 0 && (f.Mode != mail.Enforce && f.Mode != mail.Score) || len(l.Reasons) >= mostReasons {
@@ -183,6 +187,13 @@ func (l *Letter) reasons(lists ...[]mail.Finding) {
 				Where: octets(cutText(f.Where, longestText)), Rule: octets(cutText(f.Rule, longestText)), Stage: f.Stage.String(), Score: f.Score, Verdict: f.Verdict.String()})
 		}
 	}
+}
+
+func rank(f *mail.Finding) int {
+	if f.Mode == mail.Enforce && f.Verdict != mail.Continue {
+		return 0
+	}
+	return 1
 }
 
 func portText(a netip.AddrPort) string {
