@@ -3,11 +3,11 @@ package hold
 import (
 	"bytes"
 	"errors"
-	"garita/mail"
 	"io"
 	"strings"
 	"testing"
 
+	"garita/mail"
 	"garita/message"
 )
 
