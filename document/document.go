@@ -74,6 +74,7 @@ type inspector struct {
 	traits   []Trait
 	seen     map[string]bool
 	over     bool
+	objects  bool // a relationship leads to an object inside
 }
 
 // document runs each reader that might be asked to open the data: a file can be

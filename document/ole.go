@@ -103,7 +103,7 @@ func (in *inspector) oleStream(where string, c *compound, i int, v *vbaProject) 
 			in.compObj(join(where, c.path(e.parent)), read())
 		}
 	case "equation native":
-		in.add(EquationEditor, place(), "Equation Native")
+		in.equationStream(where, c, i)
 	case "\x03ocxname", "\x03ocxdata":
 		in.add(ActiveX, place(), "")
 	case "package", "contents", "embeddedodf":
@@ -144,7 +144,7 @@ func (in *inspector) compObj(where string, b []byte) {
 		rest = rest[4+n:]
 	}
 	text := strings.Join(texts, " ")
-	if strings.Contains(strings.ToLower(text), "equation") {
+	if equationText(text) || equationCLSID(string(b[12:28])) {
 		in.add(EquationEditor, where, text)
 		return
 	}

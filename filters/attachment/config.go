@@ -47,6 +47,7 @@ type Actions struct {
 	XLM               string `toml:"xlm" enum:",off,observe,score,disarm,hold,reject" doc:"Excel 4 macro sheets."`
 	RemoteTemplate    string `toml:"remote_template" enum:",off,observe,score,disarm,hold,reject" doc:"A template from another machine."`
 	DDE               string `toml:"dde" enum:",off,observe,score,disarm,hold,reject" doc:"DDE fields."`
+	Equation          string `toml:"equation" enum:",off,observe,score,disarm,hold,reject" doc:"An object of the old equation editor (Equation 3.0), which has holes that nobody mends (CVE-2017-11882). MathType is another program."`
 	RTFObject         string `toml:"rtf_object" enum:",off,observe,score,disarm,hold,reject" doc:"RTF with OLE objects."`
 	PDFLaunch         string `toml:"pdf_launch" enum:",off,observe,score,disarm,hold,reject" doc:"A PDF that starts a program or opens a file."`
 	HTMLSmuggling     string `toml:"html_smuggling" enum:",off,observe,score,disarm,hold,reject" doc:"HTML or SVG that builds a file in the browser."`
@@ -133,6 +134,8 @@ func (a *Actions) field(key string) *string {
 		return &a.RemoteTemplate
 	case dde:
 		return &a.DDE
+	case equation:
+		return &a.Equation
 	case rtfObject:
 		return &a.RTFObject
 	case pdfLaunch:

@@ -56,7 +56,7 @@ func TestTraits(t *testing.T) {
 	for id, want := range map[string]string{
 		document.Macro: macro, document.MacroType: macro, document.AutoMacro: macroAuto, document.MacroCall: macroAuto, document.XLM: xlm,
 		document.RemoteTemplate: remoteTemplate, document.ExternalLink: externalLink, document.DDE: dde,
-		document.OLEObject: embeddedObject, document.ObjectUpdate: embeddedObject, document.ActiveX: embeddedObject, document.EquationEditor: embeddedObject,
+		document.OLEObject: embeddedObject, document.ObjectUpdate: embeddedObject, document.ActiveX: embeddedObject, document.EquationEditor: equation,
 		document.Encrypted: docEncrypted, document.Obfuscated: mismatch, document.PDFJavaScript: pdfScript, document.PDFLaunch: pdfLaunch,
 		document.PDFRemote: externalLink, document.HTMLSmuggling: htmlSmuggling, document.HTMLForm: htmlForm, document.HTMLApp: script,
 		document.SVGScript: svgScript, document.Damaged: docDamaged, document.Unfinished: bomb, document.EmbeddedFile: pdfEmbedded,
@@ -76,7 +76,7 @@ func TestTraits(t *testing.T) {
 			t.Errorf("%s is no trait", id)
 		}
 	}
-	for _, id := range []string{document.OLEObject, document.EmbeddedFile, document.EquationEditor, document.Obfuscated} {
+	for _, id := range []string{document.OLEObject, document.EmbeddedFile, document.Obfuscated} {
 		if got := classOfTrait(id, filetype.Type{Name: "rtf"}); got != rtfObject {
 			t.Errorf("rtf %s: %s", id, got)
 		}
