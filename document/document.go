@@ -74,6 +74,7 @@ type inspector struct {
 	traits   []Trait
 	seen     map[string]bool
 	over     bool
+	spins    int64
 	objects  bool // a relationship leads to an object inside
 }
 

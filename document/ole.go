@@ -26,6 +26,7 @@ func (in *inspector) ole(where string, data []byte) {
 		}
 	}
 	in.vba(where, c, &v)
+	in.encryptedPackage(where, c)
 	if c.damaged != "" {
 		in.add(Damaged, where, c.damaged)
 		in.rawMarks(where, data)
@@ -80,7 +81,9 @@ func (in *inspector) oleStream(where string, c *compound, i int, v *vbaProject) 
 		return b
 	}
 	switch name {
-	case "encryptedpackage", "encryptioninfo", "encryptedsummary", "\tdrmcontent":
+	case "encryptedpackage", "encryptioninfo":
+		// ole has tried to open them.
+	case "encryptedsummary", "\tdrmcontent":
 		in.add(Encrypted, place(), "")
 	case "workbook", "book":
 		in.workbook(place(), read())
