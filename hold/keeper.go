@@ -45,9 +45,11 @@ type Keeper struct {
 	ix       *index
 	stale    bool // the index misses something
 	scanning bool
-	ready    chan struct{} // closed when the first look at the files is over
-	wg       sync.WaitGroup
-	closed   chan struct{}
+	// enlisting is held by one new message at a time.
+	enlisting sync.Mutex
+	ready     chan struct{} // closed when the first look at the files is over
+	wg        sync.WaitGroup
+	closed    chan struct{}
 
 	preview sync.Mutex // one at a time: a preview reads the whole message
 	care    care
@@ -301,8 +303,27 @@ func (k *Keeper) hold(ctx context.Context, l *Letter, original *message.Message,
 		k.log.Warn("hold", "a message is held; see garita hold list", slog.String("id", l.ID))
 	}
 	// The file is the truth: what the index misses is read again later.
-	k.indexed(k.index().put(l, State{State: Held}))
+	k.enlist(l)
 	return l.ID, nil
+}
+
+// enlist gives a new message its row. While the index has a fault there is
+// none: whoever waits here has a client that waits, and where another program
+// locks the index each would wait for the one before.
+func (k *Keeper) enlist(l *Letter) {
+	k.enlisting.Lock()
+	defer k.enlisting.Unlock()
+	k.ixMu.RLock()
+	stale := k.stale
+	k.ixMu.RUnlock()
+	if stale {
+		return
+	}
+	err := k.disk.step("index")
+	if err == nil {
+		err = k.index().put(l, State{State: Held})
+	}
+	k.indexed(err)
 }
 
 // describe takes from the header what a list shows.

@@ -33,6 +33,8 @@ func TestIndexReaders(t *testing.T) {
 		{"name that ends at an equals sign", q + "\n--A\nContent-Disposition: attachment; filename=evil1.exe=\n\nx\n--A--\n", "evil1.exe unquoted-special"},
 		{"name that ends at a parenthesis", q + "\n--A\nContent-Disposition: attachment; filename=evil1.exe)\n\nx\n--A--\n", "evil1.exe unquoted-special"},
 		{"parameter on a line that is not folded", q + "\n--A\nContent-Type: application/octet-stream;\nname=evil1.exe\n\nx\n--A--\n", "evil1.exe hidden-field"},
+		{"name on a line that is not folded", q + "\n--A\nContent-Disposition: attachment; filename=\nevil1.exe\n\nx\n--A--\n", "evil1.exe hidden-field"},
+		{"name with spaces that are dropped", q + "\n--A\nContent-Disposition: attachment; filename=ev il1.exe\n\n" + marker + "\n--A--\n", "evil1.exe"},
 		{"encoding on a line that is not folded", q + "\n--A\nContent-Transfer-Encoding:\nbase64\n\n" + marker64() + "\n--A--\n", "seen hidden-field"},
 		{"name that ends at a star", q + "\n--A\nContent-Disposition: attachment; filename=evil1.exe*\n\n" + marker + "\n--A--\n", "evil1.exe"},
 		{"name with octets that are dropped", q + "\n--A\nContent-Disposition: attachment; filename=evil1.exe\x88\n\n" + marker + "\n--A--\n", "evil1.exe"},

@@ -6,17 +6,20 @@ import (
 	"sync"
 )
 
-// smallShare of a Room is for messages up to smallIndex octets alone: they
-// never wait behind large ones (attacks I10).
+// A fourth of a Room is for messages that need up to smallIndex octets alone,
+// and an eighth for those up to mediumIndex: they never wait behind larger
+// ones, which take longest to be scanned (attacks I10).
 const (
-	smallShare = 4
-	smallIndex = 256 << 10
+	smallShare  = 4
+	mediumShare = 8
+	smallIndex  = 256 << 10
+	mediumIndex = 4 << 20
 )
 
 // Room bounds the memory of the indexes of all messages together. Who finds no
 // room waits in line.
 type Room struct {
-	small, large lane
+	small, medium, large lane
 }
 
 // lane is a line of its own.
@@ -34,8 +37,9 @@ type roomWaiter struct {
 
 // NewRoom makes a Room of so many octets.
 func NewRoom(octets int64) *Room {
-	small := octets / smallShare
-	return &Room{small: lane{free: small, size: small}, large: lane{free: octets - small, size: octets - small}}
+	of := func(n int64) lane { return lane{free: n, size: n} }
+	small, medium := octets/smallShare, octets/mediumShare
+	return &Room{small: of(small), medium: of(medium), large: of(octets - small - medium)}
 }
 
 // stay is what one index has of a Room; the zero stay has nothing.
@@ -50,8 +54,11 @@ func (r *Room) enter(ctx context.Context, need int64) (stay, error) {
 		return stay{}, nil
 	}
 	l := &r.large
-	if need <= smallIndex {
+	switch {
+	case need <= smallIndex:
 		l = &r.small
+	case need <= mediumIndex:
+		l = &r.medium
 	}
 	need = min(need, l.size)
 	l.mu.Lock()

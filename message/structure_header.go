@@ -258,7 +258,7 @@ func (s *headerScan) noField(pos, next int) {
 func (s *headerScan) continued(pos, next int) {
 	before := strings.Trim(s.piece(max(s.lastColon+1, pos-maxHidden), pos), " \t\r\n")
 	line := s.data[pos:min(next, pos+maxHidden)]
-	if before != "" && before[len(before)-1] != ';' && bytes.IndexByte(line, '=') < 0 {
+	if before != "" && strings.IndexByte(";=,", before[len(before)-1]) < 0 && bytes.IndexByte(line, '=') < 0 {
 		return
 	}
 	value := strings.NewReplacer("\r\n", "\r\n ", "\n", "\n ").Replace(strings.TrimRight(s.piece(s.lastColon+1, min(next, s.lastColon+maxHidden)), "\r\n"))

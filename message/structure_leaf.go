@@ -208,7 +208,7 @@ func (r *reader) behindBlank(n *node) {
 		return
 	}
 	for _, s := range append([]int{p.Body}, n.head.early...) {
-		if s >= p.End || !fieldsFirst(p.Source.Data[s:p.End]) {
+		if s >= p.End || !fieldsFirst(p.Source.Data[s:p.End]) || plainAnyway(p.Source.Data[s:p.End]) {
 			continue
 		}
 		start := p.End - len(bytes.TrimLeft(p.Source.Data[s:p.End], "\r\n"))
@@ -380,6 +380,26 @@ func fieldsFirst(data []byte) bool {
 	}
 	name, value, _ := mimeName(line)
 	return name != "" && plausible(name, line[value:])
+}
+
+// plainAnyway says that the field which text begins with makes it what it is
+// without: a letter whose first words are "Content-Type: text/plain" says so in
+// prose, or shows plain text in every reading.
+func plainAnyway(data []byte) bool {
+	data = bytes.TrimLeft(data, "\r\n")
+	i := bytes.IndexByte(data, '\n')
+	if i < 0 {
+		i = len(data)
+	}
+	line, rest := data[:i], data[i:]
+	_, value, ok := bytes.Cut(line, []byte(":"))
+	value = bytes.TrimSpace(value)
+	const plain = "text/plain"
+	if !ok || len(value) < len(plain) || !bytes.EqualFold(value[:len(plain)], []byte(plain)) || bytes.ContainsAny(value, "=;*") || bytes.IndexByte(line[:max(len(line)-1, 0)], '\r') >= 0 {
+		return false
+	}
+	rest = bytes.TrimPrefix(rest, []byte("\n"))
+	return len(rest) == 0 || rest[0] != ' ' && rest[0] != '\t' && !fieldsWithin(rest)
 }
 
 // fieldsWithin says that a MIME field stands in the first lines of something

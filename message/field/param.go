@@ -204,6 +204,9 @@ func (p *parser) bare(name string, at int) int {
 	base, _, _ := strings.Cut(name, "*")
 	p.odd("unquoted-space", differ(name, v, words[0]) && (!nameLike(base) || extension(words[0]) != ""))
 	p.also(name, words[0])
+	if joined := strings.Join(words, ""); nameLike(name) && strings.IndexByte(joined, '(') < 0 {
+		p.also(name, joined) // readers that drop the white space
+	}
 	if k := strings.IndexAny(v, "\r\n"); k >= 0 {
 		p.variant(name, "unquoted-space", v, strings.TrimSpace(v[:k]))
 	}
