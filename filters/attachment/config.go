@@ -54,7 +54,7 @@ type Actions struct {
 	SVGScript         string `toml:"svg_script" enum:",off,observe,score,disarm,hold,reject" doc:"SVG with a script."`
 	Macro             string `toml:"macro" enum:",off,observe,score,disarm,hold,reject" doc:"Any VBA macros, or a name that promises them (docm, xlsm, xlam)."`
 	Mismatch          string `toml:"mismatch" enum:",off,observe,score,disarm,hold,reject" doc:"Name, declared type and octets disagree in a dangerous way: an archive, page or document as a picture or PDF. application/octet-stream is no mismatch."`
-	HTMLForm          string `toml:"html_form" enum:",off,observe,score,disarm,hold,reject" doc:"An attached page that asks for a password."`
+	HTMLForm          string `toml:"html_form" enum:",off,observe,score,disarm,hold,reject" doc:"An attached page that asks for a password, leads to another by itself, or is next to nothing but a script from elsewhere."`
 	Bidi              string `toml:"bidi" enum:",off,observe,score,disarm,hold,reject" doc:"Writing directions in a name (U+202E), with nothing that runs behind them."`
 	HiddenName        string `toml:"hidden_name" enum:",off,observe,score,disarm,hold,reject" doc:"A name with a NUL, control or invisible characters, ten spaces in a row, dots or spaces behind the end of a program, a stream or a path."`
 	ExternalLink      string `toml:"external_link" enum:",off,observe,score,disarm,hold,reject" doc:"A document that loads pictures or data from elsewhere by itself."`
@@ -170,6 +170,13 @@ func (a *Actions) field(key string) *string {
 		return &a.HTMLAttachment
 	case htmlActive:
 		return &a.HTMLActive
+	}
+	return a.rest(key)
+}
+
+// rest is field for classes that are about names and whole messages.
+func (a *Actions) rest(key string) *string {
+	switch key {
 	case longName:
 		return &a.LongName
 	case tooMany:

@@ -62,7 +62,7 @@ func TestTraits(t *testing.T) {
 		document.SVGScript: svgScript, document.Damaged: docDamaged, document.Unfinished: bomb, document.EmbeddedFile: pdfEmbedded,
 		// What ordinary documents and pages are full of.
 		document.PDFOpenAction: none, document.PDFSubmit: none, document.PDFXFA: none, document.PDFMedia: none, document.HTMLScript: none, document.HTMLHandler: none,
-		document.HTMLFrame: none, document.HTMLRefresh: none, document.HTMLBase: none, document.SVGForeign: none, document.ShortcutTarget: none,
+		document.HTMLFrame: none, document.HTMLRefresh: htmlForm, document.HTMLBase: none, document.SVGForeign: none, document.ShortcutTarget: none,
 	} {
 		k := made(t, Default())
 		traited(k, document.Trait{ID: id})

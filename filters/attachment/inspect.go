@@ -491,7 +491,7 @@ func classOfTrait(id string, as filetype.Type) string {
 		return pdfLaunch
 	case document.HTMLSmuggling:
 		return htmlSmuggling
-	case document.HTMLForm:
+	case document.HTMLForm, document.HTMLRefresh:
 		return htmlForm
 	case document.HTMLApp:
 		return script
