@@ -9,7 +9,7 @@ import (
 // modes are the letters of (?imsxnU).
 type modes struct {
 	fold, multi, dotAll, extended, extended2, noCapture, ungreedy bool
-	duplicate                                                   bool
+	duplicate                                                     bool
 }
 
 // parser reads the language of PCRE2 10.4x, as pcre2_compile does without
@@ -27,6 +27,8 @@ type parser struct {
 	refs   []reference
 	depth  int
 	quoted bool
+	// looking counts the look arounds that are open.
+	looking int
 }
 
 type reference struct {
@@ -307,6 +309,9 @@ func (p *parser) braces() (lo, hi int, ok bool, err error) {
 // repeated puts n under a repeat and reads the ? or + behind it.
 func (p *parser) repeated(n *node, lo, hi int) *node {
 	r := &node{op: opRepeat, sub: []*node{n}, min: lo, max: hi, lazy: p.modes.ungreedy}
+	for p.more() && p.skip(p.src[p.at]) {
+		// Blanks and remarks may stand between the two.
+	}
 	if p.peek() == '+' {
 		p.at++
 		r.possess, r.lazy = true, false
@@ -348,11 +353,8 @@ func (p *parser) item(c rune) (*node, bool, error) {
 		p.at++
 		return &node{op: opSet, set: p.dot(p.modes.dotAll)}, true, nil
 	case '[':
-		if p.take("[[:<:]]") {
-			return &node{op: opAssert, at: atWordStart}, true, nil
-		}
-		if p.take("[[:>:]]") {
-			return &node{op: opAssert, at: atWordEnd}, true, nil
+		if p.has("[[:<:]]") || p.has("[[:>:]]") {
+			return p.wordEdge()
 		}
 		if _, ok, err := p.namedClass(); ok || err != nil {
 			return nil, false, p.fail("a class between [: and :] outside of [...]")
@@ -366,6 +368,20 @@ func (p *parser) item(c rune) (*node, bool, error) {
 	}
 	p.at++
 	return p.literal(c), true, nil
+}
+
+// wordEdge reads [[:<:]] and [[:>:]], which PCRE2 takes for \b(?=\w) and
+// \b(?<=\w): a repeat behind them holds for the second half alone.
+func (p *parser) wordEdge() (*node, bool, error) {
+	behind := p.has("[[:>:]]")
+	p.at += len("[[:<:]]")
+	half := &node{op: opLook, behind: behind, sub: []*node{{op: opSet, set: ranges{'0', '9', 'A', 'Z', '_', '_', 'a', 'z'}}}}
+	if lo, hi, ok, err := p.quantifier(p.peek()); err != nil {
+		return nil, false, err
+	} else if ok {
+		half = p.repeated(half, lo, hi)
+	}
+	return cat([]*node{{op: opAssert, at: atWord}, half}), false, nil
 }
 
 func (p *parser) dot(all bool) ranges {
@@ -500,7 +516,9 @@ func isWord(c rune) bool {
 }
 
 func (p *parser) look(behind, negative bool) (*node, bool, error) {
+	p.looking++
 	n, err := p.rest()
+	p.looking--
 	if err != nil {
 		return nil, false, err
 	}

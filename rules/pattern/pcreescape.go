@@ -29,12 +29,19 @@ func (p *parser) escape() (*node, bool, error) {
 		return p.place(atNotWord)
 	case 'K':
 		// It moves the start of the match as a whole, which nobody asks for.
+		if p.looking > 0 {
+			return nil, false, p.fail(`\K inside of a look ahead or behind`)
+		}
 		p.at++
 		return empty(), false, nil
 	case 'N':
 		p.at++
-		if p.has("{U") {
-			return nil, false, p.unsupported(`\N{U+...}`)
+		if p.has("{") {
+			from := p.at
+			if _, _, ok, err := p.braces(); err != nil || !ok {
+				return nil, false, p.fail(`\N{...} is not known without Unicode`)
+			}
+			p.at = from
 		}
 		return &node{op: opSet, set: p.dot(false)}, true, nil
 	case 'C':
@@ -71,7 +78,7 @@ func (p *parser) escape() (*node, bool, error) {
 
 func (p *parser) place(at assertion) (*node, bool, error) {
 	p.at++
-	return &node{op: opAssert, at: at}, true, nil
+	return &node{op: opAssert, at: at}, false, nil
 }
 
 // numberReference reads \1: a back-reference if it is one digit, begins with

@@ -18,16 +18,7 @@ func (p *posixParser) peekSet() setToken {
 		if c2, ok := p.peekByte(1); ok && (c2 == '.' || c2 == '=' || c2 == ':') {
 			return setToken{kind: c2, c: c2, width: 2}
 		}
-	case '-':
-		a, _ := p.peekByte(1)
-		b, ok := p.peekByte(2)
-		// Three in a row stand for one, as in old programs.
-		if ok && a == '-' && b == '-' {
-			t.width = 3
-			return t
-		}
-		t.kind = '-'
-	case ']', '^':
+	case '-', ']', '^':
 		t.kind = c
 	}
 	return t
