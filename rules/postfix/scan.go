@@ -18,14 +18,15 @@ type Tables struct {
 }
 
 // Options are the parameters of Postfix that change what tables see. The zero
-// value is Postfix's default up to 3.8.
+// value is Postfix's default.
 type Options struct {
 	// NoMIME is disable_mime_input_processing: everything behind the main
 	// headers is body.
 	NoMIME bool
-	// MaskStray is cleanup_mask_stray_cr_lf, on by default since 3.9: a CR
-	// inside a line is a blank.
-	MaskStray bool
+	// KeepStray is cleanup_mask_stray_cr_lf = no, and Postfix before it had
+	// that parameter (3.5.25, 3.6.15, 3.7.11, 3.8.6): a CR inside a line
+	// stays one. Else it is a blank.
+	KeepStray bool
 	// WholeBody lifts body_checks_size_limit.
 	WholeBody bool
 }
@@ -98,7 +99,7 @@ type scan struct {
 
 func (s *scan) run() {
 	records(s.raw, func(text []byte, start, end, line int, goesOn bool) bool {
-		if s.options.MaskStray && bytes.IndexByte(text, '\r') >= 0 {
+		if !s.options.KeepStray && bytes.IndexByte(text, '\r') >= 0 {
 			s.masked = append(s.masked[:0], text...)
 			for i, c := range s.masked {
 				if c == '\r' {
