@@ -440,7 +440,11 @@ func (p *parser) bracket() (*node, bool, error) {
 		}
 		return p.reference(0, name), true, nil
 	}
-	if c := p.peek(); c == '^' || c == '-' || strings.ContainsRune("imsxnJU:)", c) && c >= 0 {
+	c := p.peek()
+	if c >= 'a' && c <= 'z' && !strings.ContainsRune("imsxn", c) {
+		return nil, false, p.fail("an unknown letter in (?...)")
+	}
+	if c == '^' || c == '-' || strings.ContainsRune("imsxnJU:)", c) && c >= 0 {
 		n, again, keep, err := p.modeLetters()
 		if keep {
 			saved = p.modes

@@ -18,7 +18,7 @@ type Set struct {
 	patterns []*Pattern
 	always   []int // patterns without a literal
 	long     index // literals of four bytes and more, stride 2
-	short    index // literals of two and three bytes, stride 1
+	short    index // literals of two and three bytes and those beside them, stride 1
 	scratch  sync.Pool
 }
 
@@ -48,8 +48,11 @@ func NewSet(patterns []*Pattern) *Set {
 			s.always = append(s.always, i)
 			continue
 		}
+		// All literals of a pattern are found in one pass, so that the lines
+		// that a pattern is called for come in order.
+		brief := slices.ContainsFunc(p.need[0], func(lit string) bool { return len(lit) < 4 })
 		for _, lit := range p.need[0] {
-			if len(lit) >= 4 {
+			if !brief {
 				long = append(long, windows(lit, i)...)
 			} else {
 				short = append(short, windowed{hash: hash2(uint32(lit[0]) | uint32(lit[1])<<8), entry: newEntry(lit, 0, i)})
@@ -263,7 +266,9 @@ func (s *Set) MatchLines(text []byte, b *Budget, hit func(pattern, start, end in
 		if at < lineStart || at > lineEnd {
 			lineStart, lineEnd, _ = lineAt(text, at)
 		}
-		if sc.line[i] == lineStart+1 {
+		// A line that was passed can only come again for a literal with a
+		// line end in it, which no line holds.
+		if sc.line[i] > lineStart {
 			return
 		}
 		sc.line[i] = lineStart + 1

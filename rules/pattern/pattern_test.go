@@ -1,0 +1,217 @@
+package pattern
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// still is a clock that stands still.
+func still() time.Time { return time.Unix(0, 0) }
+
+func match(t *testing.T, source string, o Options, text string) bool {
+	t.Helper()
+	p, err := Compile(source, o)
+	if err != nil {
+		t.Fatalf("%q: %v", source, err)
+	}
+	ok, err := p.Match([]byte(text), NewBudget(time.Minute, still))
+	if err != nil {
+		t.Fatalf("%q on %q: %v", source, text, err)
+	}
+	return ok
+}
+
+func TestMatch(t *testing.T) {
+	in := Options{Bytes: true}
+	fold := Options{Bytes: true, Fold: true}
+	uni := Options{Fold: true}
+	ere := Options{Dialect: Extended, Fold: true}
+	for _, c := range []struct {
+		source string
+		o      Options
+		text   string
+		want   bool
+	}{
+		// Bytes are characters (features.md 2.3, 15 and 16).
+		{`^caf.$`, in, "caf\xe9", true},
+		{`^caf.$`, in, "caf\xc3\xa9", false},
+		{`^caf..$`, in, "caf\xc3\xa9", true},
+		{"\xe9", fold, "\xc9", false},
+		{`\xe9`, in, "\xe9", true},
+		{`[^a]`, in, "\xff", true},
+		{`(\xe9)\1`, fold, "\xe9\xe9", true},
+		{`(\xe9)\1`, fold, "\xe9\xc9", false},
+		{`(ab)\1`, fold, "aBAb", true},
+		{`k`, fold, "\xe2\x84\xaa", false},
+		// Characters are characters.
+		{`^caf.$`, uni, "CAFÉ", true},
+		{`^é$`, uni, "É", true},
+		{`k`, uni, "\u212a", true},
+		{`(é)\1`, uni, "éÉ", true},
+		{`\p{Greek}`, uni, "α", true},
+		{`\w`, uni, "é", false},
+		// Places.
+		{`a$`, in, "a\n", true},
+		{`a$`, Options{Bytes: true, DollarEndOnly: true}, "a\n", false},
+		{`a\z`, in, "a\n", false},
+		{`^b`, in, "a\nb", false},
+		{`^b`, Options{Bytes: true, Multiline: true}, "a\nb", true},
+		{`^$`, Options{Bytes: true, Multiline: true}, "a\n", false},
+		{`b`, Options{Bytes: true, Anchored: true}, "ab", false},
+		{`a|b`, Options{Bytes: true, Anchored: true}, "b", true},
+		{`a.b`, in, "a\nb", false},
+		{`a.b`, Options{Bytes: true, DotAll: true}, "a\nb", true},
+		{`a #c`, Options{Bytes: true, Extended: true}, "a", true},
+		{`(?<=a)b(?!c)`, in, "abd", true},
+		{`(?<=a)b(?!c)`, in, "abc", false},
+		{`a++a`, in, "aaa", false},
+		{`(?>a+)b`, in, "aab", true},
+		// POSIX.
+		{`\<ab\>`, ere, "x AB y", true},
+		{`\d`, ere, "5", false},
+		{`[A-z]`, ere, "_", false},
+		{`(a)(b)\2\1`, ere, "abBA", true},
+		{`\(a\)\1`, Options{Dialect: Basic}, "aa", true},
+		{`a+`, Options{Dialect: Basic}, "a+", true},
+		{`a+`, Options{Dialect: Basic}, "aa", false},
+		{`a$`, ere, "a\n", false},
+	} {
+		if got := match(t, c.source, c.o, c.text); got != c.want {
+			t.Errorf("%q %+v on %q: %v", c.source, c.o, c.text, got)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, source := range []string{`a**`, `(`, `)`, `[a`, `\`, `(?<=a*)b`, `\i`, `[z-a]`, `\1`, `a{2,1}`, `a{70000}`, `(?z)`, `\b+`, `[[:nono:]]`,
+		strings.Repeat("(", 300) + strings.Repeat(")", 300), strings.Repeat("a", MaxSource+1)} {
+		if _, err := Compile(source, Options{Bytes: true}); err == nil || errors.Is(err, ErrUnsupported) {
+			t.Errorf("%.20q: %v", source, err)
+		}
+	}
+	for _, source := range []string{`(?R)`, `(?1)(a)`, `(?|(a)|(b))`, `(*COMMIT)a`, `\X`, `(?(1)a|b)`, `(?C)a`, `\g<1>(a)`} {
+		if _, err := Compile(source, Options{Bytes: true}); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%q: %v", source, err)
+		}
+	}
+	if _, err := Compile("\xff", Options{}); err == nil {
+		t.Error("a pattern that is not UTF-8")
+	}
+}
+
+func TestFind(t *testing.T) {
+	for _, c := range []struct {
+		source string
+		o      Options
+		text   string
+		want   string
+	}{
+		{`(b)(x)?`, Options{Bytes: true}, "\xe9ab", "[2 3 2 3 -1 -1]"},
+		{`(?=(b))(x)?`, Options{Bytes: true}, "\xe9ab", "[2 2 2 3 -1 -1]"},
+		{`(b)`, Options{}, "éab", "[3 4 3 4]"},
+		{`(?=b)(b)`, Options{}, "éab", "[3 4 3 4]"},
+		{`(a|ab)(c|bcd)`, Options{Bytes: true}, "abcd", "[0 4 0 1 1 4]"},
+		{`a|ab`, Options{Dialect: Extended}, "abc", "[0 2]"},
+		{`(a)*`, Options{Dialect: Extended}, "aa", "[0 2 1 2]"},
+		{`x`, Options{}, "abc", "[]"},
+	} {
+		p, err := Compile(c.source, c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := p.Find(nil, []byte(c.text), nil)
+		if got := fmt.Sprint(at); err != nil || got != c.want {
+			t.Errorf("%q on %q: %v %v", c.source, c.text, got, err)
+		}
+	}
+}
+
+// What PCRE writes with the lines that end the text must hold whichever
+// engine runs.
+func TestLinear(t *testing.T) {
+	for source, want := range map[string]bool{`a+b`: true, `(?i)a|b`: true, `^a`: true, `a(?=b)`: false, `(a)\1`: false, `a++`: false, `(a+)+$`: false, `(a+)+\z`: true} {
+		p, err := Compile(source, Options{Bytes: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Linear() != want {
+			t.Errorf("%q: linear %v", source, p.Linear())
+		}
+	}
+}
+
+// TestReDoS has the shapes of the public collections (attacks.md R-01):
+// those that RE2 can say answer at once; those that it cannot end by budget,
+// and never as "no match".
+func TestReDoS(t *testing.T) {
+	attack := []byte(strings.Repeat("a", 5000) + "!")
+	for _, source := range []string{`^(a+)+\z`, `^(a|aa)+\z`, `^(a|a?)+\z`, `(.*)*=.*`, `(a+a+)+y`, `^(([a-z])+.)+[A-Z]([a-z])+\z`, `^(.*?,){11}P`, `([a-z]+)*\d\z`, `(\w+\s?)*:\z`, `^(a+)+$`} {
+		p, err := Compile(source, Options{Bytes: true, DotAll: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := p.Match(attack, NewBudget(time.Second, time.Now)); ok || err != nil {
+			t.Errorf("%q: %v %v", source, ok, err)
+		}
+	}
+	for _, source := range []string{`^(a+)+(?=b)`, `^(?:(a|aa)\1*)+b`, `^((a+)+)+(?!.)b`} {
+		p, err := Compile(source, Options{Bytes: true, DotAll: true, MatchLimit: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ok, err := p.Match(attack, nil)
+		if ok || !errors.Is(err, ErrOverBudget) || strings.Contains(fmt.Sprint(err), "aaa") {
+			t.Errorf("%q: %v, %.60v", source, ok, err)
+		}
+		if _, err := p.Find(nil, attack, nil); !errors.Is(err, ErrOverBudget) {
+			t.Errorf("%q: Find: %.60v", source, err)
+		}
+	}
+}
+
+// TestBudget is R-02: the budget is the message's, and patterns that run in
+// linear time need none.
+func TestBudget(t *testing.T) {
+	now := time.Unix(0, 0)
+	b := NewBudget(25*time.Millisecond, func() time.Time { now = now.Add(10 * time.Millisecond); return now })
+	slow, err := Compile(`(a)\1`, Options{Bytes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fast, err := Compile(`aa`, Options{Bytes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := []byte("xaax")
+	for i := range 3 {
+		if ok, err := slow.Match(text, b); !ok || err != nil {
+			t.Fatal(i, ok, err)
+		}
+	}
+	if _, err := slow.Match(text, b); !errors.Is(err, ErrOverBudget) || b.Over() != 1 || b.Left() > 0 {
+		t.Fatal(err, b.Over(), b.Left())
+	}
+	if ok, err := fast.Match(text, b); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	// A clock that goes back gives nothing and takes nothing.
+	back := NewBudget(time.Second, func() time.Time { now = now.Add(-time.Hour); return now })
+	if ok, err := slow.Match(text, back); !ok || err != nil || back.Left() != time.Second {
+		t.Fatal(ok, err, back.Left())
+	}
+}
+
+// R-11: what the backtracking engine cannot hold is not known, not absent.
+func TestStackLimit(t *testing.T) {
+	p, err := Compile(`^(?:(a)|(b))*(?=c)`, Options{Bytes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok, err := p.Match([]byte(strings.Repeat("ab", 200000)+"c"), nil)
+	if !ok && !errors.Is(err, ErrOverBudget) {
+		t.Fatal(ok, err)
+	}
+}
