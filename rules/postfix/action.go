@@ -54,8 +54,8 @@ type Verdict struct {
 	Problem string
 }
 
-// judge reads a result as cleanup_act does.
-func judge(v View, result string) Verdict {
+// Judge reads a result as cleanup_act does.
+func Judge(v View, result string) Verdict {
 	if result == "" {
 		return Verdict{Action: Broken, Reply: 451, Code: "4.3.0", Text: "queue file write error", Problem: "the result is empty"}
 	}

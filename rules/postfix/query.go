@@ -11,8 +11,8 @@ import (
 // Query reads keys, one a line, and writes key, tab and result of those that
 // the table knows, as `postmap -q -` does. budget gives each key its own. It
 // tells whether a key was found. A key that is given up is passed over, and
-// the error says so at the end.
-func Query(t *Table, in io.Reader, out io.Writer, budget func() *pattern.Budget) (bool, error) {
+// the error says so at the end. each, if any, is given every result.
+func Query(t *Table, in io.Reader, out io.Writer, budget func() *pattern.Budget, each func(result string)) (bool, error) {
 	r, w := bufio.NewReader(in), bufio.NewWriter(out)
 	found := false
 	var failed error
@@ -31,6 +31,9 @@ func Query(t *Table, in io.Reader, out io.Writer, budget func() *pattern.Budget)
 				w.WriteByte('\t')
 				w.WriteString(result)
 				w.WriteByte('\n')
+				if each != nil {
+					each(result)
+				}
 			}
 		}
 		if errors.Is(err, io.EOF) {

@@ -189,7 +189,7 @@ func (s *scan) ask(v View, text []byte, h Hit, inPlace bool) {
 		case !ok:
 			continue
 		default:
-			h.Verdict = judge(v, result)
+			h.Verdict = Judge(v, result)
 		}
 		s.told(h, text)
 		return

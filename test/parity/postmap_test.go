@@ -105,7 +105,7 @@ func ours(t *testing.T, tb *postfix.Table, in []byte) string {
 	var out bytes.Buffer
 	_, err := postfix.Query(tb, bytes.NewReader(in), &out, func() *pattern.Budget {
 		return pattern.NewBudget(10*time.Second, time.Now)
-	})
+	}, nil)
 	if err != nil {
 		out.WriteString("ERROR " + err.Error() + "\n")
 	}
