@@ -41,9 +41,11 @@ type Hit struct {
 	Name string
 	// Line is the line of the message, from 1, where the text begins.
 	Line int
-	// Start and End are where the header with its line ends, or the line
-	// without it, stand in the message.
+	// Start and End are where the header, the line or the piece of one stand
+	// in the message, with their line ends.
 	Start, End int
+	// GoesOn says that this is a piece of a line that goes on behind End.
+	GoesOn bool
 	// Subject is what was looked up. It is hostile, and its octets may be
 	// those of the message.
 	Subject []byte
@@ -58,6 +60,9 @@ type Result struct {
 	// OverBudget counts the look-ups that were given up: nobody knows what
 	// they would have said.
 	OverBudget int
+	// NoBlank is where the body begins without the blank line that Postfix
+	// puts there, -1 if there is one.
+	NoBlank int
 }
 
 // Scan asks tables about a message as cleanup(8) does. The message is as it
@@ -115,7 +120,7 @@ func (s *scan) run() {
 	if !s.stopped {
 		s.split.end()
 	}
-	s.result.TooDeep = s.split.tooDeep
+	s.result.TooDeep, s.result.NoBlank = s.split.tooDeep, s.split.noBlankAt
 }
 
 // records cuts a message into lines without their ends, and lines that are
@@ -164,13 +169,13 @@ func (s *scan) head(v View, text []byte, start, end, line int) {
 	s.ask(v, text, Hit{View: v, Name: name, Line: line, Start: start, End: end}, false)
 }
 
-func (s *scan) body(text []byte, start, offset int) {
+func (s *scan) body(text []byte, start, end, offset int, goesOn bool) {
 	if s.stopped || len(s.views[Body]) == 0 || !s.options.WholeBody && offset >= bodyLimit {
 		return
 	}
 	// A text that is not where it stands in the message was masked.
 	inPlace := len(s.masked) == 0 || len(text) == 0 || &text[0] != &s.masked[0]
-	s.ask(Body, text, Hit{View: Body, Line: s.split.line, Start: start, End: start + len(text)}, inPlace)
+	s.ask(Body, text, Hit{View: Body, Line: s.split.line, Start: start, End: end, GoesOn: goesOn}, inPlace)
 }
 
 // ask looks text up and tells what came of it.

