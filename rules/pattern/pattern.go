@@ -19,7 +19,7 @@
 // start of a match that \K moves; submatches by the rules of POSIX where a
 // back-reference is in the pattern.
 //
-// Limits: source 64 KiB, groups nested 250 deep, a lookbehind of 65,535
+// Limits: source 64 KiB, a program of 20,000 steps in the linear engine, groups nested 250 deep, a lookbehind of 65,535
 // characters; the backtracking engine holds 100,000 slots of stack for a
 // match; its own clock ticks every 100 ms, so a match ends up to 200 ms
 // after its limit.
@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -67,6 +68,14 @@ type Options struct {
 // MaxSource is the longest pattern.
 const MaxSource = 64 << 10
 
+// A program's steps for each byte of text are at most its length. Beyond
+// heavyProgram they are charged to the budget; beyond maxProgram even one
+// match of a long header could hold a message up for many seconds.
+const (
+	heavyProgram = 500
+	maxProgram   = 20000
+)
+
 const defaultMatchLimit = 100 * time.Millisecond
 
 // ErrUnsupported says that a pattern may be right, and that we cannot say it.
@@ -77,6 +86,7 @@ type Pattern struct {
 	linear *regexp.Regexp  // nil if the pattern needs backtracking
 	back   *regexp2.Regexp // nil if it never does
 	endsNL bool            // linear is wrong for texts that end with a newline
+	heavy  bool            // linear, but of so many steps a byte that it is charged
 	bytes  bool
 	groups int
 	need   Need
@@ -113,6 +123,15 @@ func (p *Pattern) compileLinear(n *node, o Options) error {
 		return err
 	}
 	// What Go's regexp refuses for its size, the other may still take.
+	tree, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return errNotLinear
+	}
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil || len(program.Inst) > maxProgram {
+		return fmt.Errorf("too large: %w", ErrUnsupported)
+	}
+	p.heavy = len(program.Inst) > heavyProgram
 	re, err := regexp.Compile(text)
 	if err != nil {
 		return errNotLinear
@@ -149,12 +168,16 @@ func (p *Pattern) Linear() bool { return p.linear != nil && !p.endsNL }
 // Match tells whether the pattern is anywhere in the text.
 func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 	if p.fast(text) {
-		if !p.bytes || ascii(text) {
-			return p.linear.Match(text), nil
+		if !p.heavy {
+			return p.matchLinear(text), nil
 		}
-		buf := wide.Get().(*wideText)
-		defer wide.Put(buf)
-		return p.linear.Match(buf.utf8(text)), nil
+		since, ok := b.start()
+		if !ok {
+			return false, ErrOverBudget
+		}
+		matched := p.matchLinear(text)
+		b.done(since, false)
+		return matched, nil
 	}
 	buf := wide.Get().(*wideText)
 	defer wide.Put(buf)
@@ -168,6 +191,15 @@ func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 		return false, ErrOverBudget // err holds the text
 	}
 	return matched, nil
+}
+
+func (p *Pattern) matchLinear(text []byte) bool {
+	if !p.bytes || ascii(text) {
+		return p.linear.Match(text)
+	}
+	buf := wide.Get().(*wideText)
+	defer wide.Put(buf)
+	return p.linear.Match(buf.utf8(text))
 }
 
 func (p *Pattern) fast(text []byte) bool {

@@ -215,3 +215,27 @@ func TestStackLimit(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 }
+
+// TestHeavy is R-03 and R-06: programs of many steps are charged, and those
+// that are too large are refused, as are those that would only grow there.
+func TestHeavy(t *testing.T) {
+	p, err := Compile(`(?:a.{0,400}b){2}x`, Options{Bytes: true})
+	if err != nil || !p.heavy || !p.Linear() {
+		t.Fatal(err)
+	}
+	if _, err := p.Match([]byte("aabb"), NewBudget(0, still)); !errors.Is(err, ErrOverBudget) {
+		t.Error(err)
+	}
+	for _, source := range []string{`(?:(?:a{0,30}){0,30}){0,30}`, `(?:[ab]{900}|c){500}`} {
+		if _, err := Compile(source, Options{Bytes: true}); err != nil && !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%q: %v", source, err)
+		}
+	}
+	var big strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&big, "%dx[ab]{50}|", i)
+	}
+	if _, err := Compile(big.String(), Options{Bytes: true}); !errors.Is(err, ErrUnsupported) {
+		t.Error(err)
+	}
+}
