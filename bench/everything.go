@@ -148,6 +148,8 @@ func (b *bench) fresh(ctx context.Context, name string) (*server, error) {
 		return b.everything(ctx)
 	case "previous":
 		return b.previous(ctx)
+	case "without":
+		return b.without(ctx)
 	}
 	return b.yardstick(name)
 }

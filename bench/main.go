@@ -78,7 +78,7 @@ func main() {
 	quick := flag.Bool("quick", false, "one short round of everything")
 	flag.StringVar(&b.binary, "garita", "./garita", "the gateway's program")
 	flag.StringVar(&b.out, "out", "bench/out", "folder for the results")
-	flag.StringVar(&b.only, "only", "", "comma list of: throughput, everything, alone, latency, calls, idle, crowd, reload")
+	flag.StringVar(&b.only, "only", "", "comma list of: throughput, everything, contents, alone, latency, calls, idle, crowd, reload")
 	flag.StringVar(&b.revision, "previous", "9b7cc31", "revision of git to compare with: the wire alone, without access lists, DNS and conduct; empty: none")
 	flag.StringVar(&b.cells, "cells", "", "of throughput and everything only the cells whose name has this text")
 	flag.StringVar(&b.wanted, "systems", "", "comma list of the systems to measure; empty: all")
@@ -121,7 +121,7 @@ func (b *bench) run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"throughput", b.throughput}, {"everything", b.allOn}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"reload", b.reloads}, {"crowd", b.crowded}, {"idle", b.idleSession}} {
+	}{{"throughput", b.throughput}, {"everything", b.allOn}, {"contents", b.contents}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"reload", b.reloads}, {"crowd", b.crowded}, {"idle", b.idleSession}} {
 		if !b.wants(part.name) {
 			continue
 		}
@@ -163,13 +163,13 @@ func (b *bench) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if !b.noPostfix && b.measures("postfix") {
+	if !b.noPostfix && b.only != "contents" && b.measures("postfix") {
 		if b.systems["postfix"], err = b.postfix(); err != nil {
 			return fmt.Errorf("postfix: %w", err)
 		}
 	}
 	for _, name := range []string{"previous", "garita", "everything"} {
-		if !b.measures(name) {
+		if !b.measures(name) || b.only == "contents" && name != "garita" {
 			continue
 		}
 		s, err := b.fresh(ctx, name)

@@ -14,6 +14,9 @@
 //	secret:"true"      never shown; KEY_file = "path" reads it from a file
 //	multiline:"true"   the text may hold line feeds and tabs
 //	min:"1" max:"9"    bounds of numbers, sizes and durations
+//	brief:"true"       in a template: a key stands below the one before without
+//	                   a comment, the keys of a table without theirs, because
+//	                   those above explain them
 //	example:"inbound"  name that a template uses for an entry of a map
 //
 // Every mistake of every file is reported at once, each with file, line,

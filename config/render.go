@@ -48,7 +48,7 @@ func format(v reflect.Value, f *field) string {
 			width += len(items[i]) + 2
 		}
 		if width > 80 && len(items) > 1 {
-			return "[\n\t" + strings.Join(items, ",\n\t") + ",\n]"
+			return "[\n\t" + strings.Join(filled(items), ",\n\t") + ",\n]"
 		}
 		return "[" + strings.Join(items, ", ") + "]"
 	case classTable: // for comparing alone
@@ -65,6 +65,23 @@ func format(v reflect.Value, f *field) string {
 		return "{" + b.String() + "}"
 	}
 	return ""
+}
+
+// shortItem is the length of an item, its quotes too, that needs no line of its
+// own: an extension, not an address.
+const shortItem = 8
+
+// filled puts short items of a long list side by side; a longer one begins a
+// line, where it is easier to change.
+func filled(items []string) (lines []string) {
+	for _, item := range items {
+		if last := len(lines) - 1; last >= 0 && len(lines[last])+len(item) < 88 && len(item) <= shortItem {
+			lines[last] += ", " + item
+			continue
+		}
+		lines = append(lines, item)
+	}
+	return lines
 }
 
 func integer(v reflect.Value) int64 {

@@ -270,3 +270,52 @@ func TestSchema(t *testing.T) {
 		t.Error("unknown keys are allowed")
 	}
 }
+
+// TestTemplateBrief: what the key above explains stands below it without a
+// comment, and is explained all the same where somebody asks for it.
+func TestTemplateBrief(t *testing.T) {
+	type table struct {
+		Part  string  `toml:"part" doc:"What is done."`
+		Score float64 `toml:"part_score" doc:"Points for it." brief:"true"`
+		Next  string  `toml:"next" doc:"Another."`
+	}
+	p := struct {
+		In  table `toml:"in" doc:"Inbound."`
+		Out table `toml:"out" doc:"Outbound." brief:"true"`
+		Too table `toml:"too" doc:"Too."`
+	}{In: table{Score: 1}}
+	text, err := Template(&p, TemplateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := func(name, doc, score string) string {
+		return "# " + doc + "\n[" + name + "]\n\n# What is done.\n#part = \"\"\n#part_score = " + score + "\n\n# Another.\n#next = \"\"\n"
+	}
+	want := full("in", "Inbound.", "1.0") + "\n# Outbound.\n[out]\n#part = \"\"\n#part_score = 0.0\n#next = \"\"\n\n" + full("too", "Too.", "0.0")
+	if text != want {
+		t.Errorf("got\n%s\nwant\n%s", text, want)
+	}
+	if out, err := Explain(&p, Options{}, nil, "out.part_score"); err != nil || !strings.Contains(out, "Points for it.") {
+		t.Errorf("%s %v", out, err)
+	}
+}
+
+// TestFilled: words of a long list stand side by side, addresses do not.
+func TestFilled(t *testing.T) {
+	words := make([]string, 40)
+	for i := range words {
+		words[i] = `"exe"`
+	}
+	lines := filled(words)
+	if len(lines) > 4 || len(lines) < 2 || strings.Count(strings.Join(lines, ", "), "exe") != 40 {
+		t.Errorf("%d lines: %q", len(lines), lines)
+	}
+	for _, l := range lines {
+		if len(l) > 96 {
+			t.Errorf("long line %q", l)
+		}
+	}
+	if lines := filled([]string{`"192.0.2.1:25"`, `"192.0.2.2:25"`}); len(lines) != 2 {
+		t.Errorf("%q", lines)
+	}
+}

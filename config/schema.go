@@ -32,7 +32,7 @@ type field struct {
 	unit               string
 	enum               []string
 	secret, required   bool
-	multiline          bool
+	multiline, brief   bool
 	min, max           string
 	index              []int
 	typ                reflect.Type
@@ -119,7 +119,7 @@ func fieldsOf(t reflect.Type) []*field {
 		}
 		f := &field{name: tag, doc: sf.Tag.Get("doc"), example: sf.Tag.Get("example"), unit: sf.Tag.Get("unit"),
 			secret: sf.Tag.Get("secret") == "true", required: sf.Tag.Get("required") == "true",
-			multiline: sf.Tag.Get("multiline") == "true", min: sf.Tag.Get("min"), max: sf.Tag.Get("max"),
+			multiline: sf.Tag.Get("multiline") == "true", brief: sf.Tag.Get("brief") == "true", min: sf.Tag.Get("min"), max: sf.Tag.Get("max"),
 			index: []int{i}, typ: sf.Type}
 		if e := sf.Tag.Get("enum"); e != "" {
 			f.enum = strings.Split(e, ",")

@@ -137,8 +137,8 @@ type template struct {
 	b   strings.Builder
 	doc *Document // what is set
 
-	// terse leaves the comments out: from the second entry of a map on they
-	// would only repeat those of the first.
+	// terse leaves the comments out: from the second entry of a map on, and
+	// where a key is brief, they would only repeat others.
 	terse bool
 }
 
@@ -159,6 +159,10 @@ func (t *template) table(path string, v reflect.Value, example bool) {
 }
 
 func (t *template) leaf(path string, f *field, v reflect.Value, example bool) {
+	if f.brief && !t.terse {
+		t.terse = true
+		defer func() { t.terse = false }()
+	}
 	if !t.terse {
 		t.b.WriteString("\n")
 	}
@@ -208,7 +212,10 @@ func (t *template) section(path string, f *field, v reflect.Value, example bool)
 		if hasLeaf(v.Type()) || optional {
 			t.header(path, false, example)
 		}
+		terse := t.terse
+		t.terse = terse || f.brief
 		t.table(path, v, example)
+		t.terse = terse
 	case classTables:
 		for i := range v.Len() {
 			if i > 0 {

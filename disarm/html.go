@@ -132,6 +132,9 @@ func fateOf(name string) fate {
 	return stays
 }
 
+// Active tells HTML in which there is something to neutralise.
+func Active(data []byte) bool { return !bytes.Equal(neutral(data), data) }
+
 // neutral gives HTML without active elements and attributes; every token that
 // has none is copied as it is.
 func neutral(data []byte) []byte {

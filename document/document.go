@@ -106,6 +106,10 @@ func (in *inspector) document(t filetype.Type, where string, data []byte) {
 		in.guard(where, func() { in.pdf(where, data) })
 		known = known || bytes.HasPrefix(data, []byte("%PDF-"))
 	}
+	if known && t.Class == filetype.Markup && !startsHTML(data[:min(len(data), 4096)]) {
+		// A browser goes by the name, whatever stands in front of the page.
+		in.guard(where, func() { in.markup(t, where, toUTF8(data)) })
+	}
 	if known {
 		return
 	}

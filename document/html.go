@@ -20,7 +20,8 @@ type page struct {
 
 	foreign  int // open svg and math elements
 	inScript bool
-	scripted bool // the open script element runs
+	prefixed string // the open element, if its name has a prefix of XML
+	scripted bool   // the open script element runs
 	action   string
 	smuggle  smuggling
 }
@@ -56,22 +57,42 @@ func (p *page) read(b []byte) {
 		switch kind {
 		case html.StartTagToken, html.SelfClosingTagToken:
 			name, more := z.TagName()
-			raw = p.start(string(name), kind == html.SelfClosingTagToken, more, z)
+			raw = p.start(p.local(string(name)), kind == html.SelfClosingTagToken, more, z)
+			if bytes.IndexByte(name, ':') >= 0 {
+				// To the tokeniser its content is no raw text.
+				p.prefixed, raw = raw, ""
+				if kind == html.SelfClosingTagToken {
+					p.prefixed = ""
+				}
+			} else {
+				p.prefixed = ""
+			}
 		case html.EndTagToken:
 			name, _ := z.TagName()
-			if p.foreign > 0 && (string(name) == "svg" || string(name) == "math") {
+			if n := p.local(string(name)); p.foreign > 0 && (n == "svg" || n == "math") {
 				p.foreign--
 			}
-			raw, p.inScript = "", false
+			raw, p.inScript, p.prefixed = "", false, ""
 		case html.TextToken:
-			p.textToken(raw, z.Raw())
+			if p.prefixed == "script" {
+				p.textToken("script", z.Raw())
+			} else {
+				p.textToken(raw, z.Raw())
+			}
 			raw = ""
 		case html.CommentToken:
 			// Conditional comments are read by Outlook, as what they hold.
-			if c := z.Raw(); bytes.HasPrefix(c, []byte("<!--[if")) {
+			c := z.Raw()
+			if bytes.HasPrefix(c, []byte("<!--[if")) {
 				if i := bytes.IndexByte(c, '>'); i >= 0 {
 					p.inner(c[i+1:])
 				}
+			}
+			switch {
+			case p.prefixed == "script", p.inScript:
+				p.textToken("script", c) // CDATA of XML
+			default:
+				p.smuggle.data(c) // a script may read it
 			}
 		case html.DoctypeToken:
 			if d := z.Raw(); p.svg && containsFold(d, "<!entity") && (containsFold(d, "script") || containsFold(d, "onload")) {
@@ -111,7 +132,7 @@ func (p *page) textToken(raw string, text []byte) {
 		if p.foreign > 0 || p.svg {
 			p.inner(text)
 		}
-		p.smuggle.data(text)
+		p.smuggle.beside(text)
 	default:
 		p.smuggle.data(text)
 	}
@@ -132,15 +153,24 @@ type tagAttrs struct {
 	download                                      bool
 }
 
+// local is the name of an element without the prefix that XML may give it: a
+// browser reads XHTML and SVG by their namespaces, whatever their prefix is.
+func (p *page) local(name string) string {
+	if i := strings.LastIndexByte(name, ':'); i >= 0 && name != "hta:application" {
+		return name[i+1:]
+	}
+	return name
+}
+
 // start judges a start tag and gives the element whose raw text follows.
 func (p *page) start(name string, closed, more bool, z *html.Tokenizer) string {
-	if p.first && (name == "svg" || name == "svg:svg") {
+	if p.first && name == "svg" {
 		p.svg = true
 	}
 	p.first = p.first && (name == "?xml" || name == "xml")
 	a := p.attributes(name, more, z)
 	switch name {
-	case "script", "svg:script":
+	case "script":
 		p.scripted = runs(a.kind)
 		if p.scripted {
 			p.script(a.src + a.href)
@@ -215,13 +245,17 @@ func (p *page) attributes(tag string, more bool, z *html.Tokenizer) tagAttrs {
 			p.smuggle.code(val)
 			continue
 		}
+		if i := bytes.LastIndexByte(key, ':'); i >= 0 && string(key[i+1:]) == "href" {
+			key = key[i+1:]
+		}
 		switch string(key) {
 		case "type":
 			a.kind = string(val)
 		case "src", "data", "code", "archive":
 			a.src = address(val)
 			p.address(tag, val)
-		case "href", "xlink:href":
+			p.smuggle.kept(val)
+		case "href":
 			a.href = address(val)
 			p.address(tag, val)
 		case "action", "formaction", "to", "from", "values", "background", "poster":
@@ -241,7 +275,7 @@ func (p *page) attributes(tag string, more bool, z *html.Tokenizer) tagAttrs {
 			a.download = true
 		default:
 			if len(val) >= longRun {
-				p.smuggle.data(val)
+				p.smuggle.beside(val)
 			}
 		}
 	}

@@ -70,7 +70,7 @@ func actionKind(name string) uint16 {
 func (in *inspector) pdf(where string, data []byte) {
 	p := &pdfFile{in: in, where: where, data: data, actions: map[int]uint16{}, names: map[int][]string{}}
 	p.findObjects()
-	if i := bytes.LastIndex(data, []byte("/Encrypt")); i >= 0 {
+	if i := lastIndex(data, "/Encrypt"); i >= 0 {
 		// Known before anything else: strings and object streams are noise then.
 		s := pdfScan{b: data[i+len("/Encrypt") : min(len(data), i+64)]}
 		if p.encrypted = s.value(); p.encrypted {
@@ -176,7 +176,7 @@ func (p *pdfFile) object(o *pdfObject) {
 		start++
 	}
 	o.stream = o.from + start
-	if tail := bytes.LastIndex(body[start:], []byte("endstream")); tail >= 0 {
+	if tail := lastIndex(body[start:], "endstream"); tail >= 0 {
 		p.scan(-1, body[start+tail:])
 	}
 }

@@ -193,7 +193,7 @@ func (k *pdfKey) open(num int, b []byte) []byte {
 
 // fileID is the first string of the trailer's ID.
 func (p *pdfFile) fileID() []byte {
-	i := bytes.LastIndex(p.data, []byte("/ID"))
+	i := lastIndex(p.data, "/ID")
 	if i < 0 {
 		return nil
 	}

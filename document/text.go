@@ -20,16 +20,43 @@ var htmlKind = filetype.Type{Name: "html", Class: filetype.Markup}
 func (in *inspector) text(t filetype.Type, where string, b []byte) {
 	b = toUTF8(b)
 	head := bytes.TrimLeft(b[:min(len(b), 4096)], "\x00 \t\r\n\f")
+	if tableKind(t) {
+		in.table(t, where, b)
+	}
 	switch {
 	case t.Name == "mhtml" || mhtmlHead(head):
 		in.mhtml(where, b)
+		if t.Class == filetype.Markup && t.Name != "mht" && t.Name != "mhtml" {
+			in.markup(t, where, b) // by its name it is a page
+		}
 	case bytes.HasPrefix(head, []byte("<?xml")), t.Name == "xml":
 		in.flatXML(where, b)
-		in.markup(t, where, b)
+		if t.Class == filetype.Markup || webNames(b) || startsHTML(head) {
+			in.markup(t, where, b)
+		}
 	case t.Class == filetype.Markup, t.Name == "hta", startsHTML(head):
 		in.markup(t, where, b)
 		if bytes.Contains(head, []byte("w:wordDocument")) || bytes.Contains(head, []byte("pkg:package")) {
 			in.flatXML(where, b)
+		}
+	}
+}
+
+// webNames tells XML that a browser may show as a page or picture: only the
+// namespace makes a script of an element, so an invoice's <script> is none.
+// What spells its namespaces with entities has a reason to.
+func webNames(b []byte) bool {
+	if anyOf(b, "1999/xhtml", "2000/svg", "<!ENTITY", "<?xml-stylesheet", "<svg", "<html") {
+		return true
+	}
+	for {
+		i := bytes.Index(b, []byte("xmlns"))
+		if i < 0 {
+			return false
+		}
+		b = b[i+5:]
+		if bytes.IndexByte(b[:min(len(b), 96)], '&') >= 0 {
+			return true
 		}
 	}
 }

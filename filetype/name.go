@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// maxName bounds the work on one name; what comes later is cut off, as
-	// every system does at 255.
+	// maxName bounds the work on one name; of a longer one the middle is left
+	// out. Every system cuts at 255.
 	maxName = 16 << 10
 	// longName is what no person types (E-47).
 	longName = 150
@@ -59,7 +59,9 @@ func (v *NameView) note(oddity string) {
 func ReadName(name string) NameView {
 	var v NameView
 	if len(name) > maxName {
-		name = name[:maxName]
+		// Both ends: some clients cut a long name in its middle, to keep what
+		// it opens with.
+		name = name[:maxName/2] + name[len(name)-maxName/2:]
 	}
 	shown := name
 	if !plain(name) {
@@ -269,6 +271,14 @@ func (v *NameView) others(s, raw string) {
 			}
 		}
 	}
+	// What no file system takes at the end is dropped by those who save the
+	// file, and so is what was no character (E-47, E-51).
+	if t := strings.TrimRightFunc(s, dropped); len(t) < len(s) && !strings.HasSuffix(t, ".com") && v.worse(t) {
+		v.note("trailing")
+	}
+	if strings.Contains(s, "\ufffd") && v.worse(strings.ReplaceAll(s, "\ufffd", "")) {
+		v.note("invisible")
+	}
 	// The dots of other scripts; NFKC has made dots of their wide forms. The
 	// one of Japanese ends sentences, too: it counts where it leads to
 	// something that runs.
@@ -281,6 +291,12 @@ func (v *NameView) others(s, raw string) {
 			v.note("look-alike")
 		}
 	}
+}
+
+// dropped are characters that names of files do not end in. "Is it at
+// example.com?" is no program, which the caller sees to.
+func dropped(r rune) bool {
+	return strings.ContainsRune(". \"'`<>|?*/\\=%\u201d\u2019", r) || r == utf8.RuneError || unicode.IsSpace(r)
 }
 
 // hides tells that the extension is not to be found in the raw name for

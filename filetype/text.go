@@ -69,7 +69,14 @@ func text(head []byte) Type {
 		if t := armour(start); t.Name != "" {
 			return t
 		}
-	case '[', 'w', 'r', 'i', 'h', 'f', 's', '{':
+	case '{':
+		if bytes.HasPrefix(start, []byte("{\\rt")) {
+			return Type{"rtf", Document} // behind white space that some readers pass over
+		}
+		if t := settings(start); t.Name != "" {
+			return t
+		}
+	case '[', 'w', 'r', 'i', 'h', 'f', 's':
 		if t := settings(start); t.Name != "" {
 			return t
 		}
@@ -144,11 +151,23 @@ func tag(b []byte) Type {
 	if end < 0 {
 		end = len(b) - 1
 	}
-	switch name := b[1 : 1+end]; string(name) {
+	name := b[1 : 1+end]
+	if i := bytes.IndexByte(name, ':'); i > 0 {
+		// Prefixes are the writer's choice; the namespace tells.
+		switch local := string(name[i+1:]); {
+		case local == "svg":
+			return Type{"svg", Markup}
+		case local == "html" && bytes.Contains(b, []byte("w3.org/1999/xhtml")):
+			return Type{"html", Markup}
+		case local == "worddocument", local == "package" && bytes.Contains(b, []byte("schemas.microsoft.com/office")):
+			return Type{"office-xml", Office}
+		}
+	}
+	switch string(name) {
 	case "html", "head", "body", "script", "iframe", "table", "div", "meta", "title", "style", "a", "form", "img",
 		"p", "h1", "center", "font", "frameset", "object", "embed", "base", "link", "span", "br", "b", "template", "input", "math":
 		return Type{"html", Markup}
-	case "svg", "svg:svg":
+	case "svg":
 		return Type{"svg", Markup}
 	case "job", "package":
 		if bytes.Contains(b, []byte("<script")) {

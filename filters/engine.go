@@ -200,8 +200,11 @@ type txState struct {
 	runs      []mail.CheckRun
 	room      [12]mail.CheckRun
 	envelope  []mail.EnvelopeEdit
+	disarm    []message.Edit
 	rcptFinds int
-	call      call
+	// auth is how many results there were before the stage of the message.
+	auth int
+	call call
 }
 
 func stateOf(s *mail.Session) *sessionState {
@@ -322,6 +325,7 @@ func (e *Engine) whole(ctx context.Context, tx *mail.Transaction, stage mail.Sta
 	class, same := e.oneClass(tx, st)
 	acc := e.accepted(tx.Findings)
 	acc.rcpt = class.verdict == mail.Accept
+	st.auth = len(tx.Auth)
 	out := e.runTx(ctx, st, call{stage: stage, s: tx.Session, tx: tx}, acc)
 	tx.Findings = append(tx.Findings, out.findings...)
 	if stage == mail.StageData && len(tx.Findings) == 0 && same {
@@ -334,6 +338,12 @@ func (e *Engine) whole(ctx context.Context, tx *mail.Transaction, stage mail.Sta
 		limits = &t
 	}
 	ruled := e.judge(fs, acc, limits)
+	disarm, apart := e.disarming(st)
+	if !apart && rank(ruled) < rank(ruling{verdict: mail.Quarantine}) {
+		f := conflict()
+		tx.Findings, fs = append(tx.Findings, f), append(slices.Clip(fs), f)
+		ruled.verdict, ruled.reply, ruled.by = mail.Quarantine, nil, &f
+	}
 	d := mail.Decision{Runs: out.runs, Score: ruled.score, Mandatory: ruled.mandatory, Because: e.marked(fs, acc)}
 	if !same && rank(ruled) < rank(ruling{verdict: mail.Defer}) {
 		ruled = ruling{verdict: mail.Defer, reply: ptr(mail.Temporary(451, "5.3", "Recipients of different kinds, send separately"))}
@@ -343,7 +353,7 @@ func (e *Engine) whole(ctx context.Context, tx *mail.Transaction, stage mail.Sta
 		return d
 	}
 	d.Verdict, d.Reply = ruled.verdict, ruled.answer(tx.ID)
-	d.Edits, d.Envelope = slices.Clone(tx.Edits), st.envelope
+	d.Edits, d.Envelope, d.Disarm = slices.Clone(tx.Edits), st.envelope, disarm
 	if ruled.tag {
 		d.Edits = append([]message.Edit{tagField(ruled.score)}, d.Edits...)
 	}

@@ -74,13 +74,17 @@ type (
 // Rule and Reply, and Mode where this finding may do less than the check (see
 // Part); the engine fills the rest. Detail and Where may hold hostile
 // text, a Reply must not. Auth, Edits and Envelope belong to a transaction:
-// at connect and HELO they are dropped. Edits and Envelope count only in mode
-// enforce.
+// at connect and HELO they are dropped. Edits, Envelope and Disarm count only
+// in mode enforce.
 type Result struct {
 	Findings []mail.Finding
 	Auth     []mail.AuthResult
 	Edits    []message.Edit
 	Envelope []mail.EnvelopeEdit
+	// Disarm are edits of the body, of a CheckMessage alone: what the finding
+	// is about is taken out of the message, whose original is kept. A finding
+	// that comes with them has no verdict of its own.
+	Disarm []message.Edit
 }
 
 // Found makes the usual Result of one finding.

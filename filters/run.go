@@ -185,6 +185,10 @@ func (s *step) fromMemory() bool { return s.IO && s.Cached && len(s.needs) == 0 
 
 // sideBySide runs the steps that wait.
 func (e *Engine) sideBySide(ctx context.Context, c *call, steps []step, rs []ran) {
+	if one := slices.IndexFunc(rs, func(r ran) bool { return r.waits }); !slices.ContainsFunc(rs[one+1:], func(r ran) bool { return r.waits }) {
+		e.waiting(ctx, c, steps, rs, one) // it has nobody to run beside
+		return
+	}
 	done := make([]chan struct{}, len(steps))
 	for i := range steps {
 		if rs[i].waits {
@@ -202,14 +206,7 @@ func (e *Engine) sideBySide(ctx context.Context, c *call, steps []step, rs []ran
 					<-done[n]
 				}
 			}
-			v := e.view(c, steps, rs[:i], steps[i].needs)
-			start := e.cfg.Now()
-			if steps[i].IO {
-				rs[i].res, rs[i].err = steps[i].within(ctx, v)
-			} else {
-				rs[i].res, rs[i].err = steps[i].guard(ctx, v)
-			}
-			rs[i].took = e.cfg.Now().Sub(start)
+			e.waiting(ctx, c, steps, rs, i)
 		}()
 	}
 	for i := range done {
@@ -217,6 +214,18 @@ func (e *Engine) sideBySide(ctx context.Context, c *call, steps []step, rs []ran
 			<-done[i]
 		}
 	}
+}
+
+// waiting runs a step that waits, those that it needs being done.
+func (e *Engine) waiting(ctx context.Context, c *call, steps []step, rs []ran, i int) {
+	v := e.view(c, steps, rs[:i], steps[i].needs)
+	start := e.cfg.Now()
+	if steps[i].IO {
+		rs[i].res, rs[i].err = steps[i].within(ctx, v)
+	} else {
+		rs[i].res, rs[i].err = steps[i].guard(ctx, v)
+	}
+	rs[i].took = e.cfg.Now().Sub(start)
 }
 
 // shows tells that what step j gave is shown to a later one with these needs.
@@ -364,6 +373,9 @@ func (e *Engine) merge(u *check, c *call, r *ran, out *outcome, st *txState) {
 		if r.mode == mail.Enforce {
 			c.tx.Edits = append(c.tx.Edits, r.res.Edits...)
 			st.envelope = append(st.envelope, r.res.Envelope...)
+			if c.stage == mail.StageMessage {
+				st.disarm = append(st.disarm, r.res.Disarm...)
+			}
 		}
 	}
 	out.runs = append(out.runs, mail.CheckRun{Check: u.Name, Stage: c.stage, Took: r.took, Err: r.err})

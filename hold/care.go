@@ -78,8 +78,9 @@ func (k *Keeper) Tick(ctx context.Context, hostname string, notify func(context.
 	k.announce(ctx, hostname, notify)
 }
 
-// sweep deletes what was released keep_for ago, and with expire what nobody
-// decided about for so long. At a first look it only notes what is due.
+// sweep deletes what was released keep_for ago, copies of that age, and with
+// expire what nobody decided about for so long. At a first look it only notes
+// what is due.
 func (k *Keeper) sweep(now time.Time) {
 	k.mu.Lock()
 	k.care.swept = now
@@ -87,10 +88,14 @@ func (k *Keeper) sweep(now time.Time) {
 	k.mu.Unlock()
 	old := k.now().Add(-c.KeepFor)
 	seen := map[string]bool{}
+	copies, err := k.index().copies(old)
+	if err != nil {
+		copies = nil // the next sweep finds them
+	}
 	var gone []string
-	err := k.walk(func(dayName, id string, stateful bool) error {
+	err = k.walk(func(dayName, id string, stateful bool) error {
 		// The folder's name is enough for nearly all.
-		if t, err := time.Parse(time.DateOnly, dayName); err != nil || t.After(old) || !stateful && !c.Expire {
+		if t, err := time.Parse(time.DateOnly, dayName); err != nil || t.After(old) || !stateful && !c.Expire && !copies[id] {
 			return nil
 		}
 		f, err := k.disk.open(dayName, id)
@@ -103,7 +108,7 @@ func (k *Keeper) sweep(now time.Time) {
 		if s.State == Released {
 			since = s.At
 		}
-		if since.After(old) || s.State != Released && (!c.Expire || s.Unsure) {
+		if since.After(old) || s.State != Released && (!c.Expire && !f.Copy || s.Unsure) {
 			return nil
 		}
 		seen[id] = true
@@ -183,11 +188,17 @@ func (k *Keeper) announce(ctx context.Context, hostname string, notify func(cont
 		return
 	}
 	k.care.warned = now
-	waiting, _, n, err := k.List(ctx, Filter{Limit: 10})
+	waiting, _, n, err := k.List(ctx, Filter{Limit: 10, Copies: "none"})
 	if err != nil {
 		return
 	}
-	_, _, late, err := k.List(ctx, Filter{Before: now.Add(-c.WarnAfter), Limit: 1})
+	_, _, late, err := k.List(ctx, Filter{Before: now.Add(-c.WarnAfter), Limit: 1, Copies: "none"})
+	if err == nil && n == 0 {
+		// What is new are copies that a start has counted, or it is gone.
+		k.mu.Lock()
+		k.care.news -= news
+		k.mu.Unlock()
+	}
 	if err != nil || n == 0 || news == 0 && late == 0 {
 		return
 	}

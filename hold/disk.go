@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -22,6 +24,9 @@ type disk struct {
 	root *os.Root
 	lock *os.File
 	hook func(step string) error // nil but in tests
+
+	mu      sync.Mutex
+	durable string // the day whose folder is known to be on stable storage
 }
 
 func openDisk(dir string, hook func(string) error) (*disk, error) {
@@ -33,6 +38,10 @@ func openDisk(dir string, hook func(string) error) (*disk, error) {
 		return nil, err
 	}
 	d := &disk{dir: dir, root: root, hook: hook}
+	if err := syncParent(dir); err != nil {
+		root.Close()
+		return nil, err
+	}
 	if d.lock, err = root.OpenFile("lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600); err != nil {
 		root.Close()
 		return nil, err
@@ -46,6 +55,16 @@ func openDisk(dir string, hook func(string) error) (*disk, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// syncParent makes the holding place itself outlive a power cut.
+func syncParent(dir string) error {
+	f, err := os.Open(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 func (d *disk) close() {
@@ -73,19 +92,27 @@ func (d *disk) sync(name string) error {
 	return f.Sync()
 }
 
-// dayFolder makes the folder of a day, durably.
+// dayFolder makes the folder of a day, durably. One that is there may have
+// been made by somebody who has not brought it to the disk yet, or could not:
+// nobody goes on before it is.
 func (d *disk) dayFolder(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err := d.step("mkdir"); err != nil {
 		return err
 	}
 	err := d.root.Mkdir(name, 0o700)
-	if errors.Is(err, fs.ErrExist) {
+	if errors.Is(err, fs.ErrExist) && d.durable == name {
 		return nil
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return d.sync(".")
+	if err := d.sync("."); err != nil {
+		return err
+	}
+	d.durable = name
+	return nil
 }
 
 // put writes a file under a name that is not there until all of it is on

@@ -271,6 +271,29 @@ func (x *index) all() (map[string]string, error) {
 	return out, rows.Err()
 }
 
+// copies gives the ids of held copies from before a time.
+func (x *index) copies(before time.Time) (map[string]bool, error) {
+	if x == nil {
+		return nil, ErrIndexing
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	rows, err := x.db.Query("SELECT id FROM letter WHERE time < ? AND state = ? AND json_extract(entry, '$.copy')", before.UnixMicro(), Held)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string]bool{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		out[id] = true
+	}
+	return out, rows.Err()
+}
+
 // Filter picks messages. Empty fields pick all.
 type Filter struct {
 	IDs       []string  `json:"ids,omitempty"`       // ids or their beginnings
@@ -279,7 +302,8 @@ type Filter struct {
 	Reason    string    `json:"reason,omitempty"`    // a symbol, or what stands before its dot
 	Since     time.Time `json:"since,omitzero"`
 	Before    time.Time `json:"before,omitzero"`
-	State     string    `json:"state,omitempty"` // "" is held, "all" is all
+	State     string    `json:"state,omitempty"`  // "" is held, "all" is all
+	Copies    string    `json:"copies,omitempty"` // "" with copies, "none" without, "only" them alone
 	Limit     int       `json:"limit,omitempty"`
 	After     string    `json:"after,omitempty"` // the id of the last row of the page before
 }
@@ -298,6 +322,12 @@ func (f Filter) where() (string, []any) {
 		add("state = ?", Held)
 	default:
 		add("state = ?", f.State)
+	}
+	switch f.Copies {
+	case "none":
+		add("json_extract(entry, '$.copy') IS NULL")
+	case "only":
+		add("json_extract(entry, '$.copy')")
 	}
 	if len(f.IDs) > 0 {
 		var or []string

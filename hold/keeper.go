@@ -45,9 +45,11 @@ type Keeper struct {
 	ix       *index
 	stale    bool // the index misses something
 	scanning bool
-	ready    chan struct{} // closed when the first look at the files is over
-	wg       sync.WaitGroup
-	closed   chan struct{}
+	// enlisting is held by one new message at a time.
+	enlisting sync.Mutex
+	ready     chan struct{} // closed when the first look at the files is over
+	wg        sync.WaitGroup
+	closed    chan struct{}
 
 	preview sync.Mutex // one at a time: a preview reads the whole message
 	care    care
@@ -148,7 +150,7 @@ func (k *Keeper) count() error {
 				if err := k.disk.root.Remove(path.Join(day, name)); err != nil {
 					return err
 				}
-			case end == endMessage:
+			case end == endMessage: // copies, too: only their letter tells them
 				info, err := k.disk.root.Lstat(path.Join(day, name))
 				if err != nil {
 					return err
@@ -215,11 +217,26 @@ func (k *Keeper) Hold(ctx context.Context, tx *mail.Transaction, d mail.Decision
 }
 
 // Keep stores the original of a message that goes on changed (disarmed). It is
-// listed as a copy and is never released by a filter, only by its id.
+// listed as a copy, waits for no decision, and is never released by a filter,
+// only by its id. It goes after keep_for, as what was released does.
 func (k *Keeper) Keep(ctx context.Context, tx *mail.Transaction, d mail.Decision, m Body) (string, error) {
 	l := newLetter(tx, d)
 	l.Copy = true
 	return k.hold(ctx, l, tx.Message, m)
+}
+
+// Drop removes what Keep stored: the message did not go on after all. Anything
+// else is left alone.
+func (k *Keeper) Drop(id string) error {
+	f, _, err := k.Open(id)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	if !f.Copy {
+		return fmt.Errorf("hold: %s is no copy", id)
+	}
+	return k.Delete(id, "not relayed")
 }
 
 // rawMessage is the original as a body.
@@ -276,15 +293,37 @@ func (k *Keeper) hold(ctx context.Context, l *Letter, original *message.Message,
 	}
 	k.mu.Lock()
 	k.totals.Octets += written.n - size
-	k.care.news++
-	first := k.care.news == 1
+	first := false
+	if !l.Copy {
+		k.care.news++
+		first = k.care.news == 1
+	}
 	k.mu.Unlock()
 	if first {
 		k.log.Warn("hold", "a message is held; see garita hold list", slog.String("id", l.ID))
 	}
 	// The file is the truth: what the index misses is read again later.
-	k.indexed(k.index().put(l, State{State: Held}))
+	k.enlist(l)
 	return l.ID, nil
+}
+
+// enlist gives a new message its row. While the index has a fault there is
+// none: whoever waits here has a client that waits, and where another program
+// locks the index each would wait for the one before.
+func (k *Keeper) enlist(l *Letter) {
+	k.enlisting.Lock()
+	defer k.enlisting.Unlock()
+	k.ixMu.RLock()
+	stale := k.stale
+	k.ixMu.RUnlock()
+	if stale {
+		return
+	}
+	err := k.disk.step("index")
+	if err == nil {
+		err = k.index().put(l, State{State: Held})
+	}
+	k.indexed(err)
 }
 
 // describe takes from the header what a list shows.

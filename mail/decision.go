@@ -149,6 +149,11 @@ type Decision struct {
 	Runs     []CheckRun
 	Edits    []message.Edit
 	Envelope []EnvelopeEdit
+	// Disarm are edits of the body, sorted and apart, that take out what is
+	// dangerous. They count only where the message is relayed, and then all of
+	// them or none; the wire has the result judged again (Policy.Again) and
+	// keeps the original.
+	Disarm []message.Edit
 	// Mandatory tells that a mandatory check has a verdict of its own here:
 	// the wire sets the decision aside for nobody.
 	Mandatory bool

@@ -3,19 +3,22 @@ package message
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // IndexLimits bound the index of one message. A bound that is passed is a
 // Defect of grade Unfinished, with everything up to it indexed: never "clean",
 // and never an error.
 type IndexLimits struct {
-	Depth      int   // multiparts and messages inside each other (E-70, E-71)
-	Parts      int   // parts of all readings together (E-72)
-	Fields     int   // header fields of one part, and of all parts twenty times that
-	Boundaries int   // candidates for the boundary of one multipart (E-75)
-	Views      int   // readings of one message beyond the first (E-76)
-	Names      int   // candidate names of one part
-	Decoded    int64 // octets of all decoded bodies together
+	Depth      int // multiparts and messages inside each other (E-70, E-71)
+	Parts      int // parts of all readings together (E-72)
+	Fields     int // header fields of one part, and of all parts twenty times that
+	Boundaries int // candidates for the boundary of one multipart (E-75)
+	Views      int // readings of one message beyond the first (E-76)
+	Names      int // candidate names of one part
+	// Decoded bounds the octets of all decoded bodies together; Message.Index
+	// takes no more than three times the message and 1 MB, either.
+	Decoded int64
 }
 
 // DefaultIndexLimits fit mail of people and machines; Postfix refuses 100
@@ -230,6 +233,37 @@ type IndexOptions struct {
 	Room *Room
 }
 
+// What decodes to more than its message several times over is no mail: base64
+// shrinks, and only many readings of it, or packed formats, grow. So one
+// message takes decodedTimes its size and decodedMore at most, however large
+// IndexLimits.Decoded is.
+const (
+	decodedTimes = 3
+	decodedMore  = 1 << 20
+)
+
+// forMessage are the limits for a message of a size.
+func (l IndexLimits) forMessage(size int64) IndexLimits {
+	l.Decoded = min(l.Decoded, decodedTimes*size+decodedMore)
+	return l
+}
+
+// decoded is about how many octets the bodies take that are not the message's
+// own.
+func (x *Index) decoded() (n int64) {
+	for _, p := range x.Parts {
+		for i := range p.bodies {
+			if b := &p.bodies[i]; len(b.Data) > 0 && !strings.HasPrefix(b.How, "7bit") {
+				n += int64(len(b.Data))
+			}
+		}
+	}
+	return n
+}
+
+// partOctets is about what a part takes besides its content.
+const partOctets = 1 << 10
+
 // Index gives the index, made on first use and kept until DropIndex. It waits
 // for Room, no longer than ctx; the errors are ErrNoMemory and those of the
 // spool file. What is odd about the message itself is never an error.
@@ -243,17 +277,20 @@ func (m *Message) Index(ctx context.Context) (*Index, error) {
 	if m.index != nil {
 		return m.index, nil
 	}
-	leave, err := m.indexing.Room.enter(ctx, 2*m.size)
+	room, err := m.indexing.Room.enter(ctx, 2*m.size)
 	if err != nil {
 		return nil, err
 	}
 	raw, err := m.whole()
 	if err != nil {
-		leave()
+		room.leave()
 		return nil, err
 	}
-	m.index, m.leaveRoom = ReadIndex(raw, m.indexing.Limits), leave
-	return m.index, nil
+	x := ReadIndex(raw, m.indexing.Limits.forMessage(m.size))
+	// What a hostile message takes beyond the usual is counted as well.
+	room.settle(m.size + x.decoded() + int64(len(x.Parts))*partOctets)
+	m.index, m.room = x, room
+	return x, nil
 }
 
 // DropIndex gives the index's memory back. Who still holds the index may go on
@@ -262,10 +299,7 @@ func (m *Message) DropIndex() {
 	m.indexMu.Lock()
 	defer m.indexMu.Unlock()
 	m.index = nil
-	if m.leaveRoom != nil {
-		m.leaveRoom()
-		m.leaveRoom = nil
-	}
+	m.room.leave()
 }
 
 // whole gives all octets in one piece: those of a small message as they are

@@ -84,10 +84,10 @@ type Message struct {
 	headerOnce sync.Once
 	header     Header
 
-	indexing  IndexOptions
-	indexMu   sync.Mutex
-	index     *Index
-	leaveRoom func()
+	indexing IndexOptions
+	indexMu  sync.Mutex
+	index    *Index
+	room     stay // of the index
 }
 
 // Size gives the number of octets.

@@ -283,6 +283,20 @@ func (r *reader) contentType(n *node, m *mimeField) {
 func (r *reader) encoding(n *node, m *mimeField) {
 	e := strings.ToLower(strings.TrimSpace(unfoldText(m.raw)))
 	n.p.Encodings = addOnce(n.p.Encodings, e)
+	// Several words in one field: whichever is known to a reader counts.
+	words := strings.FieldsFunc(e, func(c rune) bool { return c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') })
+	if len(words) < 2 {
+		return
+	}
+	for _, w := range words {
+		switch w {
+		case "base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue", "uue":
+			n.p.Encodings = addOnce(n.p.Encodings, w)
+			if !strings.HasPrefix(e, w) {
+				r.defect(n.p, "conflicting-content-transfer-encoding", m.at, e)
+			}
+		}
+	}
 }
 
 // identity says that an encoding changes nothing.
@@ -310,8 +324,13 @@ func (r *reader) paramNames(n *node, v field.Value) {
 	}
 }
 
-// name adds a candidate name.
+// name adds a candidate name, and what readers make of it that end it at a
+// control character or drop those.
 func (r *reader) name(p *Part, text, from string) {
+	if i := strings.IndexAny(text, "\x00\r\n\v\f"); i >= 0 {
+		defer r.name(p, text[:i], from)
+		defer r.name(p, strings.NewReplacer("\x00", "", "\r", "", "\n", "", "\v", "", "\f", "").Replace(text), from)
+	}
 	if text == "" {
 		return
 	}

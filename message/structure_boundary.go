@@ -56,17 +56,26 @@ func (s *Source) dashLines() []uint32 {
 			break
 		}
 		i += k
-		if i+1 < len(d) && d[i+1] == '-' && (i == 0 || d[i-1] == '\n' || d[i-1] == '\r') {
+		if i+1 < len(d) && d[i+1] == '-' && (i == 0 || d[i-1] == '\n' || d[i-1] == '\r' || behindCR(d, i)) {
 			if len(s.dashes) == maxDashLines {
 				s.over = true
 				break
 			}
 			s.dashes = append(s.dashes, uint32(i))
+			if i+2 < len(d) && d[i+2] == '-' && behindCR(d, i+1) {
+				s.dashes = append(s.dashes, uint32(i+1))
+			}
 		}
 		for i++; i < len(d) && d[i] == '-'; i++ {
 		}
 	}
 	return s.dashes
+}
+
+// behindCR says that what stands at i is the third octet of a line that begins
+// with a CR: a reader that takes two octets for a line end sees it first.
+func behindCR(d []byte, i int) bool {
+	return i >= 2 && d[i-2] == '\r' && d[i-1] != '\n' && (i == 2 || d[i-3] == '\n')
 }
 
 // dashesIn gives those in [from, to).
@@ -80,10 +89,15 @@ func (s *Source) dashesIn(from, to int) []uint32 {
 // matchCut compares one line with a boundary.
 func matchCut(data []byte, at, end int, boundary string) (cut, bool) {
 	rest := data[at+2 : end]
-	if len(rest) < len(boundary) || string(rest[:len(boundary)]) != boundary {
+	if len(rest) < len(boundary) {
 		return cut{}, false
 	}
+	// Some readers do not tell capitals from small letters.
 	i := len(boundary)
+	exact := string(rest[:i]) == boundary
+	if !exact && !equalFold(rest[:i], boundary) {
+		return cut{}, false
+	}
 	c := cut{at: at, kind: separator}
 	if i+1 < len(rest) && rest[i] == '-' && rest[i+1] == '-' {
 		c.kind = closing
@@ -112,10 +126,27 @@ func matchCut(data []byte, at, end int, boundary string) (cut, bool) {
 			c.next = end
 		}
 	}
-	if at > 0 && data[at-1] == '\r' {
+	if at > 0 && data[at-1] == '\r' || behindCR(data, at) || !exact {
 		c.kind = loose
 	}
 	return c, true
+}
+
+// equalFold compares without regard to the case of ASCII letters.
+func equalFold(a []byte, b string) bool {
+	for i := range a {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
 }
 
 // beforeCut is the end of what stands before a cut: the line end belongs to
@@ -144,7 +175,7 @@ func (r *reader) match(n *node, cands []candidate, from, end int) {
 	for _, at := range lines {
 		for i := range cands {
 			k := &cands[i]
-			if k.text != "" && int(at)+2 < end && src.Data[at+2] != k.text[0] {
+			if k.text != "" && int(at)+2 < end && lower(src.Data[at+2]) != lower(k.text[0]) {
 				continue
 			}
 			c, ok := matchCut(src.Data, int(at), end, k.text)

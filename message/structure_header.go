@@ -12,6 +12,7 @@ const (
 	maxStarts     = 3        // places where a body may begin
 	rescueLines   = 100      // how far behind a junk line fields are looked for
 	rescueBytes   = 16 << 10 // the same in octets
+	maxHidden     = 16 << 10 // octets of the value of a hidden field: they overlap
 )
 
 // mimeField is a field that says how to read its part.
@@ -51,6 +52,9 @@ type headerScan struct {
 	damaged    bool // the current field is none: what is folded into it may be one
 	curMIME    string
 	curBad     string
+	last       mimeField // the MIME field before a line that is none
+	lastColon  int
+	lastEnd    int
 	curAt      int
 }
 
@@ -137,7 +141,12 @@ func (s *headerScan) leadingBlank(end int) {
 			return
 		}
 	}
-	if !s.ended || pos >= end || !hasMIMEHeader(s.data[pos:min(end, pos+rescueBytes)]) {
+	if !s.ended || pos >= end {
+		return
+	}
+	// Lines that are no fields may stand in it too.
+	block := s.data[pos:min(end, pos+rescueBytes)]
+	if stop, _ := headerEnd(block, 0, len(block)); !fieldsWithin(block[:stop]) && !hasMIMEHeader(block) {
 		return
 	}
 	h := readHeader(s.data, pos, end, s.most, s.room, false, false)
@@ -206,6 +215,9 @@ func (s *headerScan) line(line []byte, pos, next int, first bool) {
 	}
 	colon := fieldColon(line)
 	name, value, bad := mimeName(line)
+	if name == "" {
+		name, value, bad = junkName(line)
+	}
 	if colon < 0 && name == "" {
 		s.noField(pos, next)
 		return
@@ -235,30 +247,52 @@ func (s *headerScan) noField(pos, next int) {
 			s.first = s.mimeCount()
 		}
 	}
+	if s.last.name != "" && s.lastEnd == pos {
+		s.continued(pos, next)
+	}
 	s.cur, s.curEnd, s.colon, s.damaged, s.curMIME = pos, next, next, true, ""
+}
+
+// continued takes a line that is no field for the rest of the MIME field before
+// it, as readers do who forget that a folded line begins with white space.
+func (s *headerScan) continued(pos, next int) {
+	before := strings.Trim(s.piece(max(s.lastColon+1, pos-maxHidden), pos), " \t\r\n")
+	line := s.data[pos:min(next, pos+maxHidden)]
+	if before != "" && strings.IndexByte(";=,", before[len(before)-1]) < 0 && bytes.IndexByte(line, '=') < 0 {
+		return
+	}
+	value := strings.NewReplacer("\r\n", "\r\n ", "\n", "\n ").Replace(strings.TrimRight(s.piece(s.lastColon+1, min(next, s.lastColon+maxHidden)), "\r\n"))
+	s.addMIME(s.last.name, value, s.last.at, "hidden-field")
 }
 
 // hidden looks for a MIME field in a folded line of something that is no field
 // for some readers (attacks E-10).
 func (s *headerScan) hidden(line []byte, pos, next int) {
 	name, value, _ := mimeName(line)
-	end := s.foldEnd(next)
+	if len(s.mime) >= maxMIMEFields {
+		s.over = "too-many-fields"
+		return
+	}
 	if t := bytes.TrimLeft(line, " \t"); len(t) > 0 && t[0] == ':' && pos-s.cur < 64 {
 		// The name alone on its line, the colon on the next (attacks E-09).
 		if name, _, _ = mimeName([]byte(string(bytes.TrimSpace(s.data[s.cur:pos])) + ":")); name != "" {
-			s.addMIME(name, s.piece(pos+len(line)-len(t)+1, end), s.cur, "damaged-field-name")
+			s.addMIME(name, s.piece(pos+len(line)-len(t)+1, s.foldEnd(next)), s.cur, "damaged-field-name")
 		}
 		return
 	}
 	if name == "" || !plausible(name, line[value:]) {
 		return
 	}
-	s.addMIME(name, s.piece(pos+value, end), pos, "hidden-field")
+	s.addMIME(name, s.piece(pos+value, min(s.foldEnd(next), pos+value+maxHidden)), pos, "hidden-field")
 }
 
 // bareCR looks behind the bare CRs of a line: for some readers they end it.
 func (s *headerScan) bareCR(line []byte, pos, i, next int) {
 	for i >= 0 && i+1 <= len(line) {
+		if len(s.mime) >= maxMIMEFields && s.soft >= 0 {
+			s.over = "too-many-fields"
+			return
+		}
 		rest := line[i+1:]
 		if len(rest) == 0 || rest[0] == '\r' {
 			if s.soft < 0 {
@@ -266,7 +300,7 @@ func (s *headerScan) bareCR(line []byte, pos, i, next int) {
 			}
 		} else if name, value, _ := mimeName(rest); name != "" && (i > 0 || rest[0] > ' ') {
 			if i > 0 && plausible(name, rest[value:]) {
-				s.addMIME(name, s.piece(pos+i+1+value, s.foldEnd(next)), pos+i+1, "hidden-field")
+				s.addMIME(name, s.piece(pos+i+1+value, min(s.foldEnd(next), pos+i+1+value+maxHidden)), pos+i+1, "hidden-field")
 			}
 		}
 		j := bytes.IndexByte(rest, '\r')
@@ -277,9 +311,9 @@ func (s *headerScan) bareCR(line []byte, pos, i, next int) {
 	}
 }
 
-// foldEnd is the end of the folded lines that follow.
+// foldEnd is the end of the folded lines that follow, or maxHidden.
 func (s *headerScan) foldEnd(pos int) int {
-	limit := s.start + len(s.text)
+	limit := min(s.start+len(s.text), pos+maxHidden)
 	for pos < limit && (s.data[pos] == ' ' || s.data[pos] == '\t') {
 		lf := bytes.IndexByte(s.data[pos:limit], '\n')
 		if lf < 0 {
@@ -298,6 +332,7 @@ func (s *headerScan) piece(from, to int) string {
 
 // flush ends the current field.
 func (s *headerScan) flush() {
+	s.last.name = ""
 	if s.cur < 0 {
 		return
 	}
@@ -307,8 +342,10 @@ func (s *headerScan) flush() {
 		return // a junk line
 	}
 	value := s.piece(s.colon+1, to)
+	s.last.name = s.curMIME
 	if s.curMIME != "" {
 		s.addMIME(s.curMIME, value, from, s.curBad)
+		s.last.at, s.lastColon, s.lastEnd = from, s.colon, to
 	}
 	if len(s.fields) >= s.most || len(s.fields) >= s.room {
 		s.over = "too-many-fields"
@@ -380,6 +417,10 @@ func (s *headerScan) conclude(end int) {
 	}
 }
 
+// aroundName tells octets that some reader takes off the ends of a field's
+// name: white space, controls, quotes, marks and spaces beyond ASCII (E-09).
+func aroundName(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' }
+
 // fieldColon gives the offset of the colon of a header field, -1 if the line is
 // none: visible ASCII, then optional white space, then a colon.
 func fieldColon(line []byte) int {
@@ -403,7 +444,7 @@ func fieldColon(line []byte) int {
 // damaged (attacks E-09): the name, the offset of the value, and what is wrong.
 func mimeName(line []byte) (name string, value int, bad string) {
 	i := 0
-	for i < len(line) && (line[i] <= ' ' || line[i] == 0x7f) {
+	for i < len(line) && aroundName(line[i]) {
 		i++
 	}
 	if i > 0 {
@@ -440,7 +481,7 @@ end:
 		bad = "damaged-field-name"
 	}
 	gap := i
-	for i < len(line) && (line[i] <= ' ' || line[i] == 0x7f) {
+	for i < len(line) && aroundName(line[i]) {
 		i++
 	}
 	if i > gap {
@@ -465,6 +506,29 @@ end:
 	return name, i, bad
 }
 
+// junkName is mimeName for a line with characters that are in no field's name:
+// some readers take them off it (attacks E-09).
+func junkName(line []byte) (name string, value int, bad string) {
+	colon := bytes.IndexByte(line[:min(len(line), 64)], ':')
+	var buf [64]byte
+	n := 0
+	for i := range max(colon, 0) {
+		switch c := line[i]; {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '>':
+			buf[n] = c
+			n++
+		}
+	}
+	if n == colon || n < len("content-type") || buf[0]|0x20 != 'c' {
+		return "", 0, ""
+	}
+	buf[n] = ':'
+	if name, _, _ = mimeName(buf[:n+1]); name == "" || !plausible(name, line[colon+1:]) {
+		return "", 0, ""
+	}
+	return name, colon + 1, "damaged-field-name"
+}
+
 // plausible says that a value is one of that field and no prose: the list of
 // fields in a DKIM signature names Content-Type too.
 func plausible(name string, value []byte) bool {
@@ -477,6 +541,9 @@ func plausible(name string, value []byte) bool {
 		words = []string{"base64", "quoted-printable", "7bit", "8bit", "binary", "x-", "uuencode", "binhex"}
 	case "content-disposition":
 		words = []string{"attachment", "inline"}
+		if strings.Contains(v, "filename") {
+			return true
+		}
 	default:
 		return false
 	}

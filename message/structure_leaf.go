@@ -39,6 +39,7 @@ func (r *reader) decode(n *node) {
 	if !n.encoded {
 		p.bodies = []Body{{How: "7bit", Data: raw}}
 		r.earlyRaw(n)
+		r.inherited(n)
 		return
 	}
 	p.bodies = make([]Body, 0, len(p.Encodings))
@@ -67,15 +68,37 @@ func (r *reader) decode(n *node) {
 	}
 }
 
-// earlyRaw adds what a reader sees that begins the body earlier.
+// earlyRaw adds what a reader sees that begins the body elsewhere: the type of
+// a file is told by its first octets.
 func (r *reader) earlyRaw(n *node) {
 	p := n.p
-	first := p.Body
-	for _, s := range n.head.early {
-		first = min(first, s)
+	if n.encoded {
+		return
 	}
-	if first < p.Body && !n.encoded {
-		r.body(p, "7bit, from elsewhere", p.Source.Data[first:p.End])
+	for _, s := range n.head.early {
+		if s != p.Body && s < p.End {
+			r.body(p, "7bit, from elsewhere", p.Source.Data[s:p.End])
+		}
+	}
+}
+
+// inherited decodes a part that declares no encoding with that of the multipart
+// around it, as some readers do.
+func (r *reader) inherited(n *node) {
+	if len(n.p.Encodings) > 0 || len(n.p.Raw()) == 0 {
+		return
+	}
+	up := n.parent
+	for up != nil && up.kind.multi && len(up.p.Encodings) == 0 {
+		up = up.parent
+	}
+	if up == nil || !up.encoded || !up.kind.multi {
+		return
+	}
+	for _, e := range up.p.Encodings {
+		if !identity(e) {
+			r.decodeAs(n.p, e, n.p.Raw(), n.p.Body, ", inherited", false)
+		}
 	}
 }
 
@@ -158,6 +181,9 @@ func (r *reader) within(n *node) {
 		}
 		if text {
 			r.embedded(n, b.Data, b.How)
+			if i == 0 && p.Body > p.Start {
+				r.behindBlank(n)
+			}
 		}
 		switch {
 		case isTNEF(n, b.Data):
@@ -170,6 +196,25 @@ func (r *reader) within(n *node) {
 			} else {
 				r.entity(n, &Source{Data: b.Data, Of: p, How: b.How}, 0, len(b.Data), Enclosed, nil)
 			}
+		}
+	}
+}
+
+// behindBlank looks for a header behind the empty line that ended one. What is
+// of the type of a header is one by right (RFC 6522 section 4).
+func (r *reader) behindBlank(n *node) {
+	p := n.p
+	if n.encoded || len(p.Types) > 0 && p.Types[0] == "text/rfc822-headers" {
+		return
+	}
+	for _, s := range append([]int{p.Body}, n.head.early...) {
+		if s >= p.End || !fieldsFirst(p.Source.Data[s:p.End]) || plainAnyway(p.Source.Data[s:p.End]) {
+			continue
+		}
+		start := p.End - len(bytes.TrimLeft(p.Source.Data[s:p.End], "\r\n"))
+		r.defect(p, "header-end-unclear", start, "")
+		if r.view(p) {
+			r.entity(n, p.Source, start, p.End, Rescued, nil)
 		}
 	}
 }
@@ -316,7 +361,61 @@ func hasMIMEHeader(data []byte) bool {
 			return false
 		}
 		switch name, _, _ := mimeName(line); name {
-		case "content-type", "content-transfer-encoding":
+		case "content-type", "content-transfer-encoding", "content-disposition":
+			return true
+		}
+	}
+	return false
+}
+
+// fieldsFirst says that text begins with a MIME field: an empty line stands
+// before a header, or in it.
+func fieldsFirst(data []byte) bool {
+	line := bytes.TrimLeft(data[:min(len(data), 256)], "\r\n")
+	if len(line) == 0 || line[0]|0x20 != 'c' {
+		return false
+	}
+	if i := bytes.IndexAny(line, "\r\n"); i >= 0 {
+		line = line[:i]
+	}
+	name, value, _ := mimeName(line)
+	return name != "" && plausible(name, line[value:])
+}
+
+// plainAnyway says that the field which text begins with makes it what it is
+// without: a letter whose first words are "Content-Type: text/plain" says so in
+// prose, or shows plain text in every reading.
+func plainAnyway(data []byte) bool {
+	data = bytes.TrimLeft(data, "\r\n")
+	i := bytes.IndexByte(data, '\n')
+	if i < 0 {
+		i = len(data)
+	}
+	line, rest := data[:i], data[i:]
+	_, value, ok := bytes.Cut(line, []byte(":"))
+	value = bytes.TrimSpace(value)
+	const plain = "text/plain"
+	if !ok || len(value) < len(plain) || !bytes.EqualFold(value[:len(plain)], []byte(plain)) || bytes.ContainsAny(value, "=;*") || bytes.IndexByte(line[:max(len(line)-1, 0)], '\r') >= 0 {
+		return false
+	}
+	rest = bytes.TrimPrefix(rest, []byte("\n"))
+	return len(rest) == 0 || rest[0] != ' ' && rest[0] != '\t' && !fieldsWithin(rest)
+}
+
+// fieldsWithin says that a MIME field stands in the first lines of something
+// that is no part for the standard: who skips lines that are no fields sees a
+// header there.
+func fieldsWithin(data []byte) bool {
+	data = data[:min(len(data), rescueBytes)]
+	for n := 0; n < rescueLines && len(data) > 0; n++ {
+		i := bytes.IndexAny(data, "\r\n")
+		line := data
+		if i >= 0 {
+			line, data = data[:i], data[i+1:]
+		} else {
+			data = nil
+		}
+		if name, value, _ := mimeName(line); name != "" && plausible(name, line[value:]) {
 			return true
 		}
 	}

@@ -36,7 +36,7 @@ func (r *reader) multipart(n *node) {
 		if n.kind.malformed && !n.kind.multi && !n.kind.misspelt {
 			cands = withTypes(p.Source.Data[from:p.End], cands)
 		}
-		if n.blank {
+		if n.blank || n.declared && n.kind.multi && len(n.strong) == 0 {
 			cands = append(cands, candidate{})
 		}
 		if len(cands) > 0 {
@@ -184,7 +184,9 @@ func (r *reader) children(n *node, c *candidate, from, end int, o Origin) {
 	p, data := n.p, n.p.Source.Data
 	cuts := c.cuts
 	if cuts[0].at > from {
-		r.outside(n, from, beforeCut(data, cuts[0].at, from), Preamble)
+		before := beforeCut(data, cuts[0].at, from)
+		r.outside(n, from, before, Preamble)
+		r.midLine(n, from, before, c.text)
 	}
 	ended, repeated := false, false
 	for i := range cuts {
@@ -267,7 +269,7 @@ func (r *reader) outside(n *node, start, stop int, o Origin) {
 		return
 	}
 	first := bytes.TrimLeft(data[start:stop], "\r\n")
-	if name, _, _ := mimeName(first[:min(len(first), 80)]); name != "" && name != "content-id" {
+	if name, _, _ := mimeName(first[:min(len(first), 80)]); name != "" && name != "content-id" || fieldsWithin(data[start:stop]) {
 		r.defect(n.p, "part-outside-boundaries", start, "")
 		r.entity(n, n.p.Source, start, stop, Rescued, nil)
 		return
@@ -282,6 +284,24 @@ func (r *reader) outside(n *node, start, stop int, o Origin) {
 	k := r.add(n, n.p.Source, start, stop, o)
 	r.leaf(k, true, true)
 }
+
+// midLine looks for a delimiter inside a line before the first one: a reader
+// that searches for the first delimiter does not mind where it stands.
+func (r *reader) midLine(n *node, from, stop int, boundary string) {
+	if boundary == "" || from >= stop {
+		return
+	}
+	i := bytes.Index(n.p.Source.Data[from:stop], []byte("--"+boundary))
+	if i < 0 || i == 0 || isLineEnd(n.p.Source.Data[from+i-1]) {
+		return // those at the beginning of a line are loose lines
+	}
+	r.defect(n.p, "delimiter-junk", from+i, boundary)
+	if r.view(n.p) {
+		r.entity(n, n.p.Source, from+i+2+len(boundary), stop, Rescued, nil)
+	}
+}
+
+func isLineEnd(c byte) bool { return c == '\n' || c == '\r' }
 
 // looseLines follows the reading in which lines that only begin with the
 // boundary count too (RFC 2046 5.1.1 allows it), unless they belong to a longer

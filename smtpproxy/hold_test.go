@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,16 +15,40 @@ import (
 
 // fakeKeeper is a holding place in memory.
 type fakeKeeper struct {
-	mu   sync.Mutex
-	fail error
-	held []heldMessage
+	mu       sync.Mutex
+	fail     error
+	failDrop error
+	held     []heldMessage
 }
 
 type heldMessage struct {
-	to, hop, because, text string
+	id, to, hop, because, text string
+	copied                     bool
 }
 
 func (k *fakeKeeper) Hold(_ context.Context, tx *mail.Transaction, d mail.Decision, m Body) (string, error) {
+	return k.hold(tx, d, m, tx.ID+"-HELD", false)
+}
+
+func (k *fakeKeeper) Keep(_ context.Context, tx *mail.Transaction, d mail.Decision, m Body) (string, error) {
+	return k.hold(tx, d, m, tx.ID+"-KEPT", true)
+}
+
+func (k *fakeKeeper) Drop(id string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.failDrop != nil {
+		return k.failDrop
+	}
+	n := len(k.held)
+	k.held = slices.DeleteFunc(k.held, func(h heldMessage) bool { return h.copied && h.id == id })
+	if len(k.held) == n {
+		return errors.New("no such copy")
+	}
+	return nil
+}
+
+func (k *fakeKeeper) hold(tx *mail.Transaction, d mail.Decision, m Body, id string, copied bool) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.fail != nil {
@@ -33,7 +58,7 @@ func (k *fakeKeeper) Hold(_ context.Context, tx *mail.Transaction, d mail.Decisi
 	if n, err := m.WriteTo(&b); err != nil || n != m.Size() {
 		return "", errors.New("size")
 	}
-	h := heldMessage{hop: tx.NextHop, text: b.String()}
+	h := heldMessage{id: id, copied: copied, hop: tx.NextHop, text: b.String()}
 	for _, r := range tx.ForwardPaths {
 		h.to += r.String() + " "
 	}
@@ -41,7 +66,7 @@ func (k *fakeKeeper) Hold(_ context.Context, tx *mail.Transaction, d mail.Decisi
 		h.because += f.Symbol + " "
 	}
 	k.held = append(k.held, h)
-	return tx.ID + "-HELD", nil
+	return id, nil
 }
 
 func (k *fakeKeeper) all() []heldMessage {

@@ -140,6 +140,7 @@ type fakePolicy struct {
 	connect  func(*mail.Session) mail.Decision
 	rcpt     func(*mail.Transaction, mail.Recipient) mail.Decision
 	message  func(*mail.Transaction) mail.Decision
+	again    func(*mail.Transaction, *message.Message) mail.Decision
 	finish   func(*mail.Transaction)
 	outcomes []mail.Outcome
 	closed   int
@@ -163,6 +164,12 @@ func (p *fakePolicy) Data(context.Context, *mail.Transaction) mail.Decision { re
 func (p *fakePolicy) Message(_ context.Context, tx *mail.Transaction) mail.Decision {
 	if p.message != nil {
 		return p.message(tx)
+	}
+	return mail.Decision{}
+}
+func (p *fakePolicy) Again(_ context.Context, tx *mail.Transaction, m *message.Message) mail.Decision {
+	if p.again != nil {
+		return p.again(tx, m)
 	}
 	return mail.Decision{}
 }

@@ -42,7 +42,7 @@ func (s *session) judge(ctx context.Context) mail.Outcome {
 	msg.DropIndex() // what follows may wait for the next hop
 	took := time.Since(begun)
 	o := s.act(ctx, d)
-	o.Steps.Check = took
+	o.Steps.Check += took
 	return o
 }
 
@@ -96,7 +96,10 @@ func (s *session) act(ctx context.Context, d mail.Decision) mail.Outcome {
 	case mail.Discard:
 		return mail.Outcome{Kind: mail.Discarded, Replies: []mail.Reply{mail.OK(250, "0.0", "Ok: discarded as "+t.ID)}}
 	}
-	body, err := t.Message.Render(s.edits(d.Edits))
+	if verdict != mail.Quarantine && s.disarms(d) {
+		return s.disarm(ctx, d)
+	}
+	body, err := t.Message.Render(s.edits(t.Message, d.Edits))
 	if err != nil {
 		s.srv.log.Warn("smtpd", "message could not be rendered", slog.String("id", t.ID), slog.String("error", err.Error()))
 		return refused(replyInternal)
@@ -104,6 +107,12 @@ func (s *session) act(ctx context.Context, d mail.Decision) mail.Outcome {
 	if verdict == mail.Quarantine {
 		return s.hold(ctx, d, body)
 	}
+	return s.relay(ctx, body)
+}
+
+// relay offers the message to the next hop.
+func (s *session) relay(ctx context.Context, body Body) mail.Outcome {
+	t := s.tx
 	begun := time.Now()
 	o := t.delivery.Data(ctx, body)
 	t.delivery = nil

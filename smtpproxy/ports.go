@@ -19,6 +19,9 @@ type Policy interface {
 	Rcpt(ctx context.Context, tx *mail.Transaction, r mail.Recipient) mail.Decision
 	Data(ctx context.Context, tx *mail.Transaction) mail.Decision
 	Message(ctx context.Context, tx *mail.Transaction) mail.Decision
+	// Again judges m, what is left of tx's message after Decision.Disarm, as
+	// Message does. Of its decision verdict, reasons and Disarm count.
+	Again(ctx context.Context, tx *mail.Transaction, m *message.Message) mail.Decision
 	// Finish tells how the transaction ended, once for each MAIL.
 	Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome)
 	// Closed tells that the session is over, once.
@@ -147,6 +150,11 @@ type Body interface {
 // on stable storage.
 type Keeper interface {
 	Hold(ctx context.Context, tx *mail.Transaction, d mail.Decision, m Body) (id string, err error)
+	// Keep is Hold for the original of a message that goes on disarmed: it
+	// waits for nobody, and whoever wants it asks for it by its id.
+	Keep(ctx context.Context, tx *mail.Transaction, d mail.Decision, m Body) (id string, err error)
+	// Drop removes what Keep has kept: the message did not go on after all.
+	Drop(id string) error
 }
 
 var _ Body = (*message.Rendering)(nil)

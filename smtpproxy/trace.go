@@ -60,13 +60,13 @@ func receivedBy(value, host string) bool {
 }
 
 // edits are those of the decision behind our own: the Received field in
-// front, and the forged fields of our namespace taken out.
-func (s *session) edits(more []message.Edit) []message.Edit {
-	t := s.tx
+// front, and the forged fields of our namespace taken out. m is the message of
+// the transaction, or what is left of it: with the same header.
+func (s *session) edits(m *message.Message, more []message.Edit) []message.Edit {
 	out := make([]message.Edit, 0, 1+len(more))
-	out = append(out, t.Message.Header().Prepend(s.received(make([]byte, 0, 512))))
-	h := t.Message.Header()
-	if end := t.Message.HeaderEnd(); len(h.Fields()) > 0 && !h.HasBlank() && end < t.Message.Size() {
+	h := m.Header()
+	out = append(out, h.Prepend(s.received(make([]byte, 0, 512))))
+	if end := m.HeaderEnd(); len(h.Fields()) > 0 && !h.HasBlank() && end < m.Size() {
 		// A line that is no field ends the header, as Postfix reads it; the
 		// empty line makes every later reader read the same (I7).
 		out = append(out, message.Edit{At: end, Insert: crlf})

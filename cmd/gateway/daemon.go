@@ -219,7 +219,11 @@ func (d *daemon) shutdown(signals <-chan os.Signal, why string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d.drain)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- d.parts.server.Shutdown(ctx) }()
+	go func() {
+		err := d.parts.server.Shutdown(ctx)
+		d.parts.hold.drain(ctx) // both have the same time
+		done <- err
+	}()
 	var watchdog <-chan time.Time
 	if every := d.notify.watchdog(); every > 0 {
 		t := time.NewTicker(every / 2)

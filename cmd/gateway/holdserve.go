@@ -32,6 +32,10 @@ func (k keeper) Hold(ctx context.Context, tx *mail.Transaction, d mail.Decision,
 	return k.Keeper.Hold(ctx, tx, d, m)
 }
 
+func (k keeper) Keep(ctx context.Context, tx *mail.Transaction, d mail.Decision, m smtpproxy.Body) (string, error) {
+	return k.Keeper.Keep(ctx, tx, d, m)
+}
+
 // holding is the holding place and what the daemon does for it.
 type holding struct {
 	keeper *hold.Keeper // nil: there is none
@@ -42,6 +46,10 @@ type holding struct {
 	ended   bool
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
+	// releases are those that run, with what cuts them short.
+	releases map[int]context.CancelFunc
+	number   int
+	running  sync.WaitGroup
 }
 
 func holdDir(s *Settings) string { return filepath.Join(s.StateDir, "hold") }
@@ -87,6 +95,63 @@ func (h *holding) tick(d *daemon) {
 		}()
 		h.keeper.Tick(ctx, g.settings.Hostname, func(ctx context.Context, n hold.Notice) error { return d.notice(ctx, g, n) })
 	})
+}
+
+// begin notes a release, which may outlive the command that asked for it. At
+// the end of the gateway there is none any more.
+func (h *holding) begin(ctx context.Context) (_ context.Context, done func(), ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended {
+		return nil, nil, false
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if h.releases == nil {
+		h.releases = map[int]context.CancelFunc{}
+	}
+	h.number++
+	n := h.number
+	h.releases[n] = cancel
+	h.running.Add(1)
+	return ctx, func() {
+		cancel()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.releases, n)
+		h.running.Done()
+	}, true
+}
+
+// lastMarks is how long releases that are cut short may take to write down
+// what they came to.
+const lastMarks = 5 * time.Second
+
+// drain lets the releases that run come to their end, no longer than ctx; then
+// they are cut short, as sessions are. Next hops and disk must still be there:
+// one that ends without its mark is unsure, and somebody has to decide.
+func (h *holding) drain(ctx context.Context) {
+	h.mu.Lock()
+	h.ended = true
+	if h.cancel != nil {
+		h.cancel()
+	}
+	h.mu.Unlock()
+	done := make(chan struct{})
+	go func() { h.running.Wait(); close(done) }()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	for _, cut := range h.releases {
+		cut()
+	}
+	h.mu.Unlock()
+	select {
+	case <-done:
+	case <-time.After(lastMarks):
+	}
 }
 
 // close ends the last look and the holding place.
@@ -258,8 +323,8 @@ type holdPiece struct {
 	Data []byte `json:"data"`
 }
 
-// exportPiece fits an answer of the socket in base64.
-const exportPiece = 512 << 10
+// exportPiece fits half of an answer of the socket (admin.maxAnswer) in base64.
+const exportPiece = 256 << 10
 
 // holdVerbs are the verbs of the running gateway.
 func (d *daemon) holdVerbs() map[string]admin.Verb {
@@ -394,14 +459,19 @@ func (d *daemon) releaseHeld(ctx context.Context, k *hold.Keeper, q holdRequest)
 		err error
 	}
 	done := make(chan end, 1)
+	released, over, ok := d.parts.hold.begin(ctx)
+	if !ok {
+		return nil, &admin.Error{Code: admin.CodeTemporary, Text: "the gateway is " + stateName(draining)}
+	}
 	go func() {
+		defer over()
 		defer func() {
 			if p := recover(); p != nil { // at rest it is unsure, as after a kill
 				d.parts.log.Warn("hold", "a release ended by a fault of the gateway", slog.String("id", id), slog.String("error", fmt.Sprint(p)))
 				done <- end{err: errors.New("the release ended by a fault of the gateway; see the log")}
 			}
 		}()
-		r, err := k.Release(context.WithoutCancel(ctx), id, o, send)
+		r, err := k.Release(released, id, o, send)
 		done <- end{r, err}
 	}()
 	select {

@@ -31,8 +31,11 @@ type initCommand struct {
 	Trust     []string `help:"Networks of the servers that may use the outbound listener." placeholder:"CIDR"`
 	Mode      string   `help:"enforce, or observe: checks only say what they would have done." default:"observe" placeholder:"MODE"`
 	Log       string   `help:"Where the log goes: a file, stderr, or syslog:/dev/log." placeholder:"OUTPUT"`
+	Scanners  string   `enum:"auto,none" default:"auto" help:"auto: look for clamd and rspamd on this machine and use those that answer. none: do not look." placeholder:"WHICH"`
 	Lang      string   `enum:"en,es,auto" default:"auto" help:"Language of the questions: en, es, or auto (what LANG says)."`
 	Yes       bool     `help:"Ask nothing."`
+
+	places scanners // where to look; none: the usual places
 }
 
 // places are where an installation keeps its things.
@@ -55,6 +58,7 @@ type answers struct {
 	hostname, nextHop, smartHost, mode string
 	domains, trust                     []string
 	inbound, outbound                  netip.AddrPort
+	found                              foundScanners
 }
 
 func (c *initCommand) Run(t *terminal) error {
@@ -77,6 +81,7 @@ func (c *initCommand) Run(t *terminal) error {
 	if _, err := os.Lstat(file); err == nil {
 		return fail(exitFailed, "%s exists and is left as it is; choose another --dir or move it away", file)
 	}
+	a.found = c.look()
 	text, err := a.text()
 	if err != nil {
 		return err
@@ -99,6 +104,17 @@ func (c *initCommand) Run(t *terminal) error {
 	return nil
 }
 
+// look looks for programs on this machine that look at mail.
+func (c *initCommand) look() foundScanners {
+	switch {
+	case c.Scanners == "none":
+		return foundScanners{none: true}
+	case c.places.clamd == nil:
+		return usualScanners().look()
+	}
+	return c.places.look()
+}
+
 // serviceGroup is the group of the systemd unit.
 const serviceGroup = "garita"
 
@@ -113,6 +129,9 @@ func (c *initCommand) lastWords(t *terminal, a *answers, file string) {
 	written := "%s is written. Next:\n"
 	if c.spanish() {
 		written = "%s está escrito. Ahora:\n"
+	}
+	for _, line := range a.found.words(c.spanish()) {
+		fmt.Fprintln(t.out, line)
 	}
 	fmt.Fprintf(t.out, written, printable(file))
 	if os.Geteuid() == 0 {
@@ -344,6 +363,7 @@ func (a *answers) text() (string, error) {
 		set["listener.outbound.trusted_networks"] = a.trust
 		set["next_hop.smarthost.url"] = "smtp://" + a.smartHost
 	}
+	a.found.set(set)
 	return template(templateHeader+"\n\nWritten by garita init on "+time.Now().Format(time.DateOnly)+".", set)
 }
 

@@ -24,6 +24,7 @@ type readLists struct {
 // checks reads the lists of the checks.
 func (s *Settings) checks() (l *all.Lists, errs, warnings []error) {
 	l, errs, warnings = s.Check.Read(time.Now)
+	warnings = append(warnings, s.Check.Compare(budgetFor(s).Headroom)...) // the largest message
 	s.read.checkOf, s.read.checks = s.Check, l
 	return l, errs, warnings
 }

@@ -63,6 +63,12 @@ func (sinkKeeper) Hold(_ context.Context, tx *mail.Transaction, _ mail.Decision,
 	return tx.ID, err
 }
 
+func (k sinkKeeper) Keep(ctx context.Context, tx *mail.Transaction, d mail.Decision, m smtpproxy.Body) (string, error) {
+	return k.Hold(ctx, tx, d, m)
+}
+
+func (sinkKeeper) Drop(string) error { return nil }
+
 // withoutNetwork leaves out of a listener what only a network can have: TLS,
 // a load balancer before it, and clients that are made to wait.
 func withoutNetwork(l smtpproxy.ListenerConfig) smtpproxy.ListenerConfig {

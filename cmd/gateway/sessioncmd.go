@@ -235,3 +235,7 @@ func (n *narrator) Data(ctx context.Context, tx *mail.Transaction) mail.Decision
 func (n *narrator) Message(ctx context.Context, tx *mail.Transaction) mail.Decision {
 	return n.tell(n.Policy.Message(ctx, tx))
 }
+
+func (n *narrator) Again(ctx context.Context, tx *mail.Transaction, m *message.Message) mail.Decision {
+	return n.tell(n.Policy.Again(ctx, tx, m))
+}

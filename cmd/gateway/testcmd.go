@@ -45,6 +45,16 @@ type tested struct {
 	// each, at every stage.
 	Milliseconds float64       `json:"milliseconds"`
 	Checks       []testedCheck `json:"checks"`
+	// Disarmed are the places that would be replaced; the message goes on
+	// without them, and the original is kept.
+	Disarmed []testedEdit `json:"disarmed,omitempty"`
+}
+
+// testedEdit is a range of the message and the size of what stands there then.
+type testedEdit struct {
+	At       int64 `json:"at"`
+	Octets   int64 `json:"octets"`
+	Inserted int   `json:"inserted"`
 }
 
 type testedFinding struct {
@@ -91,6 +101,9 @@ func (c *testCommand) Run(t *terminal) error {
 		return t.json(r)
 	}
 	fmt.Fprintf(t.out, "verdict  %s\nreply    %s\nscore    %g\ntook     %.2f ms\n", r.Verdict, oneLine(r.Reply), r.Score, r.Milliseconds)
+	for _, e := range r.Disarmed {
+		fmt.Fprintf(t.out, "disarm   %d octets at %d are replaced by %d; the original is kept\n", e.Octets, e.At, e.Inserted)
+	}
 	for _, f := range r.Findings {
 		fmt.Fprintln(t.out, f.line())
 	}
@@ -327,7 +340,9 @@ type witness struct {
 	findings []mail.Finding
 	last     mail.Decision
 	runs     []mail.CheckRun
-	took     time.Duration // of the checks of the message
+	took     time.Duration  // of the checks of the message
+	disarm   []message.Edit // what they want out of it
+	disarmed []message.Edit // what was taken out
 }
 
 func milliseconds(d time.Duration) float64 {
@@ -377,7 +392,39 @@ func (w *witness) Message(ctx context.Context, tx *mail.Transaction) mail.Decisi
 	begun := time.Now()
 	d := w.Policy.Message(ctx, tx)
 	w.took = time.Since(begun)
+	w.disarm = d.Disarm
 	return w.note(d)
+}
+
+func (w *witness) Again(ctx context.Context, tx *mail.Transaction, m *message.Message) mail.Decision {
+	begun := time.Now()
+	d := w.Policy.Again(ctx, tx, m)
+	w.took += time.Since(begun)
+	first := w.last // score and verdict are those of the message as it came
+	w.note(d)
+	w.last = first
+	return d
+}
+
+// Finish tells what the message came to.
+func (w *witness) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome) {
+	w.Policy.Finish(ctx, tx, o)
+	if len(w.disarm) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range tx.Findings { // of the wire itself
+		if f.Filter == "disarm" && !slices.ContainsFunc(w.findings, func(g mail.Finding) bool { return f.Symbol == g.Symbol }) {
+			w.findings = append(w.findings, f)
+		}
+	}
+	switch o.Kind {
+	case mail.Relayed:
+		w.disarmed = w.disarm
+	case mail.Held:
+		w.last.Verdict = mail.Quarantine
+	}
 }
 
 // result puts the wire's reply and what the engine said together. The reply
@@ -402,6 +449,9 @@ func (w *witness) result(r mail.Reply) *tested {
 			c.Error = r.Err.Error()
 		}
 		out.Checks = append(out.Checks, c)
+	}
+	for _, e := range w.disarmed {
+		out.Disarmed = append(out.Disarmed, testedEdit{e.At, e.Delete, len(e.Insert)})
 	}
 	out.Milliseconds = milliseconds(w.took)
 	return out

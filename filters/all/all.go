@@ -105,6 +105,16 @@ func (c Config) Warnings(now time.Time) (errs []error) {
 	return errs
 }
 
+// Compare tells what in the limits of the programs that checks ask does not fit
+// ours, each naming its key; largest is the largest message of any listener.
+// Mail flows with them, some of it into the holding place.
+func (c Config) Compare(largest int64) (warnings []error) {
+	for _, err := range clamav.Compare(c.ClamAV, largest) {
+		warnings = append(warnings, fmt.Errorf("check.%s.%w", clamav.Name, err))
+	}
+	return warnings
+}
+
 // Checks makes the checks in the order in which they run and are listed, with
 // no helper of theirs started.
 func Checks(c Config, site filters.Site) ([]filters.Check, error) {

@@ -72,6 +72,8 @@ const (
 	// smallMessage goes by a line of its own: it never waits behind those
 	// with archives of 25 MB (attacks I10).
 	smallMessage = 256 << 10
+	// inlineMessage is inspected in the session's own goroutine.
+	inlineMessage = 64 << 10
 	// memory of messages that made the check crash.
 	crashes = 256
 )
@@ -111,7 +113,7 @@ func set(list []string) map[string]bool {
 }
 
 // CheckMessage judges the attachments. In the session's own goroutine it only
-// tells messages without any, which are most.
+// does messages without any, which are most, and small ones.
 func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res filters.Result, err error) {
 	if tx.Message == nil {
 		return filters.Result{}, nil
@@ -125,24 +127,55 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res fil
 	if err != nil {
 		return filters.Result{}, fmt.Errorf("attachment: %w", err)
 	}
-	if ordinary(x) {
+	if ordinary(x) && !k.pages(x, tx.Direction) {
 		return filters.Result{}, nil
 	}
 	if resolver.CacheOnly(ctx) {
-		return filters.Result{}, filters.ErrWouldWait
+		// A small message is done in less time than another goroutine takes.
+		leave, ok := k.enterNow(tx.Message.Size())
+		if !ok {
+			return filters.Result{}, filters.ErrWouldWait
+		}
+		defer leave()
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, k.cfg.Timeout)
+		defer cancel()
+	} else {
+		leave, err := k.enter(ctx, tx.Message.Size())
+		if err != nil {
+			return filters.Result{}, err
+		}
+		defer leave()
 	}
-	leave, err := k.enter(ctx, tx.Message.Size())
-	if err != nil {
-		return filters.Result{}, err
-	}
-	defer leave()
 	w := k.work(ctx, tx.Direction)
 	w.index(x, "")
 	if err := ctx.Err(); err != nil {
 		return filters.Result{}, fmt.Errorf("attachment: %w", err)
 	}
-	return k.result(w, tx), nil
+	return k.result(w, tx, x), nil
 }
+
+// enterNow takes a place for a message that is inspected at once, if there is
+// one: the work on it heeds its bounds and the timeout by itself.
+func (k *Check) enterNow(size int64) (leave func(), ok bool) {
+	if size > inlineMessage {
+		return nil, false
+	}
+	select {
+	case k.small <- struct{}{}:
+		return k.leaveSmall, true
+	default:
+	}
+	select {
+	case k.large <- struct{}{}:
+		return k.leaveLarge, true
+	default:
+		return nil, false
+	}
+}
+
+func (k *Check) leaveSmall() { <-k.small }
+func (k *Check) leaveLarge() { <-k.large }
 
 // enter waits for one's turn.
 func (k *Check) enter(ctx context.Context, size int64) (leave func(), err error) {
@@ -246,7 +279,7 @@ func ordinary(x *message.Index) bool {
 		if p.Children && composite(p) && !p.Attachment && !named(p) {
 			continue
 		}
-		if !body(p) || !harmless(p) {
+		if !body(p) || !harmless(p) || scripted(p) {
 			return false
 		}
 	}

@@ -5,11 +5,10 @@ const (
 	actionOff     = "off"
 	actionObserve = "observe"
 	actionScore   = "score"
-	actionHold    = "hold"
-	actionReject  = "reject"
-	// actionDisarm will stand here: a note in place of the attachment, the
-	// original held. It needs edits of the message, which this check makes
-	// none of.
+	// actionDisarm: a note in place of the attachment, the original kept.
+	actionDisarm = "disarm"
+	actionHold   = "hold"
+	actionReject = "reject"
 )
 
 // A class is one thing that an attachment may be; its name is its key and the
@@ -40,6 +39,7 @@ const (
 	htmlForm         = "html_form"
 	svgScript        = "svg_script"
 	htmlAttachment   = "html_attachment"
+	htmlActive       = "html_active"
 	mismatch         = "mismatch"
 	doubleExtension  = "double_extension"
 	classID          = "clsid"
@@ -98,6 +98,7 @@ func classes() []class {
 		{pdfEmbedded, actionScore, 1, "a PDF with files inside"},
 		{embeddedObject, actionScore, 1, "a document with an object inside"},
 		{htmlAttachment, actionScore, 1, "a page"},
+		{htmlActive, actionOff, 2, "active content in the text of the mail"},
 		{longName, actionScore, 1, "a very long name"},
 		{tooMany, actionScore, 2, "too many attachments"},
 		{sealed, actionOff, 0, "encrypted mail"},
@@ -111,10 +112,12 @@ func strength(action string) int {
 		return 1
 	case actionScore:
 		return 2
-	case actionHold:
+	case actionDisarm:
 		return 3
-	case actionReject:
+	case actionHold:
 		return 4
+	case actionReject:
+		return 5
 	}
 	return 0
 }

@@ -25,45 +25,46 @@ type Config struct {
 	AtOnce           int           `toml:"at_once" doc:"Messages with attachments that are inspected at once; others wait. A quarter more is for small ones alone. 0: the number of CPUs, at least 2."`
 	Timeout          time.Duration `toml:"timeout" doc:"For waiting and inspecting together; after it the answer is 451."`
 	Archives         Archives      `toml:"archives" doc:"Bounds on what is unpacked, for one message, all its archives and documents together. Beyond one of them the class is bomb."`
-	Out              Actions       `toml:"out" doc:"The same classes for mail that our users send; an empty action is that of inbound mail."`
+	Out              Actions       `toml:"out" doc:"The same classes for mail that our users send; an empty action is that of inbound mail." brief:"true"`
 }
 
 // Actions are the classes, each with what is done.
 type Actions struct {
-	Executable        string `toml:"executable" enum:",off,observe,score,hold,reject" doc:"A program or installer, by name or by octets: exe, msi, jar, apk, cpl, chm and what else starts when it is opened."`
-	Script            string `toml:"script" enum:",off,observe,score,hold,reject" doc:"A script: js, vbs, ps1, bat, hta, py, reg; by octets only where the name is not that of a text."`
-	Shortcut          string `toml:"shortcut" enum:",off,observe,score,hold,reject" doc:"What starts something else: lnk, url, library-ms, search-ms, appref-ms."`
-	CLSID             string `toml:"clsid" enum:",off,observe,score,hold,reject" doc:"A name that ends in the class of a program, \".{...}\", which Windows starts and never shows."`
-	DoubleExtension   string `toml:"double_extension" enum:",off,observe,score,hold,reject" doc:"A name like invoice.pdf.exe."`
-	Blocked           string `toml:"blocked" enum:",off,observe,score,hold,reject" doc:"What extensions and types name."`
-	TooLarge          string `toml:"too_large" enum:",off,observe,score,hold,reject" doc:"Larger than max_size."`
+	Executable        string `toml:"executable" enum:",off,observe,score,disarm,hold,reject" doc:"A program or installer, by name or by octets: exe, msi, jar, apk, cpl, chm and what else starts when it is opened."`
+	Script            string `toml:"script" enum:",off,observe,score,disarm,hold,reject" doc:"A script: js, vbs, ps1, bat, hta, py, reg; by octets only where the name is not that of a text."`
+	Shortcut          string `toml:"shortcut" enum:",off,observe,score,disarm,hold,reject" doc:"What starts something else: lnk, url, library-ms, search-ms, appref-ms."`
+	CLSID             string `toml:"clsid" enum:",off,observe,score,disarm,hold,reject" doc:"A name that ends in the class of a program, \".{...}\", which Windows starts and never shows."`
+	DoubleExtension   string `toml:"double_extension" enum:",off,observe,score,disarm,hold,reject" doc:"A name like invoice.pdf.exe."`
+	Blocked           string `toml:"blocked" enum:",off,observe,score,disarm,hold,reject" doc:"What extensions and types name."`
+	TooLarge          string `toml:"too_large" enum:",off,observe,score,disarm,hold,reject" doc:"Larger than max_size."`
 	Crash             string `toml:"crash" enum:",off,observe,score,hold,reject" doc:"A decoder failed on it in an unforeseen way, or the message made the check fail twice."`
-	Bomb              string `toml:"bomb" enum:",off,observe,score,hold,reject" doc:"Over a bound of [check.attachment.archives]: not everything was looked at."`
-	DiskImage         string `toml:"disk_image" enum:",off,observe,score,hold,reject" doc:"iso, img, vhd, vhdx, udf, dmg: what is in them lacks the mark of the web."`
-	ArchiveEncrypted  string `toml:"archive_encrypted" enum:",off,observe,score,hold,reject" doc:"An archive with a password. The names inside are checked all the same where they can be read."`
-	ArchiveAmbiguous  string `toml:"archive_ambiguous" enum:",off,observe,score,hold,reject" doc:"An archive that unpackers read differently."`
-	ArchiveOpaque     string `toml:"archive_opaque" enum:",off,observe,score,hold,reject" doc:"An archive that is corrupt, of several volumes, or of a kind that is not unpacked here."`
-	MacroAuto         string `toml:"macro_auto" enum:",off,observe,score,hold,reject" doc:"Macros that run when the document is opened, or that start programs."`
-	XLM               string `toml:"xlm" enum:",off,observe,score,hold,reject" doc:"Excel 4 macro sheets."`
-	RemoteTemplate    string `toml:"remote_template" enum:",off,observe,score,hold,reject" doc:"A template from another machine."`
-	DDE               string `toml:"dde" enum:",off,observe,score,hold,reject" doc:"DDE fields."`
-	RTFObject         string `toml:"rtf_object" enum:",off,observe,score,hold,reject" doc:"RTF with OLE objects."`
-	PDFLaunch         string `toml:"pdf_launch" enum:",off,observe,score,hold,reject" doc:"A PDF that starts a program or opens a file."`
-	HTMLSmuggling     string `toml:"html_smuggling" enum:",off,observe,score,hold,reject" doc:"HTML or SVG that builds a file in the browser."`
-	SVGScript         string `toml:"svg_script" enum:",off,observe,score,hold,reject" doc:"SVG with a script."`
-	Macro             string `toml:"macro" enum:",off,observe,score,hold,reject" doc:"Any VBA macros, or a name that promises them (docm, xlsm, xlam)."`
-	Mismatch          string `toml:"mismatch" enum:",off,observe,score,hold,reject" doc:"Name, declared type and octets disagree in a dangerous way: an archive, page or document as a picture or PDF. application/octet-stream is no mismatch."`
-	HTMLForm          string `toml:"html_form" enum:",off,observe,score,hold,reject" doc:"An attached page that asks for a password."`
-	Bidi              string `toml:"bidi" enum:",off,observe,score,hold,reject" doc:"Writing directions in a name (U+202E), with nothing that runs behind them."`
-	HiddenName        string `toml:"hidden_name" enum:",off,observe,score,hold,reject" doc:"A name with a NUL, control or invisible characters, ten spaces in a row, dots or spaces behind the end of a program, a stream or a path."`
-	ExternalLink      string `toml:"external_link" enum:",off,observe,score,hold,reject" doc:"A document that loads pictures or data from elsewhere by itself."`
-	DocumentEncrypted string `toml:"document_encrypted" enum:",off,observe,score,hold,reject" doc:"An Office document or PDF with a password."`
-	DocumentDamaged   string `toml:"document_damaged" enum:",off,observe,score,hold,reject" doc:"A document that could not be read to its end."`
-	PDFScript         string `toml:"pdf_script" enum:",off,observe,score,hold,reject" doc:"A PDF with JavaScript."`
-	PDFEmbedded       string `toml:"pdf_embedded" enum:",off,observe,score,hold,reject" doc:"A PDF with files inside; they are judged as attachments, too."`
-	EmbeddedObject    string `toml:"embedded_object" enum:",off,observe,score,hold,reject" doc:"OLE objects and ActiveX controls in a document; files in them are judged as attachments, too."`
-	HTMLAttachment    string `toml:"html_attachment" enum:",off,observe,score,hold,reject" doc:"An HTML or SVG file as an attachment; never the text of the mail."`
-	LongName          string `toml:"long_name" enum:",off,observe,score,hold,reject" doc:"A name of more than 150 characters."`
+	Bomb              string `toml:"bomb" enum:",off,observe,score,disarm,hold,reject" doc:"Over a bound of [check.attachment.archives]: not everything was looked at."`
+	DiskImage         string `toml:"disk_image" enum:",off,observe,score,disarm,hold,reject" doc:"iso, img, vhd, vhdx, udf, dmg: what is in them lacks the mark of the web."`
+	ArchiveEncrypted  string `toml:"archive_encrypted" enum:",off,observe,score,disarm,hold,reject" doc:"An archive with a password. The names inside are checked all the same where they can be read."`
+	ArchiveAmbiguous  string `toml:"archive_ambiguous" enum:",off,observe,score,disarm,hold,reject" doc:"An archive that unpackers read differently."`
+	ArchiveOpaque     string `toml:"archive_opaque" enum:",off,observe,score,disarm,hold,reject" doc:"An archive that is corrupt, of several volumes, or of a kind that is not unpacked here."`
+	MacroAuto         string `toml:"macro_auto" enum:",off,observe,score,disarm,hold,reject" doc:"Macros that run when the document is opened, or that start programs."`
+	XLM               string `toml:"xlm" enum:",off,observe,score,disarm,hold,reject" doc:"Excel 4 macro sheets."`
+	RemoteTemplate    string `toml:"remote_template" enum:",off,observe,score,disarm,hold,reject" doc:"A template from another machine."`
+	DDE               string `toml:"dde" enum:",off,observe,score,disarm,hold,reject" doc:"DDE fields."`
+	RTFObject         string `toml:"rtf_object" enum:",off,observe,score,disarm,hold,reject" doc:"RTF with OLE objects."`
+	PDFLaunch         string `toml:"pdf_launch" enum:",off,observe,score,disarm,hold,reject" doc:"A PDF that starts a program or opens a file."`
+	HTMLSmuggling     string `toml:"html_smuggling" enum:",off,observe,score,disarm,hold,reject" doc:"HTML or SVG that builds a file in the browser."`
+	SVGScript         string `toml:"svg_script" enum:",off,observe,score,disarm,hold,reject" doc:"SVG with a script."`
+	Macro             string `toml:"macro" enum:",off,observe,score,disarm,hold,reject" doc:"Any VBA macros, or a name that promises them (docm, xlsm, xlam)."`
+	Mismatch          string `toml:"mismatch" enum:",off,observe,score,disarm,hold,reject" doc:"Name, declared type and octets disagree in a dangerous way: an archive, page or document as a picture or PDF. application/octet-stream is no mismatch."`
+	HTMLForm          string `toml:"html_form" enum:",off,observe,score,disarm,hold,reject" doc:"An attached page that asks for a password."`
+	Bidi              string `toml:"bidi" enum:",off,observe,score,disarm,hold,reject" doc:"Writing directions in a name (U+202E), with nothing that runs behind them."`
+	HiddenName        string `toml:"hidden_name" enum:",off,observe,score,disarm,hold,reject" doc:"A name with a NUL, control or invisible characters, ten spaces in a row, dots or spaces behind the end of a program, a stream or a path."`
+	ExternalLink      string `toml:"external_link" enum:",off,observe,score,disarm,hold,reject" doc:"A document that loads pictures or data from elsewhere by itself."`
+	DocumentEncrypted string `toml:"document_encrypted" enum:",off,observe,score,disarm,hold,reject" doc:"An Office document or PDF with a password."`
+	DocumentDamaged   string `toml:"document_damaged" enum:",off,observe,score,disarm,hold,reject" doc:"A document that could not be read to its end."`
+	PDFScript         string `toml:"pdf_script" enum:",off,observe,score,disarm,hold,reject" doc:"A PDF with JavaScript."`
+	PDFEmbedded       string `toml:"pdf_embedded" enum:",off,observe,score,disarm,hold,reject" doc:"A PDF with files inside; they are judged as attachments, too."`
+	EmbeddedObject    string `toml:"embedded_object" enum:",off,observe,score,disarm,hold,reject" doc:"OLE objects and ActiveX controls in a document; files in them are judged as attachments, too."`
+	HTMLAttachment    string `toml:"html_attachment" enum:",off,observe,score,disarm,hold,reject" doc:"An HTML or SVG file as an attachment; never the text of the mail."`
+	HTMLActive        string `toml:"html_active" enum:",off,observe,score,disarm,hold,reject" doc:"Scripts, frames, forms, objects and handlers in the text of the mail itself. Mail programs run none of them, and newsletters are full of them: made for disarm, which takes them out."`
+	LongName          string `toml:"long_name" enum:",off,observe,score,disarm,hold,reject" doc:"A name of more than 150 characters."`
 	TooMany           string `toml:"too_many" enum:",off,observe,score,hold,reject" doc:"More attachments than max_count."`
 	Sealed            string `toml:"sealed" enum:",off,observe,score,hold,reject" doc:"S/MIME or PGP encrypted: nothing can be looked at."`
 }
@@ -164,6 +165,8 @@ func (a *Actions) field(key string) *string {
 		return &a.EmbeddedObject
 	case htmlAttachment:
 		return &a.HTMLAttachment
+	case htmlActive:
+		return &a.HTMLActive
 	case longName:
 		return &a.LongName
 	case tooMany:
@@ -194,10 +197,14 @@ func (c Config) Validate() (errs []error) {
 	}
 	for _, k := range classes() {
 		if a := *c.Actions.field(k.key); strength(a) == 0 && a != actionOff {
-			bad("%s = %q: must be off, observe, score, hold or reject", k.key, a)
+			bad("%s = %q: must be off, observe, score, disarm, hold or reject", k.key, a)
+		} else if a == actionDisarm && !removable(k.key) {
+			bad("%s = %q: there is no part of the message to put a note in place of; hold it", k.key, a)
 		}
 		if a := *c.Out.field(k.key); strength(a) == 0 && a != actionOff && a != "" {
-			bad("out.%s = %q: must be off, observe, score, hold, reject, or empty for that of inbound mail", k.key, a)
+			bad("out.%s = %q: must be off, observe, score, disarm, hold, reject, or empty for that of inbound mail", k.key, a)
+		} else if a == actionDisarm && !removable(k.key) {
+			bad("out.%s = %q: there is no part of the message to put a note in place of; hold it", k.key, a)
 		}
 	}
 	for _, l := range []struct {

@@ -296,16 +296,55 @@ func TestAtOnce(t *testing.T) {
 	}
 }
 
-// In the session's goroutine nothing is inspected.
+// In the session's goroutine only small messages are inspected, and those only
+// where they need not wait for their turn.
 func TestWouldWait(t *testing.T) {
 	k := made(t, Default())
 	ctx := resolver.FromCache(t.Context())
-	for raw, want := range map[string]error{letter(): nil, letter(file{name: "a.pdf", data: pdf()}): filters.ErrWouldWait} {
+	small := letter(file{name: "a.exe", data: pe()})
+	asked := func(raw string) (filters.Result, error) {
 		m := spool(t, raw)
-		if _, err := k.CheckMessage(ctx, transaction(t, m, mail.In)); !errors.Is(err, want) {
-			t.Errorf("%v, want %v", err, want)
-		}
-		m.Release()
+		defer m.Release()
+		return k.CheckMessage(ctx, transaction(t, m, mail.In))
+	}
+	if _, err := asked(letter()); err != nil {
+		t.Error(err)
+	}
+	if res, err := asked(small); err != nil || len(res.Findings) == 0 {
+		t.Errorf("a small message: %v %v", res, err)
+	}
+	if _, err := asked(letter(file{name: "a.pdf", data: pdf() + strings.Repeat("%", inlineMessage)})); !errors.Is(err, filters.ErrWouldWait) {
+		t.Errorf("a large one: %v", err)
+	}
+	for range cap(k.small) {
+		k.small <- struct{}{}
+	}
+	if res, err := asked(small); err != nil || len(res.Findings) == 0 {
+		t.Errorf("with room among the large: %v %v", res, err)
+	}
+	for range cap(k.large) {
+		k.large <- struct{}{}
+	}
+	if _, err := asked(small); !errors.Is(err, filters.ErrWouldWait) {
+		t.Errorf("without a place: %v", err)
+	}
+	if len(k.small) != cap(k.small) || len(k.large) != cap(k.large) {
+		t.Error("places were given back that were not taken")
+	}
+}
+
+// What hangs in the session's goroutine ends by the check's own timeout.
+func TestInlineHasATimeout(t *testing.T) {
+	k := made(t, Default())
+	k.cfg.Timeout = 5 * time.Millisecond
+	k.walk = func(ctx context.Context, _ []byte, _ *archive.Budget, _ func(*archive.Entry) error) ([]archive.Defect, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	m := spool(t, letter(file{name: "a.zip", data: "x"}))
+	defer m.Release()
+	if _, err := k.CheckMessage(resolver.FromCache(t.Context()), transaction(t, m, mail.In)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
 	}
 }
 

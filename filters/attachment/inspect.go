@@ -3,6 +3,7 @@ package attachment
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -30,6 +31,9 @@ type work struct {
 	report  report
 	count   int           // attachments
 	spent   time.Duration // on documents
+	// top is the part of the message that is judged; nil where it is none.
+	top   *message.Part
+	marks marks
 }
 
 func (k *Check) work(ctx context.Context, d mail.Direction) *work {
@@ -41,9 +45,13 @@ func (k *Check) work(ctx context.Context, d mail.Direction) *work {
 }
 
 func (w *work) found(key, place, name, detail string) {
-	if w.actions[key] != actionOff {
-		w.report.add(key, place, name, detail)
+	switch w.actions[key] {
+	case actionOff:
+		return
+	case actionDisarm:
+		w.marks.add(w.top, key)
 	}
+	w.report.add(key, place, name, detail)
 }
 
 // index judges all parts of a message. within is the place of the message, if
@@ -55,7 +63,13 @@ func (w *work) parts(x *message.Index, within string, depth int) {
 		if w.ctx.Err() != nil {
 			return
 		}
+		if depth == 0 {
+			w.top = p
+		}
 		w.part(p, within, depth)
+	}
+	if depth == 0 {
+		w.top = nil
 	}
 	if n := w.check.cfg.MaxCount; n > 0 && w.count > n {
 		w.found(tooMany, within, "", "more attachments than max_count")
@@ -69,6 +83,12 @@ func (w *work) part(p *message.Part, within string, depth int) {
 		place = within + "message"
 	}
 	if body(p) && harmless(p) {
+		if scripted(p) {
+			w.shown(p, place)
+		}
+		if depth == 0 {
+			w.active(p, place)
+		}
 		return
 	}
 	names, weak := candidates(p)
@@ -114,29 +134,16 @@ func (w *work) whole(t *thing, p *message.Part) {
 			page = views[i].Type
 		}
 	}
-	if o.Class == filetype.Markup || page.Name != "" && (o.Class == filetype.Text || o.Class == filetype.Unknown) {
+	if o.Class == filetype.Markup || page.Name != "" && o.Name != "eml" && o.Class != filetype.Picture {
 		// Pictures that the text shows are not opened by themselves.
 		shown := p != nil && (body(p) || o.Name == "svg" && !p.Attachment)
 		if !t.piece && !shown && o.Name != "mht" {
 			w.found(htmlAttachment, t.place, t.shown(), "a page to be opened in a browser")
 		}
 	}
-	w.archives(t, o)
+	w.archives(t, o, opened(o, views))
 	w.documents(t, o, views, page)
-	if (o.Name == "eml" || o.Name == "mbox" || o.Name == "mht") && (p == nil || !p.Children) {
-		w.mail(t)
-	}
-}
-
-// mail judges a message that is a file: its index is made here.
-func (w *work) mail(t *thing) {
-	if t.depth >= maxInside {
-		w.found(bomb, t.place, t.shown(), "messages inside messages")
-		return
-	}
-	l := message.DefaultIndexLimits()
-	l.Decoded = min(l.Decoded, w.check.cfg.Archives.Member)
-	w.parts(message.ReadIndex(t.data, l), w.within(t)+" › ", t.depth+1)
+	w.letters(t, o, views, p)
 }
 
 // within is the place of what lies in a thing.
@@ -157,14 +164,13 @@ func short(name string) string {
 }
 
 // archives walks what is in a thing, whatever it calls itself.
-func (w *work) archives(t *thing, o filetype.Type) {
-	// The members of a document are its pieces: a web page or a script in an
-	// electronic book is not opened by itself.
-	pieces := o.Class == filetype.Office || o.Class == filetype.Document
+func (w *work) archives(t *thing, o filetype.Type, pieces bool) {
 	root := w.within(t)
 	var inner map[string]bool // documents among the members, by their path
+	members := 0
 	defects, err := w.check.walk(w.ctx, t.data, w.budget, func(e *archive.Entry) error {
-		if w.member(e, root, t.depth, pieces || within(inner, e.In)) {
+		members++
+		if w.member(e, root, t.shown(), t.depth, pieces || within(inner, e.In)) {
 			if inner == nil {
 				inner = map[string]bool{}
 			}
@@ -173,12 +179,19 @@ func (w *work) archives(t *thing, o filetype.Type) {
 		return w.ctx.Err()
 	})
 	for i := range defects {
-		w.defect(t, root, o, &defects[i])
+		w.defect(t, root, pieces, &defects[i])
 	}
-	if err != nil && w.ctx.Err() == nil {
+	switch {
+	case err != nil && w.ctx.Err() == nil:
 		w.found(crash, root, t.shown(), "the archive could not be walked")
+	case o.Class == filetype.Archive && members == 0 && len(defects) == 0 && !emptyZip(t.data):
+		// It begins like an archive, and ours found nothing in it; others may.
+		w.found(archiveOpaque, root, t.shown(), "nothing in it can be read: "+o.Name)
 	}
 }
+
+// emptyZip is an end record alone.
+func emptyZip(b []byte) bool { return len(b) == 22 && bytes.HasPrefix(b, []byte("PK\x05\x06")) }
 
 func path(in []string, name string) string { return strings.Join(in, "\x00") + "\x00" + name }
 
@@ -194,12 +207,20 @@ func within(inner map[string]bool, in []string) bool {
 
 // member judges a member of an archive, and tells a document: its own members
 // come later.
-func (w *work) member(e *archive.Entry, root string, depth int, pieces bool) bool {
+func (w *work) member(e *archive.Entry, root, rootName string, depth int, pieces bool) bool {
 	place := root
 	for _, in := range e.In {
 		place += " › " + short(in)
 	}
 	names := e.Names[:min(len(e.Names), maxNames)]
+	if outer := rootName; streamed(e.Container) {
+		if len(e.In) > 0 {
+			outer = e.In[len(e.In)-1]
+		}
+		if n := unpackedName(outer); n != "" {
+			names = append(slices.Clip(names), n)
+		}
+	}
 	if e.Directory {
 		return false
 	}
@@ -222,19 +243,61 @@ func (w *work) member(e *archive.Entry, root string, depth int, pieces bool) boo
 			page = views[i].Type
 		}
 	}
-	if o.Class == filetype.Markup && o.Name != "mht" || page.Name != "" && o.Class == filetype.Text {
+	if o.Class == filetype.Markup && o.Name != "mht" || page.Name != "" && o.Name != "eml" && o.Class != filetype.Picture {
 		w.found(htmlAttachment, t.place, first(names), "a page to be opened in a browser")
 	}
 	w.documents(t, o, views, page)
-	if o.Name == "eml" || o.Name == "mbox" || o.Name == "mht" {
-		// The data is valid during the visit alone, and so is all work on it.
-		w.mail(t)
+	// The data is valid during the visit alone, and so is all work on it.
+	w.letters(t, o, views, nil)
+	return opened(o, views)
+}
+
+// opened tells that the members of a thing are pieces of a document: a page or
+// a script in an electronic book is not opened by itself. Who opens it goes by
+// its name: what is called a zip is unpacked, and a few members that make a
+// document of it excuse nothing.
+func opened(o filetype.Type, views []filetype.NameView) bool {
+	if o.Class != filetype.Office && o.Class != filetype.Document {
+		return false
 	}
-	return o.Class == filetype.Office || o.Class == filetype.Document
+	document, extension := false, false
+	for i := range views {
+		switch views[i].Type.Class {
+		case filetype.Archive:
+			return false
+		case filetype.Office, filetype.Document:
+			document = true
+		}
+		extension = extension || len(views[i].Extensions) > 0
+	}
+	return document || !extension
+}
+
+// streamed tells containers of one file, which most programs call by the name
+// of the container without its end.
+func streamed(container string) bool {
+	switch container {
+	case "gz", "bz2", "xz", "lzma", "zst", "lz4", "lz", "z":
+		return true
+	}
+	return false
+}
+
+// unpackedName is what they make of it: "a.js" of "a.js.gz".
+func unpackedName(outer string) string {
+	v := filetype.ReadName(outer)
+	if len(v.Extensions) == 0 || v.Type.Class != filetype.Archive {
+		return ""
+	}
+	base := strings.TrimSuffix(v.Base, "."+v.Extensions[0])
+	if base == v.Base || strings.HasPrefix(v.Extensions[0], "t") {
+		return "" // tgz and its like hold a tar
+	}
+	return base
 }
 
 // defect turns what is wrong with an archive into a class.
-func (w *work) defect(t *thing, root string, o filetype.Type, d *archive.Defect) {
+func (w *work) defect(t *thing, root string, pieces bool, d *archive.Defect) {
 	place := root
 	for _, in := range d.In {
 		place += " › " + short(in)
@@ -248,7 +311,7 @@ func (w *work) defect(t *thing, root string, o filetype.Type, d *archive.Defect)
 		w.found(crash, place, t.shown(), detail)
 	case d.Grade == archive.Ambiguous:
 		w.found(archiveAmbiguous, place, t.shown(), detail)
-	case d.Grade == archive.Encrypted && (o.Class == filetype.Document || o.Class == filetype.Office):
+	case d.Grade == archive.Encrypted && pieces:
 		w.found(docEncrypted, place, t.shown(), detail)
 	case d.Grade == archive.Encrypted:
 		w.found(archiveEncrypted, place, t.shown(), detail)
@@ -263,24 +326,43 @@ func (w *work) defect(t *thing, root string, o filetype.Type, d *archive.Defect)
 // browser, by octets or by name.
 func (w *work) documents(t *thing, o filetype.Type, views []filetype.NameView, page filetype.Type) {
 	as, inspect := o, false
+	for i := range views {
+		// What goes by its name when it is opened, whatever its octets look like.
+		switch v := &views[i]; {
+		case table(v):
+			w.inspect(t, filetype.Type{Name: v.Extensions[0], Class: filetype.Text})
+		case len(v.Extensions) > 0 && v.Extensions[0] == "pdf" && (o.Class == filetype.Unknown || o.Class == filetype.Text):
+			w.inspect(t, v.Type)
+		}
+	}
+	if page.Name != "" && o.Class != filetype.Markup {
+		w.inspect(t, page)
+	}
 	switch o.Class {
 	case filetype.Document, filetype.Office, filetype.Markup:
 		inspect = true
 	case filetype.Message:
 		inspect = o.Name == "msg"
+	case filetype.Archive:
+		// A package whose beginning and end do not tell that it is a document.
+		inspect = o.Name == "zip"
 	case filetype.Text, filetype.Unknown, filetype.Script:
+		// XML is a page, a document or data by elements that may stand far on.
+		inspect = o.Name == "xml"
 		for i := range views {
-			switch c := views[i].Type.Class; {
-			case c == filetype.Markup:
-				as, inspect = page, true
-			case c == filetype.Document, c == filetype.Office:
+			switch views[i].Type.Class {
+			case filetype.Document, filetype.Office:
 				inspect = true
 			}
 		}
 	}
-	if !inspect {
-		return
+	if inspect {
+		w.inspect(t, as)
 	}
+}
+
+// inspect looks for the traits of a document of that type.
+func (w *work) inspect(t *thing, as filetype.Type) {
 	if t.depth >= maxInside {
 		w.found(bomb, t.place, t.shown(), "documents inside documents")
 		return
@@ -302,6 +384,18 @@ func (w *work) documents(t *thing, o filetype.Type, views []filetype.NameView, p
 	}
 }
 
+// table tells a name that a spreadsheet program opens as one.
+func table(v *filetype.NameView) bool {
+	if len(v.Extensions) == 0 {
+		return false
+	}
+	switch v.Extensions[0] {
+	case "csv", "tsv", "tab", "slk", "dif", "iqy", "oqy", "rqy", "dqy":
+		return true
+	}
+	return false
+}
+
 // trait turns what a document has into a class.
 func (w *work) trait(t *thing, as filetype.Type, r *document.Trait) {
 	place := w.within(t)
@@ -318,6 +412,8 @@ func (w *work) trait(t *thing, as filetype.Type, r *document.Trait) {
 		return
 	case r.ID == document.Damaged && strings.HasPrefix(r.Text, "reader failed"):
 		key = crash
+	case r.ID == document.ExternalLink && startsRemote(r.Text):
+		key = remoteTemplate
 	}
 	if key == "" {
 		return
@@ -327,6 +423,28 @@ func (w *work) trait(t *thing, as filetype.Type, r *document.Trait) {
 		detail += " (" + short(r.Text) + ")"
 	}
 	w.found(key, place, t.shown(), detail)
+}
+
+// startsRemote tells the links that bring a program rather than a picture: an
+// object, frame or chunk that is fetched from the web when the document is
+// opened, and addresses that are handed to a program (CVE-2017-0199,
+// CVE-2021-40444, CVE-2022-30190). They do what a remote template does.
+func startsRemote(text string) bool {
+	low := strings.ToLower(text)
+	if strings.HasPrefix(low, "url moniker ") || strings.HasPrefix(low, "scriptlet moniker") {
+		return true
+	}
+	kind, target, _ := strings.Cut(low, " ")
+	for _, s := range []string{"ms-", "search-ms:", "mhtml:", "script:"} {
+		if strings.HasPrefix(target, s) {
+			return true
+		}
+	}
+	switch kind {
+	case "oleobject", "frame", "subdocument", "afchunk", "package", "control":
+		return strings.HasPrefix(target, "http")
+	}
+	return false
 }
 
 // classOfTrait gives the class of a trait, "" for what no policy asks for.

@@ -159,7 +159,7 @@ func (w *work) look(t *thing) (byOctets filetype.Type, views []filetype.NameView
 		w.name(t, &views[i], byOctets)
 	}
 	w.octets(t, byOctets, views)
-	w.declared(t, byOctets)
+	w.declared(t, byOctets, views)
 	if size := w.check.cfg.MaxSize; size > 0 && int64(len(t.data)) > size {
 		w.found(tooLarge, t.place, t.shown(), "larger than max_size")
 	}
@@ -240,9 +240,12 @@ func (w *work) name(t *thing, v *filetype.NameView, octets filetype.Type) {
 	}
 }
 
-// address tells a message that is named after its subject, and the subject
+// address tells a name that promises something else by chance: a message that is named after its subject, and the subject
 // ends in a domain: mail programs add ".eml" to it.
 func (w *work) address(t *thing, ext string, octets filetype.Type) bool {
+	if ext == "mat" && bytes.HasPrefix(t.data, []byte("MATLAB ")) {
+		return true // numbers; a shortcut of Access has the same extension
+	}
 	return ext == "com" && (octets.Name == "eml" || len(t.declared) > 0 && t.declared[0] == "message/rfc822")
 }
 
@@ -301,7 +304,12 @@ func pretends(v *filetype.NameView, o filetype.Type) bool {
 }
 
 // declared judges the media type.
-func (w *work) declared(t *thing, o filetype.Type) {
+func (w *work) declared(t *thing, o filetype.Type, views []filetype.NameView) {
+	// A name without an end is given that of the type by some clients.
+	extension := false
+	for i := range views {
+		extension = extension || len(views[i].Extensions) > 0
+	}
 	for _, d := range t.declared {
 		kind, _, _ := strings.Cut(d, "/")
 		for _, b := range w.check.cfg.Types {
@@ -312,8 +320,17 @@ func (w *work) declared(t *thing, o filetype.Type) {
 		switch d {
 		case "application/x-msdownload", "application/x-msdos-program", "application/x-dosexec", "application/vnd.microsoft.portable-executable",
 			"application/hta", "application/x-ms-shortcut", "application/java-archive", "application/vnd.android.package-archive", "application/x-msi":
-			if len(t.names) == 0 && o.Class == filetype.Unknown {
+			if !extension && (o.Class == filetype.Unknown || o.Class == filetype.Text) {
 				w.found(executable, t.place, t.shown(), "the type "+d)
+			}
+		case "text/vbscript", "text/vbs", "application/x-vbs", "application/x-vbscript", "application/x-javascript", "application/javascript", "text/javascript",
+			"application/x-bat", "application/x-powershell", "text/scriptlet":
+			if !extension && (o.Class == filetype.Unknown || o.Class == filetype.Text) {
+				w.found(script, t.place, t.shown(), "the type "+d)
+			}
+		case "application/x-ms-application", "application/x-java-jnlp-file", "application/internet-shortcut", "application/x-mswinurl":
+			if !extension && (o.Class == filetype.Unknown || o.Class == filetype.Text) {
+				w.found(shortcut, t.place, t.shown(), "the type "+d)
 			}
 		}
 		passive := kind == "image" && d != "image/svg+xml" || kind == "audio" || kind == "video" || d == "application/pdf"

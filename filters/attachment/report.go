@@ -6,6 +6,7 @@ import (
 
 	"garita/filters"
 	"garita/mail"
+	"garita/message"
 )
 
 const (
@@ -57,12 +58,16 @@ func (r *report) add(key, place, name, detail string) {
 
 // result makes findings of the report, the strongest action first: of equals
 // the first speaks to the client.
-func (k *Check) result(w *work, tx *mail.Transaction) filters.Result {
+func (k *Check) result(w *work, tx *mail.Transaction, x *message.Index) filters.Result {
 	if w.report.by == nil {
 		return filters.Result{}
 	}
 	why := k.excepted(tx)
 	var res filters.Result
+	var left string // why nothing is disarmed
+	if w.marks.any() {
+		res.Disarm, left = k.disarm(w, tx, x, why != "")
+	}
 	for level := strength(actionReject); level > 0; level-- {
 		for _, c := range classes() {
 			f := w.report.by[c.key]
@@ -70,7 +75,11 @@ func (k *Check) result(w *work, tx *mail.Transaction) filters.Result {
 				continue
 			}
 			for i, e := range f.entries {
-				res.Findings = append(res.Findings, finding(c, w.actions[c.key], e, i == 0, why))
+				g := finding(c, w.actions[c.key], e, i == 0, why)
+				if w.actions[c.key] == actionDisarm {
+					k.disarming(&g, left, why)
+				}
+				res.Findings = append(res.Findings, g)
 			}
 			if last := &res.Findings[len(res.Findings)-1]; f.more > 0 {
 				last.Detail += ", and " + strconv.Itoa(f.more) + " more"

@@ -72,21 +72,21 @@ type Config struct {
 	CacheEntries    int           `toml:"cache_entries" doc:"Verdicts kept by the digest of what was scanned, 300 octets each. 0: none. They end when clamd's signatures or limits change."`
 	CacheFor        time.Duration `toml:"cache_for" doc:"How long a verdict is kept at most."`
 	Virus           string        `toml:"virus" enum:"off,observe,score,hold,reject" doc:"What is done with a virus (clamav.virus): off, observe, score, hold or reject. All signatures that are in no other class."`
-	VirusScore      float64       `toml:"virus_score" doc:"Points for it, whatever is done."`
+	VirusScore      float64       `toml:"virus_score" doc:"Points for it, whatever is done." brief:"true"`
 	Phishing        string        `toml:"phishing" enum:"off,observe,score,hold,reject" doc:"Phishing.*, Heuristics.Phishing.*, Email.Phishing.* (clamav.phishing). hold: they err more than others."`
-	PhishingScore   float64       `toml:"phishing_score" doc:"Points for it."`
+	PhishingScore   float64       `toml:"phishing_score" doc:"Points for it." brief:"true"`
 	PUA             string        `toml:"pua" enum:"off,observe,score,hold,reject" doc:"PUA.*: unwanted programs, packers, tools (clamav.pua). clamd looks for them with DetectPUA."`
-	PUAScore        float64       `toml:"pua_score" doc:"Points for it."`
+	PUAScore        float64       `toml:"pua_score" doc:"Points for it." brief:"true"`
 	Heuristic       string        `toml:"heuristic" enum:"off,observe,score,hold,reject" doc:"Other Heuristics.* (clamav.heuristic)."`
-	HeuristicScore  float64       `toml:"heuristic_score" doc:"Points for it."`
+	HeuristicScore  float64       `toml:"heuristic_score" doc:"Points for it." brief:"true"`
 	Limits          string        `toml:"limits" enum:"off,observe,score,hold,reject" doc:"Heuristics.Limits.Exceeded.*: clamd did not look at all of it (clamav.limits); it says so with AlertExceedsMax."`
-	LimitsScore     float64       `toml:"limits_score" doc:"Points for it."`
+	LimitsScore     float64       `toml:"limits_score" doc:"Points for it." brief:"true"`
 	Encrypted       string        `toml:"encrypted" enum:"off,observe,score,hold,reject" doc:"Heuristics.Encrypted.* (clamav.encrypted); clamd says so with AlertEncrypted. Names inside are judged by the attachment check."`
-	EncryptedScore  float64       `toml:"encrypted_score" doc:"Points for it."`
+	EncryptedScore  float64       `toml:"encrypted_score" doc:"Points for it." brief:"true"`
 	Macro           string        `toml:"macro" enum:"off,observe,score,hold,reject" doc:"Heuristics.OLE2.ContainsMacros* (clamav.macro); clamd says so with AlertOLE2Macros."`
-	MacroScore      float64       `toml:"macro_score" doc:"Points for it."`
+	MacroScore      float64       `toml:"macro_score" doc:"Points for it." brief:"true"`
 	Unofficial      string        `toml:"unofficial" enum:"off,observe,score,hold,reject" doc:"Signatures of third parties, *.UNOFFICIAL (clamav.unofficial). Move those that you trust to another class by classes."`
-	UnofficialScore float64       `toml:"unofficial_score" doc:"Points for it."`
+	UnofficialScore float64       `toml:"unofficial_score" doc:"Points for it." brief:"true"`
 	Ignore          []string      `toml:"ignore" doc:"Names of signatures that do not count, with * for anything, in any case: \"PUA.Win.Packer.*\". The finding clamav.ignored tells of them."`
 	Classes         []string      `toml:"classes" doc:"Names of signatures that are of another class than their name says: \"Sanesecurity.Malware.* virus\". The first that fits counts."`
 	Oversize        string        `toml:"oversize" enum:"pass,hold,defer,reject" doc:"The message is larger than clamd takes or scans (clamav.oversize): pass (tagged), hold, defer or reject. Not defer: the sender would try for days."`

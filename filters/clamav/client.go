@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -147,6 +148,9 @@ func scan(ctx context.Context, a address, t times, c content) (outcome, error) {
 	if err != nil {
 		r = broken(ctx, err)
 	}
+	if r.kind == clean && w.early {
+		r = reply{text: "an answer before the end of the message"}
+	}
 	return outcome{reply: r, sent: true}, nil
 }
 
@@ -242,6 +246,7 @@ type streamWriter struct {
 	heads  [][4]byte
 	bufs   net.Buffers
 	err    error // of the connection
+	early  bool  // there was an answer before the end
 }
 
 // Write sends p at once, in as few packets as there are.
@@ -273,24 +278,38 @@ func (w *streamWriter) Write(p []byte) (int, error) {
 		w.chunk -= int64(len(piece))
 		w.left -= int64(len(piece))
 	}
-	if w.left == 0 {
-		w.head(0) // the end
-	}
 	return n, w.flush()
 }
 
-// finish ends the stream of an empty content, and tells when octets lack.
+// finish ends the stream, and tells when octets lack. What clamd has said by
+// now it has not said of all of the message.
 func (w *streamWriter) finish() error {
 	if w.left > 0 {
 		return io.ErrUnexpectedEOF
 	}
-	if w.prefix == "" {
-		return nil // the end went out with the last octets
-	}
-	w.heads = make([][4]byte, 0, 1)
+	w.early = answered(w.conn)
+	w.heads, w.bufs = make([][4]byte, 0, 1), w.bufs[:0]
 	w.begin()
 	w.head(0)
 	return w.flush()
+}
+
+// answered tells that something can be read, without waiting for it.
+func answered(conn net.Conn) (yes bool) {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Read(func(fd uintptr) bool {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		yes = err == nil && n > 0
+		return true
+	})
+	return yes
 }
 
 func (w *streamWriter) begin() {

@@ -70,11 +70,17 @@ func (e *endpoint) usable(now time.Time) bool {
 func (e *endpoint) down(why string, now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if !e.proven && now.Before(e.retry) {
+		// Thirty sessions found it out at once: that is one failure, and not
+		// the longest wait there is for a clamd that is back in a second.
+		return false
+	}
 	news := e.proven || e.fault == ""
 	if news {
 		e.since = now
 	}
 	e.proven, e.fault, e.bad = false, why, 0
+	e.tested = time.Time{} // it may come back as another, without signatures
 	e.backoff = min(max(2*e.backoff, firstBackoff), lastBackoff)
 	e.retry = now.Add(e.backoff)
 	return news

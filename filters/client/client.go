@@ -37,9 +37,9 @@ const timeout = 5 * time.Second
 type Config struct {
 	Mode         string  `toml:"mode" enum:"off,observe,score,enforce" doc:"off, observe, score or enforce: no part of the check does more."`
 	NoPTR        string  `toml:"no_ptr" enum:"off,observe,score,enforce" doc:"The address has no name in the reverse DNS (symbol client.no_ptr). score: machines of botnets often have none, and so have some honest small servers."`
-	NoPTRScore   float64 `toml:"no_ptr_score" doc:"Points for it."`
+	NoPTRScore   float64 `toml:"no_ptr_score" doc:"Points for it." brief:"true"`
 	Unknown      string  `toml:"unknown" enum:"off,observe,score,enforce" doc:"The address has a name that does not lead back to it (client.unknown), as reject_unknown_client_hostname in Postfix. score: mostly it is an error of an honest administrator."`
-	UnknownScore float64 `toml:"unknown_score" doc:"Points for it."`
+	UnknownScore float64 `toml:"unknown_score" doc:"Points for it." brief:"true"`
 	Reply        string  `toml:"reply" enum:"defer,reject" doc:"What enforce answers: defer (450 4.7.25, so that who repairs the DNS loses no mail) or reject (550 5.7.25)."`
 }
 

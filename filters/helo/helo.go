@@ -48,21 +48,21 @@ type Config struct {
 	Mode              string   `toml:"mode" enum:"off,observe,score,enforce" doc:"off, observe, score or enforce: no part of the check does more."`
 	OwnNames          []string `toml:"own_names" doc:"More names that nobody outside may claim, besides hostname and the relay domains."`
 	Syntax            string   `toml:"syntax" enum:"off,observe,score,enforce" doc:"The name is neither a host name nor an address literal (helo.syntax), as reject_invalid_helo_hostname in Postfix. enforce: no mail server says such a name, and what injects commands does."`
-	SyntaxScore       float64  `toml:"syntax_score" doc:"Points for it."`
+	SyntaxScore       float64  `toml:"syntax_score" doc:"Points for it." brief:"true"`
 	OwnName           string   `toml:"own_name" enum:"off,observe,score,enforce" doc:"It is our own hostname, one of our domains or of own_names, said from outside (helo.own_name). enforce: it is a lie to get past rules that trust us."`
-	OwnNameScore      float64  `toml:"own_name_score" doc:"Points for it."`
+	OwnNameScore      float64  `toml:"own_name_score" doc:"Points for it." brief:"true"`
 	OwnAddress        string   `toml:"own_address" enum:"off,observe,score,enforce" doc:"It is an address of ours, said from outside (helo.own_address). enforce, for the same reason."`
-	OwnAddressScore   float64  `toml:"own_address_score" doc:"Points for it."`
+	OwnAddressScore   float64  `toml:"own_address_score" doc:"Points for it." brief:"true"`
 	BareAddress       string   `toml:"bare_address" enum:"off,observe,score,enforce" doc:"It is an address without brackets (helo.bare_ip). score: some devices do it."`
-	BareAddressScore  float64  `toml:"bare_address_score" doc:"Points for it."`
+	BareAddressScore  float64  `toml:"bare_address_score" doc:"Points for it." brief:"true"`
 	Literal           string   `toml:"literal" enum:"off,observe,score,enforce" doc:"It is the client's own address in brackets (helo.literal). score: RFC 5321 allows it to hosts without a name, and mail servers have one."`
-	LiteralScore      float64  `toml:"literal_score" doc:"Points for it."`
+	LiteralScore      float64  `toml:"literal_score" doc:"Points for it." brief:"true"`
 	WrongLiteral      string   `toml:"wrong_literal" enum:"off,observe,score,enforce" doc:"It is another address than the client's in brackets (helo.wrong_literal). score: a host behind NAT may know no better."`
-	WrongLiteralScore float64  `toml:"wrong_literal_score" doc:"Points for it."`
+	WrongLiteralScore float64  `toml:"wrong_literal_score" doc:"Points for it." brief:"true"`
 	FQDN              string   `toml:"fqdn" enum:"off,observe,score,enforce" doc:"It is a name without a dot (helo.not_fqdn), as reject_non_fqdn_helo_hostname in Postfix. score: badly set-up honest hosts do it."`
-	FQDNScore         float64  `toml:"fqdn_score" doc:"Points for it."`
+	FQDNScore         float64  `toml:"fqdn_score" doc:"Points for it." brief:"true"`
 	Resolves          string   `toml:"resolves" enum:"off,observe,score,enforce" doc:"The name has no A, AAAA or MX record (helo.unknown), as reject_unknown_helo_hostname in Postfix. observe: many honest servers say an internal name; look at the log before you score it. A failing DNS says nothing."`
-	ResolvesScore     float64  `toml:"resolves_score" doc:"Points for it."`
+	ResolvesScore     float64  `toml:"resolves_score" doc:"Points for it." brief:"true"`
 }
 
 // Default refuses what no mail server says, and gives points for the rest.

@@ -16,22 +16,22 @@ type Config struct {
 	Mode                      string  `toml:"mode" enum:"off,observe,score,enforce" doc:"off, observe, score or enforce: no part of the check does more."`
 	Tag                       bool    `toml:"tag" doc:"What gets points or worse also gets the field X-Garita-Mime with the names of the defects, for the server behind to sort by."`
 	Ambiguous                 string  `toml:"ambiguous" enum:"off,observe,score,hold,reject" doc:"Mail programs read the structure in different ways, and nothing dangerous was found in any of them (mime.ambiguous). score: careless programs write such mail."`
-	AmbiguousScore            float64 `toml:"ambiguous_score" doc:"Points for it."`
+	AmbiguousScore            float64 `toml:"ambiguous_score" doc:"Points for it." brief:"true"`
 	AmbiguousRisky            string  `toml:"ambiguous_risky" enum:"off,observe,score,hold,reject" doc:"The structure is ambiguous or cannot be read to its end, and in some reading there is a program, script, shortcut, archive, disk image, document that may have macros, or a file that cannot be decoded (mime.ambiguous_risky). hold: this is how files are hidden from scanners. off: it counts as ambiguous."`
-	AmbiguousRiskyScore       float64 `toml:"ambiguous_risky_score" doc:"Points for it."`
+	AmbiguousRiskyScore       float64 `toml:"ambiguous_risky_score" doc:"Points for it." brief:"true"`
 	OpaquePartial             string  `toml:"opaque_partial" enum:"off,observe,score,hold,reject" doc:"A piece of a larger message (message/partial, mime.partial), which the reader's program puts together behind every scanner. reject: nobody sends such mail any more."`
-	OpaquePartialScore        float64 `toml:"opaque_partial_score" doc:"Points for it."`
+	OpaquePartialScore        float64 `toml:"opaque_partial_score" doc:"Points for it." brief:"true"`
 	ExternalBody              string  `toml:"external_body" enum:"off,observe,score,hold,reject" doc:"The content is to be fetched from elsewhere (message/external-body, mime.external_body). hold."`
-	ExternalBodyScore         float64 `toml:"external_body_score" doc:"Points for it."`
+	ExternalBodyScore         float64 `toml:"external_body_score" doc:"Points for it." brief:"true"`
 	UnknownEncoding           string  `toml:"unknown_encoding" enum:"off,observe,score,hold,reject" doc:"A part without a name has a transfer encoding that nobody knows (mime.encoding). score."`
-	UnknownEncodingScore      float64 `toml:"unknown_encoding_score" doc:"Points for it."`
+	UnknownEncodingScore      float64 `toml:"unknown_encoding_score" doc:"Points for it." brief:"true"`
 	UnknownEncodingRisky      string  `toml:"unknown_encoding_risky" enum:"off,observe,score,hold,reject" doc:"The same of an attachment, of a part with a name, or of one whose octets look dangerous. hold."`
-	UnknownEncodingRiskyScore float64 `toml:"unknown_encoding_risky_score" doc:"Points for it."`
+	UnknownEncodingRiskyScore float64 `toml:"unknown_encoding_risky_score" doc:"Points for it." brief:"true"`
 	Unfinished                string  `toml:"unfinished" enum:"off,observe,score,hold,reject" doc:"The message is beyond a bound: too deep, too many parts, fields or octets (mime.limit). hold: the rest was not looked at."`
-	UnfinishedScore           float64 `toml:"unfinished_score" doc:"Points for it."`
+	UnfinishedScore           float64 `toml:"unfinished_score" doc:"Points for it." brief:"true"`
 	Odd                       string  `toml:"odd" enum:"off,observe,score,hold,reject" doc:"The structure is against the standard and all read it in the same way (mime.odd). observe: ordinary mail is full of it."`
-	OddScore                  float64 `toml:"odd_score" doc:"Points for it."`
-	Out                       Out     `toml:"out" doc:"What is done about outbound mail instead; empty is as above."`
+	OddScore                  float64 `toml:"odd_score" doc:"Points for it." brief:"true"`
+	Out                       Out     `toml:"out" doc:"What is done about outbound mail instead; empty is as above." brief:"true"`
 }
 
 // Out is the table [check.mime.out]: the same actions for outbound mail.

@@ -39,12 +39,12 @@ type Config struct {
 	Mode               string   `toml:"mode" enum:"off,observe,score,enforce" doc:"off, observe, score or enforce: no part of the check does more."`
 	ExemptDomains      []string `toml:"exempt_domains" doc:"Domains that are not looked at, because the next hop knows more of them than the DNS: \"intranet.example\", \".lan\" (the domain and all below it)."`
 	FQDN               string   `toml:"fqdn" enum:"off,observe,score,enforce" doc:"The domain has no dot (recipient.not_fqdn), as reject_non_fqdn_recipient in Postfix; enforce answers 504 5.5.2. score: the next hop may have a name of its own for it."`
-	FQDNScore          float64  `toml:"fqdn_score" doc:"Points for it."`
+	FQDNScore          float64  `toml:"fqdn_score" doc:"Points for it." brief:"true"`
 	UnknownDomain      string   `toml:"unknown_domain" enum:"off,observe,score,enforce" doc:"The domain has no MX, A or AAAA record (recipient.unknown_domain), as reject_unknown_recipient_domain in Postfix. observe: a smart host may have routes to domains that the DNS does not know; enforce it when yours has none."`
-	UnknownDomainScore float64  `toml:"unknown_domain_score" doc:"Points for it."`
+	UnknownDomainScore float64  `toml:"unknown_domain_score" doc:"Points for it." brief:"true"`
 	Reply              string   `toml:"reply" enum:"defer,reject" doc:"What enforce answers to an unknown domain: defer (450 4.1.2) or reject (550 5.1.2, but still 450 for a name that exists and only has no such records). reject tells users of their typing errors at once."`
 	NullMX             string   `toml:"null_mx" enum:"off,observe,score,enforce" doc:"The domain says that it takes no mail (recipient.null_mx, RFC 7505). enforce answers 556 5.1.10, as section 4.1 there says."`
-	NullMXScore        float64  `toml:"null_mx_score" doc:"Points for it."`
+	NullMXScore        float64  `toml:"null_mx_score" doc:"Points for it." brief:"true"`
 }
 
 // Default refuses only what the recipient's own domain refuses.

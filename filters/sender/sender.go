@@ -44,14 +44,14 @@ const (
 type Config struct {
 	Mode               string  `toml:"mode" enum:"off,observe,score,enforce" doc:"off, observe, score or enforce: no part of the check does more."`
 	FQDN               string  `toml:"fqdn" enum:"off,observe,score,enforce" doc:"The domain has no dot (sender.not_fqdn), as reject_non_fqdn_sender in Postfix; enforce answers 504 5.5.2. score: cron jobs of honest machines write such senders."`
-	FQDNScore          float64 `toml:"fqdn_score" doc:"Points for it."`
+	FQDNScore          float64 `toml:"fqdn_score" doc:"Points for it." brief:"true"`
 	UnknownDomain      string  `toml:"unknown_domain" enum:"off,observe,score,enforce" doc:"The domain has no MX, A or AAAA record (sender.unknown_domain), as reject_unknown_sender_domain in Postfix. enforce: nobody could be told that the mail did not arrive."`
-	UnknownDomainScore float64 `toml:"unknown_domain_score" doc:"Points for it."`
+	UnknownDomainScore float64 `toml:"unknown_domain_score" doc:"Points for it." brief:"true"`
 	Reply              string  `toml:"reply" enum:"defer,reject" doc:"What enforce answers to an unknown domain: defer (450 4.1.8, as Postfix by default: a zone that breaks for a day loses no mail) or reject (550 5.1.8, but still 450 for a name that exists and only has no such records)."`
 	NullMX             string  `toml:"null_mx" enum:"off,observe,score,enforce" doc:"The domain says that it takes no mail (sender.null_mx, RFC 7505). enforce answers 550 5.7.27, as section 4.2 there says."`
-	NullMXScore        float64 `toml:"null_mx_score" doc:"Points for it."`
+	NullMXScore        float64 `toml:"null_mx_score" doc:"Points for it." brief:"true"`
 	BadMX              string  `toml:"bad_mx" enum:"off,observe,score,enforce" doc:"All mail servers of the domain have addresses that nobody outside can reach (loopback, private, unspecified), our own, or none (sender.bad_mx). score: mostly it is spam, and sometimes a wrong zone."`
-	BadMXScore         float64 `toml:"bad_mx_score" doc:"Points for it."`
+	BadMXScore         float64 `toml:"bad_mx_score" doc:"Points for it." brief:"true"`
 }
 
 // Default refuses what cannot be answered, and gives points for the rest.

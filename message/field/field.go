@@ -16,7 +16,8 @@
 // # Limits
 //
 // Of one field 2000 parameters, 500 sections of continuations and 4000 readings
-// are kept; more is the oddity "too-many-parameters". The part of ISO-2022-CN
+// are kept; more is the oddity "too-many-parameters". Of one value 64 KiB are
+// read; more is the oddity "too-large-value". The part of ISO-2022-CN
 // that is CNS 11643 is not decoded. Octets outside ASCII without a charset are
 // read as UTF-8, else as Windows-1252 and Shift-JIS; other charsets are not
 // guessed.

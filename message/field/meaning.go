@@ -20,7 +20,7 @@ func Meaning(id string) string {
 		return "The boundary between parts is empty or has white space at its ends."
 	case "unclosed-quote", "junk-after-quote", "quote-inside", "single-quotes", "escaped-character":
 		return "The quotes of a parameter are damaged or unusual, and mail clients read different values."
-	case "unquoted-space":
+	case "unquoted-space", "unquoted-special":
 		return "A value with spaces has no quotes; some mail clients take its first word alone."
 	case "folded-value", "control-character":
 		return "A value is broken by a line end or a control character, and mail clients read different values."
@@ -36,6 +36,8 @@ func Meaning(id string) string {
 		return "An extended parameter (RFC 2231) is malformed."
 	case "rfc2231-order", "rfc2231-sections":
 		return "The sections of a continued parameter (RFC 2231) are out of order, double or missing."
+	case "too-large-value":
+		return "A value is larger than any name, and its end was not looked at."
 	case "too-many-parameters":
 		return "A header field has more parameters than are looked at."
 	}

@@ -64,6 +64,10 @@ func (p *parser) valueless(name string, more bool) {
 	if len(words) == 2 {
 		p.value(strings.ToLower(words[0]), strings.Trim(words[1], "\""), "literal")
 	}
+	// filename=a;b.exe: for some the name goes on to the end of the line.
+	if last := words[len(words)-1]; extension(last) != "" {
+		p.value("filename", strings.Trim(last, "\""), "literal")
+	}
 }
 
 // name cleans the name of a parameter: lower case, without quotes, control
@@ -182,6 +186,7 @@ func (p *parser) bare(name string, at int) int {
 	if strings.IndexAny(v, " \t\r\n") < 0 {
 		p.whole(name, v, "token")
 		p.inside(name, v, end)
+		p.special(name, v)
 		if strings.IndexByte(v, '\\') >= 0 {
 			p.variant(name, "escaped-character", v, unescape(v))
 		}
@@ -194,7 +199,14 @@ func (p *parser) bare(name string, at int) int {
 	}
 	p.whole(name, v, "literal")
 	words := strings.Fields(v)
-	p.variant(name, "unquoted-space", v, words[0])
+	// A first word without an extension is a name that opens nothing, and many
+	// careless programs write so.
+	base, _, _ := strings.Cut(name, "*")
+	p.odd("unquoted-space", differ(name, v, words[0]) && (!nameLike(base) || extension(words[0]) != ""))
+	p.also(name, words[0])
+	if joined := strings.Join(words, ""); nameLike(name) && strings.IndexByte(joined, '(') < 0 {
+		p.also(name, joined) // readers that drop the white space
+	}
 	if k := strings.IndexAny(v, "\r\n"); k >= 0 {
 		p.variant(name, "unquoted-space", v, strings.TrimSpace(v[:k]))
 	}
@@ -221,6 +233,29 @@ func (p *parser) single(name, v string, at int) {
 		body = p.s[at+1 : at+1+k]
 	}
 	p.variant(name, "single-quotes", v, body)
+}
+
+// special gives the name of a file for readers who end an unquoted value at the
+// first character that cannot be in a token. A name that keeps its extension, or
+// loses it, is no other: `scan[1].pdf`.
+func (p *parser) special(name, v string) {
+	if !nameLike(name) || strings.Contains(v, "=?") {
+		return
+	}
+	if k := strings.IndexAny(v, "*'%"); k > 0 && extension(v[:k]) != "" {
+		p.also(name, v[:k]) // these are in a token, but in none of RFC 2231
+	}
+	k := 0
+	for k < len(v) && (isToken(v[k]) || v[k] >= 0x80) {
+		k++
+	}
+	if k == 0 || k == len(v) || v[k] == '"' {
+		return
+	}
+	p.also(name, v[:k])
+	if extension(v[:k]) != "" {
+		p.odd("unquoted-special", differ(name, v, v[:k]))
+	}
 }
 
 // inside gives what readers make of quotes in the middle of a value that ends

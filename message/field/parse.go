@@ -7,10 +7,11 @@ import (
 // Bounds of one field. What is over them is left out and named; the readings of
 // a value are bounded too, so that the memory stays linear in the field.
 const (
-	maxParams   = 2000 // parameters of one field that are kept
-	maxReadings = 4000 // readings of all parameters together
-	maxSections = 500  // sections of all continuations together
-	maxLook     = 4096 // how far the other quote of a damaged value is looked for
+	maxParams   = 2000     // parameters of one field that are kept
+	maxReadings = 4000     // readings of all parameters together
+	maxSections = 500      // sections of all continuations together
+	maxValue    = 64 << 10 // octets of one value
+	maxLook     = 4096     // how far the other quote of a damaged value is looked for
 )
 
 // parser reads one field.

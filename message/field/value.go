@@ -17,6 +17,10 @@ func (p *parser) value(name, v, how string) {
 		p.extended(name[:star], name[star:], v)
 		return
 	}
+	if len(v) > maxValue {
+		p.odd("too-large-value", true)
+		v = v[:maxValue]
+	}
 	u := unfold(v)
 	p.text(name, u, how)
 	if u != v {
@@ -83,6 +87,11 @@ func (p *parser) words(name, v string, w *wordsOf) {
 		p.odd("encoded-word-split", differ(name, joined, apart))
 		p.add(name, apart, "encoded-word")
 	}
+	if w.skips {
+		skipping := w.skipping()
+		p.odd("encoded-word-damaged", differ(name, joined, skipping))
+		p.add(name, skipping, "encoded-word")
+	}
 	if w.damaged {
 		p.odd("encoded-word-damaged", differ(name, joined, v))
 	}
@@ -99,10 +108,12 @@ func (p *parser) eight(name, v, how string) {
 	}
 	if utf8.ValidString(v) {
 		p.add(name, strings.TrimPrefix(v, "\uFEFF"), how)
+		p.sevenBit(name, v)
 		return
 	}
 	first := through(charmap.Windows1252)([]byte(v))
 	p.add(name, first, how)
+	p.sevenBit(name, v)
 	ambiguous := false
 	also := func(s string) {
 		ambiguous = ambiguous || nameLike(name) && extension(s) != extension(first)
@@ -115,6 +126,28 @@ func (p *parser) eight(name, v, how string) {
 		also(s)
 	}
 	p.odd("octets", ambiguous)
+}
+
+// sevenBit gives the name of a file for readers who drop octets outside ASCII,
+// when that makes another extension.
+func (p *parser) sevenBit(name, v string) {
+	if !nameLike(name) {
+		return
+	}
+	ext := extension(v)
+	for i := range len(ext) {
+		if ext[i] < 0x80 {
+			continue
+		}
+		kept := make([]byte, 0, len(v))
+		for k := range len(v) {
+			if v[k] < 0x80 {
+				kept = append(kept, v[k])
+			}
+		}
+		p.add(name, string(kept), "literal")
+		return
+	}
 }
 
 // overlong reads ASCII that is written as two or three octets of UTF-8, which

@@ -12,6 +12,7 @@ import (
 type piece struct {
 	charset string // "" for what is no word
 	octets  []byte
+	skipped []byte // of a word: when characters that are not of base64 are skipped
 	text    string // of what is no word
 	raw     string // of a word: as written
 }
@@ -21,6 +22,7 @@ type wordsOf struct {
 	pieces  []piece
 	any     bool
 	damaged bool // unterminated, bad base64, an unknown charset or encoding
+	skips   bool // there are words that have another reading with characters skipped
 }
 
 // Words gives the readings of text that may hold encoded words (RFC 2047),
@@ -35,7 +37,11 @@ func Words(s string) []string {
 		return []string{plain(s)}
 	}
 	var out []string
-	for _, r := range []string{w.joined(), w.apart(), plain(s)} {
+	readings := []string{w.joined(), w.apart(), plain(s)}
+	if w.skips {
+		readings = []string{readings[0], readings[1], w.skipping(), readings[2]}
+	}
+	for _, r := range readings {
 		if len(out) == 0 || out[len(out)-1] != r && out[0] != r {
 			out = append(out, r)
 		}
@@ -77,6 +83,7 @@ func scanWords(s string) wordsOf {
 		}
 		w.pieces = append(w.pieces, p)
 		w.any = true
+		w.skips = w.skips || p.skipped != nil
 		w.damaged = w.damaged || damaged
 		i, from = end, end
 	}
@@ -113,7 +120,10 @@ func scanWord(s string, i, lastEnd int) (p piece, end int, ok, damaged bool) {
 	var bad bool
 	switch head[q+1] {
 	case 'B', 'b':
-		p.octets, bad = base64Octets(s[start:textEnd])
+		p.octets, bad = base64Octets(s[start:textEnd], true)
+		if bad && strings.ContainsAny(s[start:textEnd], "-_") {
+			p.skipped, _ = base64Octets(s[start:textEnd], false)
+		}
 	case 'Q', 'q':
 		p.octets, bad = qOctets(s[start:textEnd])
 	default:
@@ -122,8 +132,9 @@ func scanWord(s string, i, lastEnd int) (p piece, end int, ok, damaged bool) {
 	return p, end, true, damaged || bad || !Known(p.charset)
 }
 
-// base64Octets decodes the B encoding, leniently if it must.
-func base64Octets(s string) (out []byte, bad bool) {
+// base64Octets decodes the B encoding, leniently if it must. url says that the
+// two other characters of base64url count; most readers skip them.
+func base64Octets(s string, url bool) (out []byte, bad bool) {
 	if out, err := base64.StdEncoding.DecodeString(s); err == nil {
 		return out, false
 	}
@@ -131,9 +142,9 @@ func base64Octets(s string) (out []byte, bad bool) {
 	for i := range len(s) {
 		c := s[i]
 		switch {
-		case c == '-':
+		case c == '-' && url:
 			c = '+'
-		case c == '_':
+		case c == '_' && url:
 			c = '/'
 		}
 		if isBase64(c) {
@@ -230,6 +241,17 @@ func (w *wordsOf) apart() string {
 		}
 	}
 	return b.String()
+}
+
+// skipping decodes with characters that are not of base64 skipped.
+func (w *wordsOf) skipping() string {
+	other := wordsOf{pieces: append([]piece(nil), w.pieces...)}
+	for i := range other.pieces {
+		if p := &other.pieces[i]; p.skipped != nil {
+			p.octets = p.skipped
+		}
+	}
+	return other.joined()
 }
 
 // wordText decodes with a charset; octets of a charset that nobody knows are

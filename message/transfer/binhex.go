@@ -48,7 +48,8 @@ func binhexFrom(f File, text []byte, i, max int) (File, bool) {
 	if !closed {
 		f.Faults = append(f.Faults, Fault{ID: "binhex-end", At: end})
 	}
-	octets, over := binhexRuns(packed, max)
+	octets, over := binhexRuns(snug(packed), max)
+	octets = snug(octets)
 	b := bound{left: max}
 	h, ok := binhexHead(octets)
 	if !ok {
@@ -76,7 +77,7 @@ func binhexFrom(f File, text []byte, i, max int) (File, bool) {
 
 // binhexSixBits takes the characters to the closing colon apart.
 func binhexSixBits(text []byte, i, max int) (out []byte, end int, closed bool) {
-	out = make([]byte, 0, min((len(text)-i)/4*3+3, max+3))
+	out = make([]byte, 0, min((len(text)-i)/4*3+3, max+3, firstRoom))
 	var acc uint32
 	bits := 0
 	for ; i < len(text); i++ {

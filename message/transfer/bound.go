@@ -47,3 +47,15 @@ func (b *bound) faultsAt(whole bool, at int) []Fault {
 // TooLarge is the fault of input whose readings pass max: what is behind was
 // not decoded.
 const TooLarge = "decoded-too-large"
+
+// firstRoom is the room for a file whose size nothing tells; it grows.
+const firstRoom = 16 << 10
+
+// snug gives octets without the room that they do not need: they are kept as
+// long as the index.
+func snug(data []byte) []byte {
+	if cap(data)-len(data) <= len(data)/4+64 {
+		return data
+	}
+	return append(make([]byte, 0, len(data)), data...)
+}

@@ -24,10 +24,10 @@ func readBegin(text []byte, at, max int) (File, bool) {
 	if len(rest) == 0 || rest[0] != ' ' && rest[0] != '\t' {
 		return f, false
 	}
-	if !bodyFollows(text, i, b64) {
+	mode, name := modeAndName(rest)
+	if !bodyFollows(text, i, b64, mode != "") {
 		return f, false
 	}
-	mode, name := modeAndName(rest)
 	if mode == "" && name == "" {
 		return f, false
 	}
@@ -47,10 +47,15 @@ func readBegin(text []byte, at, max int) (File, bool) {
 	return readUU(f, text, i, max)
 }
 
+// uuJunkLines is how far behind its beginning a file may have its first line.
+const uuJunkLines = 8
+
 // bodyFollows tells whether the first line from i on that is not empty can be
-// one of an encoded file; else what looked like a beginning was prose.
-func bodyFollows(text []byte, i int, b64 bool) bool {
-	for range 8 {
+// one of an encoded file; else what looked like a beginning was prose. Behind a
+// mode, lines of junk may come before it: some readers skip them.
+func bodyFollows(text []byte, i int, b64, mode bool) bool {
+	junk := false
+	for range uuJunkLines {
 		line, next, ok := headAt(text, i)
 		if !ok || i >= len(text) {
 			return false
@@ -60,8 +65,16 @@ func bodyFollows(text []byte, i int, b64 bool) bool {
 			continue
 		}
 		if !b64 {
-			kind := uuKind(line)
-			return kind == uuData || kind == uuEnd || kind == uuZero
+			switch kind := uuKind(line); {
+			case kind == uuData && (!junk || (len(line)+1)/4 == (int(uuValue(line[0]))+2)/3):
+				return true
+			case !junk && (kind == uuEnd || kind == uuZero):
+				return true
+			case !mode || kind == uuEnd || kind == uuBegin:
+				return false
+			}
+			junk, i = true, next
+			continue
 		}
 		n := 0
 		for _, c := range line {
@@ -180,7 +193,7 @@ loop:
 				f.Faults = append(f.Faults, Fault{ID: "uuencode-zero-line", At: i})
 			}
 		case uuBad:
-			if data == 0 {
+			if data == 0 && bad == uuJunkLines {
 				return f, false
 			}
 			if bad++; stopped < 0 {
@@ -193,9 +206,15 @@ loop:
 			}
 		case uuData:
 			if out == nil {
-				out = make([]byte, 0, min((len(text)-i)/4*3+64, max+64))
+				// A text may have hundreds of beginnings: what is left of it
+				// tells nothing about the size of each file.
+				out = make([]byte, 0, min((len(text)-i)/4*3+64, max+64, firstRoom))
 			}
-			data++
+			if data++; data == 1 && len(line)+8 < (int(uuValue(line[0]))+2)/3*4 {
+				// Who compares the length with the line skips it: the file
+				// begins elsewhere.
+				f.Faults = append(f.Faults, Fault{ID: "uuencode-junk", At: i, Ambiguous: true})
+			}
 			out = appendUU(out, line)
 			if len(out) > max {
 				over = true
@@ -212,6 +231,7 @@ loop:
 		f.Faults = append(f.Faults, Fault{ID: "uuencode-end", At: f.End})
 	}
 	b := bound{left: max}
+	out = snug(out)
 	if stopped >= 0 && stopped < len(out) {
 		for k := range f.Faults {
 			f.Faults[k].Ambiguous = f.Faults[k].ID != "uuencode-end"

@@ -293,7 +293,7 @@ func TestLogLines(t *testing.T) {
 // and it explains all of those about mail.
 func TestWarnings(t *testing.T) {
 	var source strings.Builder
-	for _, dir := range []string{"cmd/gateway", "smtpproxy", "smtpproxy/relay", "maillog", "conduct", "store", "tls"} {
+	for _, dir := range []string{"cmd/gateway", "smtpproxy", "smtpproxy/relay", "maillog", "conduct", "store", "tls", "hold", "filters/clamav"} {
 		files, err := filepath.Glob(filepath.Join(top, dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatal(dir, err)
@@ -320,8 +320,8 @@ func TestWarnings(t *testing.T) {
 			}
 		}
 	}
-	// The last two are those of conduct and store.
-	call := regexp.MustCompile(`\.(?:ClientWarn\(&s\.s, |Warn\("\w+", |alarm\(|warn\("\w+", |log\.warn\([^"\n]*, |config\.Log\()"((?:[^"\\]|\\.)+)"`)
+	// The last ones are those of clamav, conduct and store.
+	call := regexp.MustCompile(`\.(?:log\((?:fmt\.Sprintf\()?|tell\((?:"\w+"|"[^"]*"\+[^,]*), |ClientWarn\(&s\.s, |Warn\("\w+", |alarm\(|warn\("\w+", |log\.warn\([^"\n]*, |config\.Log\()"((?:[^"\\]|\\.)+)"`)
 	for _, m := range call.FindAllStringSubmatch(source.String(), -1) {
 		if !told[strings.TrimSpace(m[1])] && !internal(m[1]) {
 			t.Errorf("operations.md does not explain the warning %q", m[1])
@@ -339,8 +339,10 @@ func internal(text string) bool {
 	case "message could not be read back", "message could not be rendered", "message could not be held",
 		"message far over the limit; connection closed", "command line too long; connection closed",
 		"command line ended by a bare line feed; connection closed",
-		"state is on the disk again", // an end, told below the table
-		"SASL ":                      // Postfix's words, told there too
+		"state is on the disk again",         // an end, told below the table
+		"clamav: ", "clamav: %s works again", // a name follows, told there
+		"clamav: messages are scanned again, after %s", // an end, too
+		"SASL ": // Postfix's words, told there too
 		return true
 	}
 	return false

@@ -8,7 +8,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"garita/filters/clamav/fakeclamd"
 	"garita/test/harness"
 )
 
@@ -20,8 +22,14 @@ func TestFigures(t *testing.T) {
 	file := filepath.Join(dir, "config.toml")
 	addr := harness.Addr(t)
 	in := harness.Addr(t)
+	clamd, err := fakeclamd.New("unix", filepath.Join(dir, "clamd.ctl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer clamd.Close()
 	text := strings.NewReplacer("0.0.0.0:25", in, "192.0.2.20:25", harness.Addr(t)).Replace(base)
-	text = "state_dir = \"" + dir + "/state\"\n" + text + "[admin]\nsocket = \"" + dir + "/admin.sock\"\n[metrics]\nlisten = \"" + addr + "\"\n[check.access]\nsenders = [\"a@x.example reject\"]\n"
+	text = "state_dir = \"" + dir + "/state\"\n" + text + "[admin]\nsocket = \"" + dir + "/admin.sock\"\n[metrics]\nlisten = \"" + addr + "\"\n[check.access]\nsenders = [\"a@x.example reject\"]\n" +
+		"[check.clamav]\nmode = \"enforce\"\nservers = [\"" + clamd.Address() + "\"]\nconfig_file = \"\"\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +55,11 @@ func TestFigures(t *testing.T) {
 	c.Say("RCPT TO:<b@example.org>").Want(554)
 	c.Say("QUIT").Want(221)
 	c.WantClosed()
+	// The date of the signatures is known when clamd was asked.
 	have := get("/metrics")
+	for end := time.Now().Add(harness.Patience); !strings.Contains(have, "\ngarita_clamav_signatures_timestamp_seconds ") && time.Now().Before(end); have = get("/metrics") {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if got := get("/healthz"); got != "ok\n" {
 		t.Errorf("/healthz: %q", got)
 	}

@@ -192,11 +192,12 @@ func TestConfigurations(t *testing.T) {
 			}
 			out, code := garita(t, bin, "config", "check", "--offline", "--config", file)
 			// A warning has a place, as a mistake has. That nothing leads to a
-			// next hop of the base is no fault of the example.
+			// next hop of the base is no fault of the example, and what stands in
+			// a clamd.conf of this machine neither.
 			warned := false
 			for line := range strings.Lines(out) {
 				warned = warned || strings.Contains(line, "config.toml:") && !strings.HasSuffix(line, ": good\n") &&
-					!strings.Contains(line, "no listener names this next hop")
+					!strings.Contains(line, "no listener names this next hop") && !strings.Contains(line, ": warning: check.clamav.config_file: ")
 			}
 			switch {
 			case kind == " wrong" && (code != 78 || !strings.Contains(out, "did you mean") || !strings.Contains(out, "2 problems")):

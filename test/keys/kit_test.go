@@ -9,7 +9,9 @@ import (
 	"garita/accounts"
 	"garita/conduct"
 	"garita/config"
+	"garita/filters"
 	"garita/filters/all"
+	"garita/mail"
 	"garita/resolver"
 	"garita/smtpproxy/routing"
 	"garita/test/harness"
@@ -73,6 +75,10 @@ type settings struct {
 	Conduct conduct.Config  `toml:"conduct"`
 	Route   routing.Config  `toml:"route"`
 	Check   all.Config      `toml:"check"`
+	Score   struct {
+		Inbound  filters.Thresholds `toml:"inbound"`
+		Outbound filters.Thresholds `toml:"outbound"`
+	} `toml:"score"`
 }
 
 // read reads TOML as the program does.
@@ -81,6 +87,7 @@ func read(t *testing.T, toml string) settings {
 	s := settings{
 		DNS: resolver.Default(), Users: accounts.Default(), Conduct: conduct.Default(), Route: routing.Default(), Check: all.Default(),
 	}
+	s.Score.Inbound, s.Score.Outbound = filters.DefaultThresholds()[mail.In], filters.DefaultThresholds()[mail.Out]
 	if _, problems := config.Decode("test.toml", []byte(toml), &s, config.Options{NoDropIns: true}); len(problems) > 0 {
 		t.Fatalf("%s\n%s", toml, problems.Error())
 	}

@@ -39,6 +39,11 @@ func programRows() []effect {
 		{key: "metrics.listen", value: `"{addr2}"`, scene: "metrics", want: "+metrics: 200"},
 		{key: l + "listen", value: `["{addr}", "{addr2}"]`, scene: "second", want: "+reply: 220"},
 		{key: l + "next_hop", value: `"other"`, base: `next_hop.other.url = "smtp://{hop2}"`, want: "+second next hop: 1 messages"},
+		{key: "hold.enabled", value: "false", scene: "letter external_body", want: "-Ok: held as", still: "reply: 451"},
+		{key: "mime.depth", value: "2", scene: "letter deep", want: "+Ok: held as", still: "mime.limit"},
+		{key: "mime.parts", value: "2", scene: "letter parts", want: "+Ok: held as", still: "mime.limit"},
+		{key: "mime.fields", value: "10", scene: "letter fields", want: "+Ok: held as", still: "mime.limit"},
+		{key: "mime.decoded", value: `"1MB"`, scene: "letter decoded", want: "+Ok: held as", still: "mime.limit"},
 		{key: "limits.messages_total", value: `"60MB"`, scene: "room", want: "+reply: 452 4.3.1"},
 		{key: "limits.messages_memory", value: `"1MB"`, scene: "spool", want: "+open: spool"},
 	}
@@ -144,8 +149,40 @@ func (g *gateway) scene(name string) {
 			"BDAT 1500002\r\n"+strings.Repeat(strings.Repeat("x", 98)+"\r\n", 15000))
 		g.open()
 	default:
-		g.t.Fatal(name)
+		what, ok := strings.CutPrefix(name, "letter ")
+		if !ok {
+			g.t.Fatal(name)
+		}
+		g.talk(harness.Dial(g.t, g.addr), "EHLO c.example", "MAIL FROM:<a@sender.example>", "RCPT TO:<b@our.example>", "DATA", inside(what)+".", "QUIT")
 	}
+}
+
+// inside is a message that is within the bounds of [mime], and not by much.
+func inside(what string) string {
+	const head = "From: a@sender.example\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
+	var b strings.Builder
+	b.WriteString(head)
+	switch what {
+	case "deep":
+		for i := range 4 {
+			fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=b%dx\r\n\r\n--b%dx\r\n", i, i)
+		}
+		b.WriteString("Content-Type: text/plain\r\n\r\nhola\r\n")
+		for i := range 4 {
+			fmt.Fprintf(&b, "--b%dx--\r\n", 3-i)
+		}
+	case "parts":
+		b.WriteString("Content-Type: multipart/mixed; boundary=b\r\n\r\n")
+		b.WriteString(strings.Repeat("--b\r\nContent-Type: text/plain\r\n\r\nhola\r\n", 5) + "--b--\r\n")
+	case "fields":
+		b.WriteString(strings.Repeat("X-Note: a\r\n", 50) + "\r\nhola\r\n")
+	case "decoded":
+		b.WriteString("Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n")
+		b.WriteString(strings.Repeat(strings.Repeat("aG9sYSAg", 9)+"\r\n", 30000))
+	default:
+		return mimeLetters()[what]
+	}
+	return b.String()
 }
 
 // talk says lines and waits for the answer to each.

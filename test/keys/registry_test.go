@@ -21,15 +21,22 @@ var registry string
 // tables are the rows of this package, by the test that plays them.
 func tables() map[string][]effect {
 	return map[string][]effect{
-		"TestChecks":    checkRows(),
-		"TestAccess":    accessRows(),
-		"TestDNS":       dnsRows(),
-		"TestUsers":     userRows(),
-		"TestConduct":   conductRows(),
-		"TestRoutes":    routeRows(),
-		"TestProgram":   programRows(),
-		"TestListeners": listenerRows(),
-		"TestNextHops":  hopRows(),
+		"TestChecks":      checkRows(),
+		"TestAccess":      accessRows(),
+		"TestDNS":         dnsRows(),
+		"TestUsers":       userRows(),
+		"TestConduct":     conductRows(),
+		"TestRoutes":      routeRows(),
+		"TestProgram":     programRows(),
+		"TestListeners":   listenerRows(),
+		"TestNextHops":    hopRows(),
+		"TestMIME":        mimeRows(),
+		"TestScore":       scoreRows(),
+		"TestActions":     actionRows(),
+		"TestAttachment":  attachmentRows(),
+		"TestClamAV":      clamavRows(),
+		"TestSpamFilters": spamRows(),
+		"TestHold":        holdRows(),
 	}
 }
 

@@ -71,7 +71,7 @@ func spoolFiles(t *testing.T, dir string) []string {
 	t.Helper()
 	var left []string
 	filepath.WalkDir(filepath.Join(dir, "state"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasSuffix(path, ".pem") || strings.Contains(path, "/tls/") || strings.Contains(path, "/state.db") {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, ".pem") || strings.Contains(path, "/tls/") || strings.Contains(path, "/state.db") || strings.Contains(path, "/hold/hold.db") {
 			return nil
 		}
 		if info, err := d.Info(); err == nil && info.Size() > 0 {

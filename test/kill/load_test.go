@@ -45,11 +45,13 @@ func rounds(otherwise int) int {
 
 // letter is one message with a known id. Every try of it has the same octets.
 type letter struct {
-	id   int
-	sum  [32]byte
-	oks  int  // answers of 250
-	lost int  // tries whose final answer was lost, or was "perhaps"
-	done bool // told 250
+	id            int
+	sum           [32]byte
+	oks           int  // answers of 250
+	lost          int  // tries whose final answer was lost, or was "perhaps"
+	done          bool // told 250, or refused for good
+	held, refused bool
+	cut           int // releases of it that a kill cut short
 }
 
 // body makes the octets of a letter: mostly small, some above the bound where
@@ -83,10 +85,23 @@ type load struct {
 	tries   int
 	slowest atomic.Int64   // try that ended with 250
 	told    map[string]int // answers by what they were
+	// choose, when set, gives each letter its way and its octets.
+	choose func(id int) way
+}
+
+// way is how a letter goes in: by which listener, from whom.
+type way struct {
+	addr, first, from string
+	data              []byte
 }
 
 func startLoad(t *testing.T, addr, behind string, workers int) *load {
-	l := &load{t: t, addr: addr, behind: behind, stop: make(chan struct{}), letters: map[int]*letter{}, told: map[string]int{}}
+	l := &load{t: t, addr: addr, behind: behind}
+	return l.start(workers)
+}
+
+func (l *load) start(workers int) *load {
+	l.stop, l.letters, l.told = make(chan struct{}), map[int]*letter{}, map[string]int{}
 	for range workers {
 		l.wg.Add(1)
 		go l.work()
@@ -109,7 +124,7 @@ func (l *load) work() {
 		default:
 		}
 		id := int(l.next.Add(1))
-		data := body(id)
+		data := l.wayOf(id).data
 		now := &letter{id: id, sum: sha256.Sum256(data)}
 		l.mu.Lock()
 		l.letters[id] = now
@@ -126,6 +141,18 @@ func (l *load) work() {
 	}
 }
 
+// wayOf is the way of a letter: the same octets at every try.
+func (l *load) wayOf(id int) way {
+	if l.choose != nil {
+		return l.choose(id)
+	}
+	w := way{addr: l.addr, from: "a@x.example", data: body(id)}
+	if l.behind != "" && rand.IntN(2) == 0 {
+		w.addr, w.first = l.behind, behind(strangerOf(rand.Int64N(1000)))
+	}
+	return w
+}
+
 // try sends a letter once and notes what the sender learns.
 func (l *load) try(now *letter, stuffed string) {
 	begin := time.Now()
@@ -138,6 +165,11 @@ func (l *load) try(now *letter, stuffed string) {
 		case "250":
 			now.oks++
 			now.done = true
+		case "held":
+			now.oks++
+			now.done, now.held = true, true
+		case "refused":
+			now.done, now.refused = true, true
 		case "answer lost", "451 after the dot":
 			now.lost++
 		}
@@ -146,11 +178,9 @@ func (l *load) try(now *letter, stuffed string) {
 		note(what)
 		time.Sleep(time.Duration(5+rand.IntN(20)) * time.Millisecond)
 	}
-	addr, first := l.addr, ""
-	if l.behind != "" && rand.IntN(2) == 0 {
-		addr, first = l.behind, behind(strangerOf(rand.Int64N(1000)))
-	}
-	c, err := harness.Connect(l.t, addr)
+	way := l.wayOf(now.id)
+	first := way.first
+	c, err := harness.Connect(l.t, way.addr)
 	if err != nil {
 		again("no connection")
 		return
@@ -163,10 +193,12 @@ func (l *load) try(now *letter, stuffed string) {
 		again("no greeting")
 		return
 	}
-	for _, line := range []string{"EHLO client.example", "MAIL FROM:<a@x.example>", "RCPT TO:<b@our.example>", "DATA"} {
+	for _, line := range []string{"EHLO client.example", "MAIL FROM:<" + way.from + ">", "RCPT TO:<b@our.example>", "DATA"} {
 		r := c.Say(line).Reply()
 		if r.Class() != 2 && r.Code != 354 {
-			if r.Code == 0 {
+			if r.Code == 554 {
+				note("refused")
+			} else if r.Code == 0 {
 				again("lost before the message")
 			} else {
 				again(fmt.Sprintf("%s before the message", r))
@@ -184,6 +216,10 @@ func (l *load) try(now *letter, stuffed string) {
 		c.Raw(stuffed[n:])
 	}
 	switch r := c.Reply(); {
+	case r.Code == 554:
+		note("refused")
+	case r.Code == 250 && strings.Contains(r.Text(), "held as "):
+		note("held")
 	case r.Code == 250:
 		note("250")
 		if d := int64(time.Since(begin)); d > l.slowest.Load() {
@@ -200,7 +236,7 @@ func (l *load) try(now *letter, stuffed string) {
 }
 
 // sums are the figures of a run.
-type sums struct{ letters, tries, copies, twice int }
+type sums struct{ letters, tries, copies, twice, held, refused int }
 
 // reconcile compares what was sent with what arrived, given as id to the
 // digests of its copies.
@@ -212,18 +248,27 @@ func (l *load) reconcile(t *testing.T, arrived map[int][][32]byte) sums {
 	for id, now := range l.letters {
 		copies := arrived[id]
 		s.copies += len(copies)
+		if now.held {
+			s.held++
+		}
+		if now.refused {
+			s.refused++
+		}
 		for _, sum := range copies {
 			if sum != now.sum {
 				t.Errorf("letter %d arrived with other octets: cut or changed", id)
 			}
 		}
-		if now.done && len(copies) == 0 {
+		if now.refused && len(copies) > 0 {
+			t.Errorf("letter %d was refused and is there", id)
+		}
+		if now.done && !now.refused && len(copies) == 0 {
 			t.Errorf("letter %d was answered 250 and is not there", id)
 		}
 		if len(copies) > 1 {
 			s.twice++
 		}
-		if len(copies) > now.oks+now.lost {
+		if len(copies) > now.oks+now.lost+now.cut {
 			t.Errorf("letter %d is there %d times, with %d answers of 250 and %d lost", id, len(copies), now.oks, now.lost)
 		}
 	}

@@ -129,6 +129,7 @@ type composeFile struct {
 		SecurityOpt  []string `yaml:"security_opt"`
 		Networks     []string
 		DependsOn    []string `yaml:"depends_on"`
+		Profiles     []string
 		Tmpfs        []string
 		Hostname     string
 		Restart      string
@@ -149,8 +150,12 @@ func TestCompose(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := c.Services["garita"]
-	if !g.ReadOnly || strings.Join(g.CapDrop, "") != "ALL" || len(g.SecurityOpt) != 1 || len(c.Services) != 2 {
+	if !g.ReadOnly || strings.Join(g.CapDrop, "") != "ALL" || len(g.SecurityOpt) != 1 || len(c.Services) != 3 {
 		t.Errorf("%+v", c)
+	}
+	// clamd has no password: it is asked for, and nobody outside reaches it.
+	if av := c.Services["clamav"]; len(av.Profiles) != 1 || len(av.Ports) != 0 {
+		t.Errorf("%+v", av)
 	}
 	for name, s := range c.Services {
 		for _, v := range s.Volumes {
@@ -185,6 +190,17 @@ func TestCompose(t *testing.T) {
 		}
 	}
 	run(t, nil, program(t), "config", "check", "--offline", filepath.Join(dir, "config.toml"))
+	// With the antivirus, too: its table stands there as a comment.
+	text := read(t, dir, "config.toml")
+	before, table, ok := strings.Cut(text, "\n#[check.clamav]")
+	if !ok {
+		t.Fatal("there is no table of the antivirus")
+	}
+	with := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(with, []byte(before+"\n[check.clamav]"+strings.ReplaceAll(table, "\n#", "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, nil, program(t), "config", "check", "--offline", with)
 	postconf := harness.Need(t, "postconf", "postfix")
 	if out, err := exec.Command(postconf, "-c", filepath.Join(dir, "postfix"), "-n").CombinedOutput(); err != nil || strings.Contains(string(out), "unused parameter") {
 		t.Errorf("main.cf: %v %s", err, out)
