@@ -41,6 +41,50 @@ func TestPostmapMessages(t *testing.T) {
 	}
 }
 
+// TestPostmapFolded asks generated tables about the headers of messages, whose
+// folded lines are joined by newlines: where ^, $, . and the flags m, s, E and
+// A differ.
+func TestPostmapFolded(t *testing.T) {
+	for _, kind := range []postfix.Kind{postfix.PCRE, postfix.Regexp} {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			dir := config(t)
+			asked, told, bad := 0, 0, 0
+			for s := uint64(seed); asked < pairs(t, 24000)/8; s++ {
+				g := newGenerator(s)
+				g.prefix = "WARN "
+				table := g.table(kind, 1+g.r.IntN(8))
+				var raw strings.Builder
+				for range 30 {
+					fmt.Fprintf(&raw, "%s:%s", g.pick("a", "X", "Subject", "Ab"), strings.ReplaceAll(g.line(), "\r", ""))
+					for g.chance(60) {
+						fmt.Fprintf(&raw, "\n%s%s", g.pick(" ", "\t"), strings.ReplaceAll(g.line(), "\r", ""))
+					}
+					raw.WriteByte('\n')
+				}
+				theirs, _, limited := postmap(t, dir, "-hq", table, kind, []byte(raw.String()))
+				tb, problems := postfix.Parse(table, kind)
+				if _, unsupported := warnedOf(problems); limited || unsupported {
+					continue
+				}
+				asked += 30
+				var got strings.Builder
+				for _, h := range postfix.Scan([]byte(raw.String()), postfix.Tables{Header: []*postfix.Table{tb}}, postfix.Options{}, nil).Hits {
+					fmt.Fprintf(&got, "%s\tWARN %s\n", h.Subject, h.Text)
+				}
+				told += strings.Count(theirs, "\tWARN ")
+				if got.String() != theirs {
+					t.Errorf("seed %d: %s\nours\n%q\nPostfix\n%q", s, table, got.String(), theirs)
+					if bad++; bad > 3 {
+						t.FailNow()
+					}
+				}
+			}
+			t.Logf("%d headers, %d answered", asked, told)
+		})
+	}
+}
+
 // checks is a table whose every line is told, with each action under a word.
 func checks(view string) string {
 	text := `/k-reject4/ REJECT 4.7.9 V later

@@ -19,6 +19,8 @@ type generator struct {
 	r      *rand.Rand
 	groups int
 	depth  int
+	// prefix stands before every result; with one, no result is empty.
+	prefix string
 }
 
 func newGenerator(seed uint64) *generator {

@@ -13,7 +13,7 @@ func (g *generator) rule(kind postfix.Kind, n int) string {
 	if kind == postfix.Regexp && g.chance(6) {
 		e += g.pick("!", "!!", "! ") + g.expression(kind)
 	}
-	result := fmt.Sprintf("R%d", n)
+	result := fmt.Sprintf("%sR%d", g.prefix, n)
 	switch g.r.IntN(12) {
 	case 0:
 		result += " $1"
@@ -24,7 +24,7 @@ func (g *generator) rule(kind postfix.Kind, n int) string {
 	case 3:
 		result += g.pick(" $0", " $1y", " ${1", " $", " ${}", " $9", " ${a}", " $(1))", " $$$1", " trailing  ")
 	}
-	if g.chance(3) {
+	if g.prefix == "" && g.chance(3) {
 		result = ""
 	}
 	gap := g.pick(" ", "\t", "  ")
