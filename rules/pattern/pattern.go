@@ -58,7 +58,7 @@ type Options struct {
 	DollarEndOnly bool // PCRE /E
 	Ungreedy      bool // PCRE /U
 
-	// MatchLimit bounds one match of the backtracking engine; 0 is 100 ms.
+	// MatchLimit bounds one match of the backtracking engine; 0 is 50 ms.
 	MatchLimit time.Duration
 
 	// backtrack takes the backtracking engine at any rate: the tests compare.
@@ -76,7 +76,7 @@ const (
 	maxProgram   = 20000
 )
 
-const defaultMatchLimit = 100 * time.Millisecond
+const defaultMatchLimit = 50 * time.Millisecond
 
 // ErrUnsupported says that a pattern may be right, and that we cannot say it.
 var ErrUnsupported = errors.New("not supported")
@@ -181,16 +181,35 @@ func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 	}
 	buf := wide.Get().(*wideText)
 	defer wide.Put(buf)
-	since, ok := b.start()
-	if !ok {
-		return false, ErrOverBudget
+	runes := buf.runes(text, p.bytes)
+	matched := false
+	err := p.bounded(b, func() (err error) {
+		matched, err = p.back.MatchRunes(runes)
+		return err
+	})
+	return matched && err == nil, err
+}
+
+// bounded runs a match of the backtracking engine and charges it. The clock of
+// that engine is one goroutine for the whole process: on a busy machine it may
+// jump and end a match that had no time at all. Such a match is run once more.
+func (p *Pattern) bounded(b *Budget, match func() error) error {
+	for turn := 0; ; turn++ {
+		since, ok := b.start()
+		if !ok {
+			return ErrOverBudget
+		}
+		err := match()
+		again := turn == 0 && b != nil && err != nil && !errors.Is(err, regexp2.ErrBacktrackingStackLimit) &&
+			b.now().Sub(since) < p.back.MatchTimeout
+		b.done(since, err != nil && !again)
+		switch {
+		case err == nil:
+			return nil
+		case !again:
+			return ErrOverBudget // err holds the text
+		}
 	}
-	matched, err := p.back.MatchRunes(buf.runes(text, p.bytes))
-	b.done(since, err != nil)
-	if err != nil {
-		return false, ErrOverBudget // err holds the text
-	}
-	return matched, nil
 }
 
 func (p *Pattern) matchLinear(text []byte) bool {
@@ -214,18 +233,14 @@ func (p *Pattern) Find(dst []int, text []byte, b *Budget) ([]int, error) {
 	}
 	buf := wide.Get().(*wideText)
 	defer wide.Put(buf)
-	since, ok := b.start()
-	if !ok {
-		return nil, ErrOverBudget
-	}
 	runes := buf.runes(text, p.bytes)
-	m, err := p.back.FindRunesMatch(runes)
-	b.done(since, err != nil)
-	if err != nil {
-		return nil, ErrOverBudget
-	}
-	if m == nil {
-		return nil, nil
+	var m *regexp2.Match
+	err := p.bounded(b, func() (err error) {
+		m, err = p.back.FindRunesMatch(runes)
+		return err
+	})
+	if err != nil || m == nil {
+		return nil, err
 	}
 	for i := 0; i <= p.groups; i++ {
 		g := m.GroupByNumber(i)

@@ -3,6 +3,7 @@ package pattern
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -237,5 +238,85 @@ func TestHeavy(t *testing.T) {
 	}
 	if _, err := Compile(big.String(), Options{Bytes: true}); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
+	}
+}
+
+// A match that was ended before its time, as the clock of
+// the engine may do on a busy machine, is run once more, and no more than once.
+func TestEndedTooEarly(t *testing.T) {
+	p, err := Compile(`(a)\1`, Options{Bytes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	turns := 0
+	b := NewBudget(time.Minute, still)
+	if err := p.bounded(b, func() error {
+		if turns++; turns == 1 {
+			return errors.New("match timeout")
+		}
+		return nil
+	}); err != nil || turns != 2 || b.Over() != 0 {
+		t.Error(err, turns, b.Over())
+	}
+	turns = 0
+	if err := p.bounded(b, func() error { turns++; return errors.New("match timeout") }); !errors.Is(err, ErrOverBudget) || turns != 2 || b.Over() != 1 {
+		t.Error(err, turns, b.Over())
+	}
+	now := time.Unix(0, 0)
+	b = NewBudget(time.Minute, func() time.Time { now = now.Add(time.Second); return now })
+	turns = 0
+	if err := p.bounded(b, func() error { turns++; return errors.New("match timeout") }); !errors.Is(err, ErrOverBudget) || turns != 1 {
+		t.Error(err, turns)
+	}
+}
+
+// TestEnginesAgree is the property that both engines mean the same, over
+// random patterns and lines; FuzzEngines goes on from there.
+func TestEnginesAgree(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	atoms := []string{"a", "b", ".", "[ab]", "[^a]", "\\w", "\\b", "\\d", "^", "$", "\\s", "(a|b)", "(?:ab)", "(a.|b)", "\xe9", "k", "[[:alpha:]]", "(?i:a)", "\\z", "-"}
+	ends := []string{"", "", "", "*", "+", "?", "{2}", "*?", "+?", "{1,2}"}
+	const letters = "aabbkK .-1\xe9\n"
+	both, matched := 0, 0
+	for i := range 4000 {
+		var source strings.Builder
+		for range 1 + r.IntN(5) {
+			a := atoms[r.IntN(len(atoms))]
+			source.WriteString(a)
+			if !strings.Contains("^$\\b\\z", a) {
+				source.WriteString(ends[r.IntN(len(ends))])
+			}
+			if r.IntN(6) == 0 {
+				source.WriteByte('|')
+			}
+		}
+		o := Options{Bytes: true, Fold: i&1 != 0, DotAll: i&2 != 0, Multiline: i&4 != 0}
+		p, err := Compile(source.String(), o)
+		if err != nil {
+			t.Fatalf("%q: %v", source.String(), err)
+		}
+		o.backtrack = true
+		q, err := Compile(source.String(), o)
+		if err != nil || p.linear == nil || q.linear != nil {
+			t.Fatalf("%q: %v", source.String(), err)
+		}
+		for range 12 {
+			line := make([]byte, r.IntN(9))
+			for j := range line {
+				line[j] = letters[r.IntN(len(letters))]
+			}
+			a, errA := p.Find(nil, line, nil)
+			b, errB := q.Find(nil, line, nil)
+			if errA != nil || errB != nil || fmt.Sprint(a) != fmt.Sprint(b) {
+				t.Fatalf("%q %+v on %q: %v %v, %v %v", source.String(), o, line, a, errA, b, errB)
+			}
+			both++
+			if a != nil {
+				matched++
+			}
+		}
+	}
+	if matched < both/5 {
+		t.Errorf("only %d of %d match", matched, both)
 	}
 }

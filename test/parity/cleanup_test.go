@@ -180,6 +180,7 @@ func TestCleanup(t *testing.T) {
 	client := harness.Greeted(t, mx.Addr)
 	for i := range n {
 		if i%50 == 49 {
+			client.Say("QUIT").Want(221)
 			client = harness.Greeted(t, mx.Addr)
 		}
 		g := newGenerator(seed + uint64(i))
@@ -327,6 +328,8 @@ func TestEffects(t *testing.T) {
 	changes := 0
 	for i := range n {
 		if i%50 == 49 {
+			checked.Say("QUIT").Want(221)
+			edited.Say("QUIT").Want(221)
 			checked, edited = harness.Greeted(t, mx.Addr), harness.Greeted(t, plain)
 		}
 		g := newGenerator(seed + i)

@@ -172,6 +172,11 @@ func (g *generator) posixAtom(basic bool) string {
 		return open + g.posix(basic) + shut
 	case 8, 9:
 		return g.pick("^", "$", `\b`, `\B`, `\<`, `\>`, "\\`", `\'`)
+	case 11:
+		if g.groups > 0 {
+			return `\` + fmt.Sprint(1+g.r.IntN(g.groups)%9)
+		}
+		return g.escapedChar()
 	case 10:
 		return g.pick(")", "}", "{", "{1", "(", `\)`, `\{`, `\(`, "*", "+", "?", "|", `\|`, `\+`, `\?`, "()", `\`)
 	}
