@@ -57,6 +57,7 @@ type Options struct {
 	Anchored      bool // PCRE /A
 	DollarEndOnly bool // PCRE /E
 	Ungreedy      bool // PCRE /U
+	Captures      bool // POSIX: Find will be asked for groups, which changes what ^ and $ mean inside of a match
 
 	// MatchLimit bounds one match of the backtracking engine; 0 is 50 ms.
 	MatchLimit time.Duration

@@ -79,6 +79,13 @@ func TestMatch(t *testing.T) {
 		{`a+`, Options{Dialect: Basic}, "a+", true},
 		{`a+`, Options{Dialect: Basic}, "aa", false},
 		{`a$`, ere, "a\n", false},
+		// Anchors inside of a match (glibc).
+		{`^b`, ere, "a\nb", false},
+		{`.^b`, ere, "a\nb", true},
+		{`a$`, ere, "a\nb", false},
+		{`a$.`, ere, "a\nb", true},
+		{`x*^b`, ere, "a\nb", false},
+		{"(a|\n)*^b", ere, "a\nb", true},
 	} {
 		if got := match(t, c.source, c.o, c.text); got != c.want {
 			t.Errorf("%q %+v on %q: %v", c.source, c.o, c.text, got)

@@ -20,6 +20,7 @@ type posixParser struct {
 	tok    token
 	// caretHere says that the next ^ of a basic expression is an anchor.
 	caretHere bool
+	refers    bool // there is a back-reference
 }
 
 type tokenKind uint8
@@ -61,6 +62,9 @@ func parsePOSIX(source string, o Options) (*node, int, error) {
 	n, err := p.expression(0)
 	if err != nil {
 		return nil, 0, err
+	}
+	if !p.newline && !p.refers {
+		lineAnchors(n, o.Captures)
 	}
 	return n, p.groups, nil
 }
@@ -134,14 +138,14 @@ func (p *posixParser) peekToken() token {
 		}
 	case '^':
 		if !p.basic || p.caretHere || p.at == 0 {
-			t.kind, t.at = tokAnchor, atBegin
+			t.kind, t.at, t.ref = tokAnchor, atBegin, lineAnchor
 			if p.newline {
 				t.at = atLinePOSIX
 			}
 		}
 	case '$':
 		if !p.basic || p.dollarEnds() {
-			t.kind, t.at = tokAnchor, atEnd
+			t.kind, t.at, t.ref = tokAnchor, atEnd, lineAnchor
 			if p.newline {
 				t.at = atLineEnd
 			}
@@ -268,7 +272,7 @@ func (p *posixParser) piece(nest int) (*node, error) {
 	var err error
 	switch p.tok.kind {
 	case tokAnchor:
-		n = &node{op: opAssert, at: p.tok.at}
+		n = &node{op: opAssert, at: p.tok.at, n: p.tok.ref}
 		// Nothing repeats an anchor: what follows stands by itself.
 		p.caretHere = true
 		p.fetch()
@@ -285,6 +289,7 @@ func (p *posixParser) piece(nest int) (*node, error) {
 		if p.closed&(1<<p.tok.ref) == 0 {
 			return nil, p.fail("a back-reference to a group that is not closed")
 		}
+		p.refers = true
 		n = &node{op: opBackref, n: p.tok.ref, fold: p.fold}
 	case tokBackslash:
 		return nil, p.fail("a backslash at the end")

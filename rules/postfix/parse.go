@@ -120,6 +120,7 @@ func (p *tableParser) match(line int, text string) {
 		return
 	}
 	r := rule{kind: ruleMatch, line: line, result: result, groups: groups, endif: -1}
+	first.options.Captures = groups > 0
 	if r.first, ok = p.compile(line, first); !ok {
 		return
 	}
