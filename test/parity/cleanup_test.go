@@ -74,6 +74,10 @@ func TestPostmapFolded(t *testing.T) {
 				}
 				told += strings.Count(theirs, "\tWARN ")
 				if got.String() != theirs {
+					if why := known(t.Name(), s); why != "" {
+						t.Logf("seed %d is a deviation of docs/postfix-tables.md: %s", s, why)
+						continue
+					}
 					t.Errorf("seed %d: %s\nours\n%q\nPostfix\n%q", s, table, got.String(), theirs)
 					if bad++; bad > 3 {
 						t.FailNow()

@@ -157,6 +157,10 @@ func TestPostmap(t *testing.T) {
 				got := ours(t, tb, in.Bytes())
 				matched += strings.Count(theirs, "\n")
 				if got != theirs || !slices.Equal(warned, told) {
+					if why := known(t.Name(), s); why != "" {
+						t.Logf("seed %d is a deviation of docs/postfix-tables.md: %s", s, why)
+						continue
+					}
 					t.Errorf("seed %d:\n%s%s", s, warnings(table, told, warned), diff(tb, table, got, theirs))
 					if bad++; bad > 5 {
 						t.FailNow()
@@ -169,6 +173,22 @@ func TestPostmap(t *testing.T) {
 			}
 		})
 	}
+}
+
+// known is why a generated table is answered differently, and where that is
+// written; "" for all but these few. A change of the generator moves them.
+func known(test string, seed uint64) string {
+	return map[string]map[uint64]string{
+		"TestPostmap/regexp": {
+			20262212: "a back-reference to a group under a repeat",
+			20263186: "$n where a word anchor decides between two ways to match",
+			20263891: "$n of an empty turn of a repeat",
+			20263912: "$n of an empty turn of a repeat",
+		},
+		"TestPostmapFolded/regexp": {
+			20262401: "^ under a repeat, inside of a match",
+		},
+	}[test][seed]
 }
 
 // warnings names the lines that only one of the two warned of.
@@ -192,16 +212,20 @@ func diff(tb *postfix.Table, table, got, want string) string {
 		theirs[key] = result
 	}
 	var out strings.Builder
+	seen := map[string]bool{}
 	for _, s := range strings.Split(got, "\n") {
 		key, result, _ := strings.Cut(s, "\tR")
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
 		if theirs[key] != result && out.Len() < 2000 {
 			_, n, _, err := tb.Lookup([]byte(key), nil)
 			fmt.Fprintf(&out, "%q: ours %q (line %d %q, %v), Postfix %q\n", key, result, n, lines[max(n, 1)-1], err, theirs[key])
 		}
-		delete(theirs, key)
 	}
 	for key, result := range theirs {
-		if out.Len() < 2000 {
+		if !seen[key] && out.Len() < 2000 {
 			fmt.Fprintf(&out, "%q: ours nothing, Postfix %q\n", key, result)
 		}
 	}
