@@ -39,7 +39,7 @@ func (w *walker) stream(k kind, data []byte) (used int64, err error) {
 		case lz4Kind:
 			dec = lz4.NewReader(in)
 		case lzKind:
-			dec, err = lzipReader(w, data)
+			dec, err = newLzip(w, data)
 		case zKind:
 			dec = newLZW(in)
 		}
@@ -252,18 +252,6 @@ func dictionary(claimed, size, packed int64) (int64, error) {
 		return 0, errDictionary
 	}
 	return need, nil
-}
-
-// lzipReader reads the first member of an lzip file.
-func lzipReader(w *walker, data []byte) (io.Reader, error) {
-	if len(data) < 26 {
-		return nil, io.ErrUnexpectedEOF
-	}
-	base := int64(1) << (data[5] & 0x1f)
-	size := base - base/16*int64(data[5]>>5)
-	head := binary.LittleEndian.AppendUint32([]byte{0x5d}, uint32(min(size, 1<<31)))
-	head = append(head, "\xff\xff\xff\xff\xff\xff\xff\xff"...)
-	return lzmaReader(w, head, data[6:])
 }
 
 // zstdReader has one thread and a bounded window (RFC 8878, 3.1.1.1.2).

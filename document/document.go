@@ -5,7 +5,7 @@
 // Word 2003 XML, OneNote, Outlook messages and shortcuts.
 //
 // It opens no link, runs nothing and writes nothing, and decrypts only what opens
-// without a password (PDF). It fails by trait: what cannot be read is Damaged, what goes over a bound Unfinished,
+// without asking: PDF without a password, Office files under the default one of Excel. It fails by trait: what cannot be read is Damaged, what goes over a bound Unfinished,
 // and both stand beside the traits that were seen until then.
 //
 // # Limits
@@ -74,6 +74,8 @@ type inspector struct {
 	traits   []Trait
 	seen     map[string]bool
 	over     bool
+	spins    int64
+	objects  bool // a relationship leads to an object inside
 }
 
 // document runs each reader that might be asked to open the data: a file can be

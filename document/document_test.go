@@ -61,6 +61,10 @@ func TestOLE(t *testing.T) {
 		{"packaged program", makeCompound(node{name: "ObjectPool", in: []node{{name: "_1", in: []node{{name: "\x01Ole10Native", data: native}}}}}), "embedded"},
 		{"equation by stream", makeCompound(node{name: "_1", in: []node{{name: "Equation Native", data: []byte("x")}}}), "equation"},
 		{"equation by class", makeCompound(node{name: "_1", clsid: clsidEquation3, in: []node{{name: "x", data: []byte("x")}}}), "equation"},
+		{"equation by CompObj", makeCompound(node{name: "_1", in: []node{{name: "\x01CompObj", data: append(append(make([]byte, 12), clsidEquation3...), sized([]byte("MathType\x00"))...)}}}), "equation"},
+		{"MathType", makeCompound(node{name: "_1", clsid: clsidMathType, in: []node{{name: "Equation Native", data: []byte("x")},
+			{name: "\x01CompObj", data: append(make([]byte, 28), sized([]byte("MathType 7.0 Equation\x00"))...)}}}), "object"},
+		{"equation under MathType's name", makeCompound(node{name: "_1", clsid: clsidEquation3, in: []node{{name: "\x01CompObj", data: append(make([]byte, 28), sized([]byte("MathType 7.0 Equation\x00"))...)}}}), "equation object"},
 		{"link by URL moniker", makeCompound(node{name: "_1", in: []node{{name: "\x01Ole", data: append([]byte("\x01\x00\x00\x02"+clsidURL+"\x40\x00\x00\x00"), wide("http://h.example/a.hta\x00")...)}}}), "link.external"},
 		{"ActiveX control", makeCompound(node{name: "_1", in: []node{{name: "\x03OCXNAME", data: []byte("x")}}}), "activex"},
 		{"object of Excel", makeCompound(node{name: "_1", in: []node{{name: "\x01CompObj", data: append(make([]byte, 28), sized([]byte("Microsoft Excel Sheet\x00"))...)}}}), "object"},
@@ -74,6 +78,39 @@ func TestOLE(t *testing.T) {
 
 func pptRecord(head, kind uint16, data string) string {
 	return string([]byte{byte(head), byte(head >> 8), byte(kind), byte(kind >> 8), byte(len(data)), byte(len(data) >> 8), byte(len(data) >> 16), 0}) + data
+}
+
+// Equations in packages: by the class of the storage, by the class that the
+// document names, also among the cells of a sheet (CVE-2017-11882).
+func TestEquationInPackages(t *testing.T) {
+	object := string(makeCompound(node{name: "\x01oLe10nATIVE", data: sized([]byte("shell"))}))
+	class := string(makeCompound(node{name: "x", clsid: clsidEquation3, in: []node{{name: "y", data: []byte("z")}}}))
+	book := func(id, bin string) []byte {
+		return makeZip("[Content_Types].xml", "<Types/>",
+			"xl/worksheets/_rels/sheet1.xml.rels", relations(relation("oleObject", "../embeddings/oleObject1.bin", "")),
+			"xl/worksheets/sheet1.xml", `<worksheet><sheetData/><oleObjects><x:oleObject shapeId="1" progId="`+id+`" r:id="r1"/></oleObjects></worksheet>`,
+			"xl/embeddings/oleObject1.bin", bin)
+	}
+	for _, e := range []struct {
+		name string
+		data []byte
+		want bool
+	}{
+		{"book by name", book("Equation.3", object), true},
+		{"book by name in another case", book("eQuAtIoN.3", object), true},
+		{"book by class", book("Sheet", class), true},
+		{"MathType in a book", book("Equation.DSMT4", object), false},
+		{"another object in a book", book("Word.Document.12", object), false},
+		{"document by name", makeWord("word/document.xml", `<w:document><o:OLEObject Type="Embed" ProgID="Equation.3" r:id="r1"/></w:document>`), true},
+		{"document with MathType", makeWord("word/document.xml", `<w:document><o:OLEObject Type="Embed" ProgID="Equation.DSMT4" r:id="r1"/></w:document>`), false},
+		{"document by class", makeWord("word/embeddings/oleObject1.bin", class), true},
+		{"presentation by name", makeWord("ppt/slides/slide1.xml", `<p:sld><p:oleObj progId="Equation.2"/></p:sld>`), true},
+		{"text about equations", makeWord("word/document.xml", `<w:document><w:t>OLEObject ProgID="Equation.3"</w:t></w:document>`), false},
+	} {
+		if got := inspect(e.data); has(got, EquationEditor) != e.want {
+			t.Errorf("%s: %v", e.name, ids(got))
+		}
+	}
 }
 
 // A stomped macro has no source: its names stand in the compiled project.
@@ -264,6 +301,9 @@ func TestHTML(t *testing.T) {
 		{"address that does nothing", []byte(`<html><a href="javascript:void(0);">`), ""},
 		{"frame", []byte(`<html><IFRAME/src=https://h.example/>`), "html.frame"},
 		{"password", []byte(`<html><form action="https://h.example/l"><input name=u><input type=PassWord></form>`), "html.form"},
+		{"script that leads away", []byte(`<html><script>window["loc"+"ation"]="https://h.example/"</script>`), "html.refresh html.script"},
+		{"script from elsewhere alone", []byte(`<html><script src="https://h.example/a.js"></script>`), "html.refresh html.script"},
+		{"page that uses a library", []byte(`<html><p>` + strings.Repeat("informe de ventas ", 40) + `</p><script src="https://h.example/chart.js"></script>`), "html.script"},
 		{"refresh", []byte(`<html><meta http-equiv=Refresh content="0;url=https://h.example/">`), "html.refresh"},
 		{"charset", []byte(`<html><meta http-equiv="Content-Type" content="text/html; charset=utf-8">`), ""},
 		{"base", []byte(`<html><base href="https://h.example/">`), "html.base"},

@@ -23,6 +23,8 @@ type page struct {
 	prefixed string // the open element, if its name has a prefix of XML
 	scripted bool   // the open script element runs
 	action   string
+	shown    int    // octets of text to be read
+	remote   string // a script from elsewhere
 	smuggle  smuggling
 }
 
@@ -33,6 +35,13 @@ func (in *inspector) markup(t filetype.Type, where string, b []byte) {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		// Some clients pass over NUL inside a tag (H-01, H-22).
 		p.read(bytes.ReplaceAll(b, []byte{0}, nil))
+	}
+	// A page with little to read whose short script leads away, or comes from
+	// elsewhere, is a door to a page that nobody here has seen.
+	if !p.svg && p.shown < 400 && p.smuggle.written < 4096 {
+		if why := p.smuggle.leads + p.remote; why != "" {
+			in.add(HTMLRefresh, where, why)
+		}
 	}
 	if why := p.smuggle.verdict(); why != "" {
 		in.add(HTMLSmuggling, where, why)
@@ -134,6 +143,7 @@ func (p *page) textToken(raw string, text []byte) {
 		}
 		p.smuggle.beside(text)
 	default:
+		p.shown += len(bytes.TrimSpace(text))
 		p.smuggle.data(text)
 	}
 }
@@ -175,6 +185,9 @@ func (p *page) start(name string, closed, more bool, z *html.Tokenizer) string {
 		if p.scripted {
 			p.script(a.src + a.href)
 			p.smuggle.scripts = true
+			if src := strings.TrimSpace(a.src); p.remote == "" && (remoteTarget(src) || strings.HasPrefix(src, "//")) {
+				p.remote = src
+			}
 		}
 		p.inScript = !closed
 		return "script"

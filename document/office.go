@@ -12,6 +12,7 @@ import (
 // workbook walks the records of an Excel stream ([MS-XLS] 2.1.4).
 func (in *inspector) workbook(where string, b []byte) {
 	sheets, auto := 0, ""
+	all, locked, macroSheet := b, false, false
 	for n := 0; len(b) >= 4; n++ {
 		if n%4096 == 4095 && in.stop(where) {
 			return
@@ -21,7 +22,17 @@ func (in *inspector) workbook(where string, b []byte) {
 		b = b[4+len(rec):]
 		switch id {
 		case 0x2F: // FILEPASS
-			in.add(Encrypted, where, "")
+			from := len(all) - len(b)
+			if plain := []byte(nil); !locked {
+				if plain = in.unlockWorkbook(where, all, rec, from); plain == nil {
+					in.add(Encrypted, where, "")
+				} else {
+					b = plain[from:]
+				}
+			}
+			locked = true
+		case 0x809: // BOF, which is never encrypted: version, kind of the sheet
+			macroSheet = macroSheet || len(rec) >= 4 && binary.LittleEndian.Uint16(rec[2:]) == 0x40
 		case 0x85: // BOUNDSHEET: offset, state, type, name
 			if len(rec) >= 6 && rec[5]&0x0F == 1 {
 				sheets++
@@ -38,6 +49,9 @@ func (in *inspector) workbook(where string, b []byte) {
 				in.add(DDE, where, strings.ReplaceAll(string(rec[5:]), "\x00", ""))
 			}
 		}
+	}
+	if sheets == 0 && macroSheet {
+		in.add(XLM, where, "behind a password")
 	}
 	if sheets > 0 && auto != "" {
 		in.add(AutoMacro, where, auto)

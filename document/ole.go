@@ -26,6 +26,7 @@ func (in *inspector) ole(where string, data []byte) {
 		}
 	}
 	in.vba(where, c, &v)
+	in.encryptedPackage(where, c)
 	if c.damaged != "" {
 		in.add(Damaged, where, c.damaged)
 		in.rawMarks(where, data)
@@ -80,7 +81,9 @@ func (in *inspector) oleStream(where string, c *compound, i int, v *vbaProject) 
 		return b
 	}
 	switch name {
-	case "encryptedpackage", "encryptioninfo", "encryptedsummary", "\tdrmcontent":
+	case "encryptedpackage", "encryptioninfo":
+		// ole has tried to open them.
+	case "encryptedsummary", "\tdrmcontent":
 		in.add(Encrypted, place(), "")
 	case "workbook", "book":
 		in.workbook(place(), read())
@@ -103,7 +106,7 @@ func (in *inspector) oleStream(where string, c *compound, i int, v *vbaProject) 
 			in.compObj(join(where, c.path(e.parent)), read())
 		}
 	case "equation native":
-		in.add(EquationEditor, place(), "Equation Native")
+		in.equationStream(where, c, i)
 	case "\x03ocxname", "\x03ocxdata":
 		in.add(ActiveX, place(), "")
 	case "package", "contents", "embeddedodf":
@@ -144,7 +147,7 @@ func (in *inspector) compObj(where string, b []byte) {
 		rest = rest[4+n:]
 	}
 	text := strings.Join(texts, " ")
-	if strings.Contains(strings.ToLower(text), "equation") {
+	if equationText(text) || equationCLSID(string(b[12:28])) {
 		in.add(EquationEditor, where, text)
 		return
 	}

@@ -193,7 +193,11 @@ func (in *inspector) part(where string, m *member, odf bool) {
 		in.macroWords(place, all(), nil)
 	case looksXML(m.head):
 		if worksheet(m.head) {
-			// Cells: the bulk of a workbook, and nothing of interest.
+			// Cells: the bulk of a workbook, and nothing of interest but the
+			// classes of objects behind them.
+			if in.objects {
+				in.sheetObjects(place, toUTF8(all()))
+			}
 			return
 		}
 		b := toUTF8(all())

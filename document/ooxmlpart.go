@@ -11,7 +11,7 @@ import (
 // may hold anything.
 func (in *inspector) officeXML(where string, b []byte) {
 	if !anyOf(b, "Relationship", "Override", "instrText", "fldSimple", "ddeLink", "ppaction:", "onLoad", "definedName",
-		"oleLink", "altChunk", "Default", "encryption") {
+		"oleLink", "altChunk", "Default", "encryption", "OLEObject", "oleObj") {
 		return
 	}
 	s := xmlScan{b: b}
@@ -63,6 +63,8 @@ func (in *inspector) officeTag(where string, t *xmlTag, f *fieldReader) {
 		in.fieldText(where, t.attr("instr"))
 	case "fldChar":
 		f.mark(t.attr("fldCharType"))
+	case "OLEObject", "oleObj", "oleObject":
+		in.objectTag(where, t)
 	case "ddeLink":
 		in.add(DDE, where, t.attr("ddeService")+" "+t.attr("ddeTopic"))
 	case "definedName":
@@ -89,6 +91,9 @@ func (in *inspector) relationship(where string, t *xmlTag) {
 	kind = strings.ToLower(kind[strings.LastIndexByte(kind, '/')+1:])
 	external := strings.EqualFold(t.attr("TargetMode"), "External")
 	low := strings.ToLower(strings.TrimSpace(target))
+	if kind == "oleobject" || kind == "package" {
+		in.objects = true
+	}
 	switch kind {
 	case "vbaproject":
 		in.add(Macro, where, target)

@@ -301,7 +301,7 @@ func (r *rtfReader) oldObject(b []byte) bool {
 		}
 	}
 	in.add(OLEObject, r.where, name)
-	if strings.HasPrefix(low, "equation") {
+	if equationClass(low) {
 		in.add(EquationEditor, r.where, name)
 	}
 	if !ok || len(rest) < 4 {

@@ -21,6 +21,7 @@ type smuggling struct {
 	writes  string // what runs or writes what was decoded
 	long    int    // the longest run of encoded data
 	inLink  string // a file in a link
+	leads   string // what leads to another page
 	// numbers is the longest run of numbers with blanks between them, pictures
 	// the longest picture inside the page, written the octets of scripts.
 	numbers, pictures, written int
@@ -95,6 +96,7 @@ func (s *smuggling) words(b []byte) {
 	}
 	find(&s.builds, "createobjecturl", "mssaveoropenblob", "mssaveblob", "showsavefilepicker", "newblob(", "new blob(",
 		"newfile([", ".download=", "setattribute(download", "data:application/", "webassembly.", "navigator.serviceworker")
+	find(&s.leads, "location.href=", "location.replace(", "location.assign(", "location=", "window.open(")
 	find(&s.decodes, "atob(", "fromcharcode", "uint8array", "charcodeat(", "unescape(", "textdecoder", "decodeuricomponent(",
 		"frombase64", "parseint(")
 	find(&s.writes, "document.write", "eval(", "newfunction(", "innerhtml", "srcdoc", "insertadjacenthtml", "location.href=", "location.replace(",

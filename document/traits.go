@@ -127,7 +127,7 @@ func webMeaning(id string) string {
 	case HTMLFrame:
 		return "The HTML shows another page or object inside itself."
 	case HTMLRefresh:
-		return "The HTML leads to another page by itself."
+		return "The HTML leads to another page by itself, or is little more than a script from elsewhere."
 	case HTMLBase:
 		return "The HTML gives all its links another base address."
 	case HTMLApp:

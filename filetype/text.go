@@ -152,6 +152,9 @@ func tag(b []byte) Type {
 		end = len(b) - 1
 	}
 	name := b[1 : 1+end]
+	if len(name) > 0 && name[0] != '_' && name[0] < 0x80 && (name[0] < 'a' || name[0] > 'z') {
+		return Type{} // no name begins so: a text, or octets that begin by chance
+	}
 	if i := bytes.IndexByte(name, ':'); i > 0 {
 		// Prefixes are the writer's choice; the namespace tells.
 		switch local := string(name[i+1:]); {

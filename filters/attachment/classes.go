@@ -28,6 +28,7 @@ const (
 	remoteTemplate   = "remote_template"
 	externalLink     = "external_link"
 	dde              = "dde"
+	equation         = "equation"
 	embeddedObject   = "embedded_object"
 	docEncrypted     = "document_encrypted"
 	docDamaged       = "document_damaged"
@@ -82,6 +83,7 @@ func classes() []class {
 		{xlm, actionHold, 6, "a workbook with Excel 4 macros"},
 		{remoteTemplate, actionHold, 6, "a document that loads its template from elsewhere"},
 		{dde, actionHold, 6, "a document that calls another program (DDE)"},
+		{equation, actionHold, 6, "a document with an object of the old equation editor"},
 		{rtfObject, actionHold, 6, "an RTF document with an object inside"},
 		{pdfLaunch, actionHold, 6, "a PDF that starts a program"},
 		{htmlSmuggling, actionHold, 6, "a page that builds a file in the browser"},

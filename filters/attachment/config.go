@@ -47,13 +47,14 @@ type Actions struct {
 	XLM               string `toml:"xlm" enum:",off,observe,score,disarm,hold,reject" doc:"Excel 4 macro sheets."`
 	RemoteTemplate    string `toml:"remote_template" enum:",off,observe,score,disarm,hold,reject" doc:"A template from another machine."`
 	DDE               string `toml:"dde" enum:",off,observe,score,disarm,hold,reject" doc:"DDE fields."`
+	Equation          string `toml:"equation" enum:",off,observe,score,disarm,hold,reject" doc:"An object of the old equation editor (Equation 3.0), which has holes that nobody mends (CVE-2017-11882). MathType is another program."`
 	RTFObject         string `toml:"rtf_object" enum:",off,observe,score,disarm,hold,reject" doc:"RTF with OLE objects."`
 	PDFLaunch         string `toml:"pdf_launch" enum:",off,observe,score,disarm,hold,reject" doc:"A PDF that starts a program or opens a file."`
 	HTMLSmuggling     string `toml:"html_smuggling" enum:",off,observe,score,disarm,hold,reject" doc:"HTML or SVG that builds a file in the browser."`
 	SVGScript         string `toml:"svg_script" enum:",off,observe,score,disarm,hold,reject" doc:"SVG with a script."`
 	Macro             string `toml:"macro" enum:",off,observe,score,disarm,hold,reject" doc:"Any VBA macros, or a name that promises them (docm, xlsm, xlam)."`
 	Mismatch          string `toml:"mismatch" enum:",off,observe,score,disarm,hold,reject" doc:"Name, declared type and octets disagree in a dangerous way: an archive, page or document as a picture or PDF. application/octet-stream is no mismatch."`
-	HTMLForm          string `toml:"html_form" enum:",off,observe,score,disarm,hold,reject" doc:"An attached page that asks for a password."`
+	HTMLForm          string `toml:"html_form" enum:",off,observe,score,disarm,hold,reject" doc:"An attached page that asks for a password, leads to another by itself, or is next to nothing but a script from elsewhere."`
 	Bidi              string `toml:"bidi" enum:",off,observe,score,disarm,hold,reject" doc:"Writing directions in a name (U+202E), with nothing that runs behind them."`
 	HiddenName        string `toml:"hidden_name" enum:",off,observe,score,disarm,hold,reject" doc:"A name with a NUL, control or invisible characters, ten spaces in a row, dots or spaces behind the end of a program, a stream or a path."`
 	ExternalLink      string `toml:"external_link" enum:",off,observe,score,disarm,hold,reject" doc:"A document that loads pictures or data from elsewhere by itself."`
@@ -133,6 +134,8 @@ func (a *Actions) field(key string) *string {
 		return &a.RemoteTemplate
 	case dde:
 		return &a.DDE
+	case equation:
+		return &a.Equation
 	case rtfObject:
 		return &a.RTFObject
 	case pdfLaunch:
@@ -167,6 +170,13 @@ func (a *Actions) field(key string) *string {
 		return &a.HTMLAttachment
 	case htmlActive:
 		return &a.HTMLActive
+	}
+	return a.rest(key)
+}
+
+// rest is field for classes that are about names and whole messages.
+func (a *Actions) rest(key string) *string {
+	switch key {
 	case longName:
 		return &a.LongName
 	case tooMany:

@@ -16,6 +16,9 @@ import (
 // weak is a script that no sign of its octets tells: its name alone does.
 const weak = `var a="x";a.run(7);`
 
+// strong is a script by its octets.
+const strong = "Set s = CreateObject(\"WScript.Shell\")\r\ns.Run \"x\"\r\n"
+
 // disguised packs files behind a first member that makes an electronic book of
 // the archive.
 func disguised(t testing.TB, files ...string) string {
@@ -121,6 +124,20 @@ func TestEvasion(t *testing.T) {
 		{"program in a card of version 4", file{name: "a.vcf", data: "BEGIN:VCARD\r\nPHOTO:data:image/jpeg;base64," + base64.StdEncoding.EncodeToString([]byte(pe())) + "\r\nEND:VCARD\r\n"}, executable},
 		{"query of Excel", file{name: "a.iqy", data: "WEB\r\n1\r\nhttp://h.example/x\r\n"}, dde},
 		{"query of Excel without its head", file{name: "a.iqy", data: "http://h.example/x\r\n"}, dde},
+		{"brotli", file{name: "a.js.br", data: "\x0b\x02\x80" + weak + "\x03"}, archiveOpaque},
+		{"brotli of plain octets", file{name: "a.br", data: "hola, mundo\r\n"}, archiveOpaque},
+		{"lzip that is cut", file{name: "a.lz", data: "LZIP\x01\x0c" + noise(400)}, archiveOpaque},
+		{"piece of an archive", file{name: "a.zip.002", data: noise(400)}, archiveOpaque},
+		{"piece of plain octets", file{name: "a.zip.002", data: weak}, archiveOpaque},
+		{"late piece", file{name: "a.7z.1000", data: noise(400)}, archiveOpaque},
+		{"piece of split", file{name: "a.tar.ab", data: noise(400)}, archiveOpaque},
+		{"piece without an archive's name", file{name: "a.r01", data: noise(400)}, archiveOpaque},
+		{"half a download", file{name: "a.rar.part", data: noise(400)}, archiveOpaque},
+		{"script called a PDF", file{name: "a.pdf", data: strong}, script},
+		{"script called a picture", file{name: "a.jpg", data: strong}, script},
+		{"script called a document", file{name: "a.docx", data: strong}, script},
+		{"script called a text", file{name: "a.txt", data: strong}, mismatch},
+		{"script called a document of old", file{name: "a.doc", data: strong}, mismatch},
 		{"DDE in a list", file{name: "a.csv", data: "nombre;importe\r\nx;=cmd|' /C calc'!A0\r\n"}, dde},
 		{"Excel 4 in SYLK", file{name: "a.slk", data: "ID;P\r\nO;E\r\nNN;NAuto_open;ER101C1\r\nC;X1;Y101;EEXEC(\"x\")\r\nE\r\n"}, xlm},
 		{"SYLK under another name", file{name: "a.csv", data: "ID;P\r\nO;E\r\nC;X1;Y101;EEXEC(\"x\")\r\nE\r\n"}, xlm},
@@ -131,6 +148,19 @@ func TestEvasion(t *testing.T) {
 	} {
 		if got := symbols(checked(t, Default(), letter(c.f), mail.In)); !slices.Contains(got, c.want) {
 			t.Errorf("%s: %v, want %s", c.title, got, c.want)
+		}
+	}
+}
+
+// Names with numbers and short ends are no archives, and texts that tell of
+// scripts are what they say.
+func TestNoPieces(t *testing.T) {
+	for _, f := range []file{
+		{name: "log.001", data: "hola\r\n"}, {name: "factura.2024", data: noise(300)}, {name: "datos.aa", data: noise(300)}, {name: "x.part", data: noise(300)},
+		{name: "informe.part1", data: noise(300)}, {name: "a.txt.1", data: "hola\r\n"}, {name: "a.pdf.2", data: noise(300)},
+	} {
+		if got := symbols(checked(t, Default(), letter(f), mail.In)); len(got) > 0 {
+			t.Errorf("%s: %v", f.name, got)
 		}
 	}
 }

@@ -56,13 +56,13 @@ func TestTraits(t *testing.T) {
 	for id, want := range map[string]string{
 		document.Macro: macro, document.MacroType: macro, document.AutoMacro: macroAuto, document.MacroCall: macroAuto, document.XLM: xlm,
 		document.RemoteTemplate: remoteTemplate, document.ExternalLink: externalLink, document.DDE: dde,
-		document.OLEObject: embeddedObject, document.ObjectUpdate: embeddedObject, document.ActiveX: embeddedObject, document.EquationEditor: embeddedObject,
+		document.OLEObject: embeddedObject, document.ObjectUpdate: embeddedObject, document.ActiveX: embeddedObject, document.EquationEditor: equation,
 		document.Encrypted: docEncrypted, document.Obfuscated: mismatch, document.PDFJavaScript: pdfScript, document.PDFLaunch: pdfLaunch,
 		document.PDFRemote: externalLink, document.HTMLSmuggling: htmlSmuggling, document.HTMLForm: htmlForm, document.HTMLApp: script,
 		document.SVGScript: svgScript, document.Damaged: docDamaged, document.Unfinished: bomb, document.EmbeddedFile: pdfEmbedded,
 		// What ordinary documents and pages are full of.
 		document.PDFOpenAction: none, document.PDFSubmit: none, document.PDFXFA: none, document.PDFMedia: none, document.HTMLScript: none, document.HTMLHandler: none,
-		document.HTMLFrame: none, document.HTMLRefresh: none, document.HTMLBase: none, document.SVGForeign: none, document.ShortcutTarget: none,
+		document.HTMLFrame: none, document.HTMLRefresh: htmlForm, document.HTMLBase: none, document.SVGForeign: none, document.ShortcutTarget: none,
 	} {
 		k := made(t, Default())
 		traited(k, document.Trait{ID: id})
@@ -76,7 +76,7 @@ func TestTraits(t *testing.T) {
 			t.Errorf("%s is no trait", id)
 		}
 	}
-	for _, id := range []string{document.OLEObject, document.EmbeddedFile, document.EquationEditor, document.Obfuscated} {
+	for _, id := range []string{document.OLEObject, document.EmbeddedFile, document.Obfuscated} {
 		if got := classOfTrait(id, filetype.Type{Name: "rtf"}); got != rtfObject {
 			t.Errorf("rtf %s: %s", id, got)
 		}

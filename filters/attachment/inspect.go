@@ -463,7 +463,9 @@ func classOfTrait(id string, as filetype.Type) string {
 		return externalLink
 	case document.DDE:
 		return dde
-	case document.OLEObject, document.ObjectUpdate, document.ActiveX, document.EquationEditor:
+	case document.EquationEditor:
+		return equation
+	case document.OLEObject, document.ObjectUpdate, document.ActiveX:
 		if rtf {
 			return rtfObject
 		}
@@ -489,7 +491,7 @@ func classOfTrait(id string, as filetype.Type) string {
 		return pdfLaunch
 	case document.HTMLSmuggling:
 		return htmlSmuggling
-	case document.HTMLForm:
+	case document.HTMLForm, document.HTMLRefresh:
 		return htmlForm
 	case document.HTMLApp:
 		return script

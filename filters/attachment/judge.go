@@ -234,10 +234,37 @@ func (w *work) name(t *thing, v *filetype.NameView, octets filetype.Type) {
 	case filetype.Archive:
 		// A name that promises an archive, and octets that are nothing known:
 		// a piece of one, or damaged so that ours cannot read it (Z-15, Z-19).
-		if !t.blind && len(t.data) > 0 && octets.Class == filetype.Unknown && !t.piece && ext != "part" && ext != "pak" && ext != "rev" {
+		// Brotli has no sign at all, and may hold its octets as they are.
+		unknown := octets.Class == filetype.Unknown || octets.Class == filetype.Text && ext == "br"
+		if !t.blind && len(t.data) > 0 && unknown && !t.piece && ext != "part" && ext != "pak" && ext != "rev" {
 			w.found(archiveOpaque, t.place, t.shown(), "the extension "+ext+" and unknown octets")
+			return
 		}
 	}
+	if !t.blind && len(t.data) > 0 && !t.piece && volume(v) && (octets.Class == filetype.Unknown || octets.Class == filetype.Text) {
+		w.found(archiveOpaque, t.place, t.shown(), "a piece of an archive: "+v.Extensions[1]+"."+ext)
+	}
+}
+
+// volume tells the name of a piece of an archive: "a.zip.002", "a.7z.1000",
+// "a.tar.ab", "a.rar.part". Its octets say nothing: what was packed without
+// compression is still a text. "a.001" and "log.100" alone are anybody's.
+func volume(v *filetype.NameView) bool {
+	if len(v.Extensions) < 2 || filetype.ByExtension(v.Extensions[1]).Class != filetype.Archive {
+		return false
+	}
+	e := v.Extensions[0]
+	switch {
+	case e == "part", strings.HasPrefix(e, "part") && digits(e[4:]):
+		return true
+	case len(e) >= 2 && len(e) <= 4 && digits(e):
+		return true
+	}
+	return len(e) == 2 && e[0] == 'a' && e[1] >= 'a' && e[1] <= 'z'
+}
+
+func digits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
 // address tells a name that promises something else by chance: a message that is named after its subject, and the subject
@@ -255,8 +282,9 @@ func (w *work) octets(t *thing, o filetype.Type, views []filetype.NameView) {
 	if c != "" && w.check.allow[o.Name] {
 		c = ""
 	}
-	shownAsText := false
+	shownAsText, neverText := false, len(views) > 0
 	for i := range views {
+		neverText = neverText && binary(&views[i])
 		switch views[i].Type.Class {
 		case filetype.Text, filetype.Picture, filetype.Media, filetype.Document, filetype.Office, filetype.Markup, filetype.Message, filetype.Font:
 			shownAsText = true
@@ -270,6 +298,10 @@ func (w *work) octets(t *thing, o filetype.Type, views []filetype.NameView) {
 		}
 	}
 	switch {
+	case c == script && shownAsText && neverText && !t.piece:
+		// No picture, PDF or package is a text: it waits for somebody who
+		// starts it under this name (a shortcut, a line that people paste).
+		w.found(c, t.place, t.shown(), "called "+short(t.shown())+", by its octets: "+o.Name)
 	case c == script && shownAsText, c == shortcut && shownAsText && o.Name != "lnk":
 		// A text that is opened by what shows texts runs nothing.
 		if !t.piece {
@@ -288,6 +320,22 @@ func (w *work) octets(t *thing, o filetype.Type, views []filetype.NameView) {
 			return
 		}
 	}
+}
+
+// binary tells a name of what is never written as text, in any program.
+func binary(v *filetype.NameView) bool {
+	switch v.Type.Class {
+	case filetype.Picture, filetype.Media, filetype.Font:
+		return true
+	}
+	if len(v.Extensions) == 0 {
+		return false
+	}
+	switch v.Extensions[0] {
+	case "pdf", "docx", "dotx", "xlsx", "xltx", "xlsb", "pptx", "potx", "ppsx", "odt", "ods", "odp", "epub", "one":
+		return true
+	}
+	return false
 }
 
 // pretends tells a name of something passive on something that is not.

@@ -20,6 +20,7 @@ func spanish(key string) string {
 		{xlm, "un libro con macros de Excel 4"},
 		{remoteTemplate, "un documento que carga su plantilla de otro lugar"},
 		{dde, "un documento que llama a otro programa (DDE)"},
+		{equation, "un documento con un objeto del viejo editor de ecuaciones"},
 		{rtfObject, "un documento RTF con un objeto dentro"},
 		{pdfLaunch, "un PDF que inicia un programa"},
 		{htmlSmuggling, "una página que crea un archivo en el navegador"},
