@@ -1,0 +1,58 @@
+package pattern
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrOverBudget says that a match was given up: nobody knows whether the text
+// matches. It carries no word of the text (attack R-04) and is never to be
+// taken for "no match".
+var ErrOverBudget = errors.New("pattern: given up, over budget")
+
+// Budget is the time that backtracking patterns may spend on one message.
+// Patterns that run in linear time are not charged. A Budget belongs to one
+// goroutine. Nil is a budget without end for tests and tools; each match is
+// still bounded by itself (Options.MatchLimit).
+type Budget struct {
+	left time.Duration
+	now  func() time.Time
+	over int
+}
+
+// NewBudget gives a message total time; now is the clock.
+func NewBudget(total time.Duration, now func() time.Time) *Budget {
+	return &Budget{left: total, now: now}
+}
+
+// Left is what remains; it is below zero after the match that overran.
+func (b *Budget) Left() time.Duration { return b.left }
+
+// Over counts the matches that were given up.
+func (b *Budget) Over() int { return b.over }
+
+// start tells the time, or that nothing may run any more.
+func (b *Budget) start() (time.Time, bool) {
+	if b == nil {
+		return time.Time{}, true
+	}
+	if b.left <= 0 {
+		b.over++
+		return time.Time{}, false
+	}
+	return b.now(), true
+}
+
+// done charges what was spent since start. A clock that went back is charged
+// nothing: the match itself was bounded by a clock that cannot.
+func (b *Budget) done(since time.Time, failed bool) {
+	if b == nil {
+		return
+	}
+	if spent := b.now().Sub(since); spent > 0 {
+		b.left -= spent
+	}
+	if failed {
+		b.over++
+	}
+}
