@@ -223,7 +223,6 @@ func dangerous(text []byte) bool {
 		}
 		rest = rest[i+2:]
 	}
-	return false
 }
 
 // refresh tells a meta element that leads elsewhere.
