@@ -367,6 +367,11 @@ func (a *answers) text() (string, error) {
 		set["listener.outbound.trusted_networks"] = a.trust
 		set["next_hop.smarthost.url"] = "smtp://" + a.smartHost
 	}
+	if len(a.domains) > 0 {
+		// RFC 5321 section 4.5.1: there is one, and a person reads it. Without
+		// an address nobody but the log is told of held mail.
+		set["hold.notify"] = []string{"postmaster@" + a.domains[0]}
+	}
 	a.found.set(set)
 	return template(templateHeader+"\n\nWritten by garita init on "+time.Now().Format(time.DateOnly)+".", set)
 }
