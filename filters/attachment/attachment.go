@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -226,40 +227,63 @@ func (k *Check) crashed(tx *mail.Transaction, p any, stack []byte) (filters.Resu
 	return filters.Result{}, err
 }
 
-// people are addresses and domains by their keys.
-type people struct{ addresses, domains map[string]bool }
+// people are addresses and domains by their keys, each with the classes that
+// it is excepted from.
+type people map[string]*exception
 
+// exception is from some classes; nil: from all.
+type exception struct{ classes map[string]bool }
+
+// from tells whether it is one from that class; "" asks for all classes.
+func (e *exception) from(class string) bool {
+	return e != nil && (e.classes == nil || e.classes[class])
+}
+
+// read reads entries: an address or a domain, and maybe classes behind it.
 func read(list []string) people {
-	p := people{map[string]bool{}, map[string]bool{}}
+	p := people{}
 	for _, e := range list {
-		if at := strings.LastIndexByte(e, '@'); at >= 0 {
-			p.addresses[strings.ToLower(e[:at])+"@"+mail.DomainKey(e[at+1:])] = true
-		} else {
-			p.domains[mail.DomainKey(e)] = true
+		words := strings.Fields(e)
+		key := mail.DomainKey(words[0])
+		if at := strings.LastIndexByte(words[0], '@'); at >= 0 {
+			key = strings.ToLower(words[0][:at]) + "@" + mail.DomainKey(words[0][at+1:])
 		}
+		one := &exception{}
+		if len(words) > 1 {
+			one.classes = set(words[1:])
+		}
+		if old := p[key]; old != nil { // two lines about one: both count
+			if old.classes == nil || one.classes == nil {
+				one.classes = nil
+			} else {
+				maps.Copy(one.classes, old.classes)
+			}
+		}
+		p[key] = one
 	}
 	return p
 }
 
-// has looks an address up. The local part is compared without case: nobody
-// tells two mailboxes apart by it, and a typist's capital must not matter.
-func (p people) has(a mail.Path) bool {
-	if len(p.domains)+len(p.addresses) == 0 || a.Domain == "" {
+// has looks an address up, as itself and by its domain. The local part is
+// compared without case: nobody tells two mailboxes apart by it, and a typist's
+// capital must not matter.
+func (p people) has(a mail.Path, class string) bool {
+	if len(p) == 0 || a.Domain == "" {
 		return false
 	}
 	key := a.DomainKey()
-	return p.domains[key] || p.addresses[strings.ToLower(a.Local)+"@"+key]
+	return p[key].from(class) || p[strings.ToLower(a.Local)+"@"+key].from(class)
 }
 
-// excepted tells why the findings are only observed; "" when they count. Of
-// several recipients all must be excepted (docs/attachments.md).
-func (k *Check) excepted(tx *mail.Transaction) string {
-	if k.senders.has(tx.ReversePath) {
+// excepted tells why the findings of a class are only observed; "" when they
+// count. Of several recipients all must be excepted (docs/attachments.md).
+func (k *Check) excepted(tx *mail.Transaction, class string) string {
+	if k.senders.has(tx.ReversePath, class) {
 		return "the sender is in except_senders"
 	}
 	for i := range tx.ForwardPaths {
 		r := &tx.ForwardPaths[i]
-		if !k.recipients.has(r.Asked()) && !k.recipients.has(r.Path) {
+		if !k.recipients.has(r.Asked(), class) && !k.recipients.has(r.Path, class) {
 			return ""
 		}
 	}

@@ -294,6 +294,41 @@ func TestExceptions(t *testing.T) {
 	}
 }
 
+// An exception from some classes lets nothing else through.
+func TestExceptionsByClass(t *testing.T) {
+	cfg := Default()
+	cfg.ExceptRecipients = []string{"dev@our.example script blocked", "dev@our.example disk_image", "lab.example executable", "boss@lab.example script blocked"}
+	for _, c := range []struct {
+		rcpts, name string
+		data        string
+		verdict     mail.Verdict
+	}{
+		{"dev@our.example", "a.js", "x", mail.Continue}, {"dev@our.example", "a.exe", pe(), mail.Reject}, {"dev@our.example", "a.iso", "x", mail.Continue},
+		{"any@lab.example", "a.exe", pe(), mail.Continue}, {"any@lab.example", "a.js", "x", mail.Reject},
+		{"boss@lab.example", "a.exe", pe(), mail.Continue}, {"boss@lab.example", "a.js", "x", mail.Continue}, {"boss@lab.example", "a.lnk", "x", mail.Reject},
+		{"dev@our.example boss@lab.example", "a.js", "x", mail.Continue}, {"dev@our.example any@lab.example", "a.js", "x", mail.Reject},
+	} {
+		if d, fs := decided(t, cfg, letter(file{name: c.name, data: c.data}), mail.In, strings.Fields(c.rcpts)...); d.Verdict != c.verdict || len(fs) == 0 {
+			t.Errorf("%s, %s: %v %v", c.rcpts, c.name, d.Verdict, fs)
+		}
+	}
+	two := letter(file{name: "a.js", data: "x"}, file{name: "b.exe", data: pe()})
+	if d, _ := decided(t, cfg, two, mail.In, "dev@our.example"); d.Verdict != mail.Reject {
+		t.Errorf("with a program: %v", d.Verdict)
+	}
+	cfg.Script, cfg.Executable = actionDisarm, actionDisarm
+	d, _ := decided(t, cfg, two, mail.In, "dev@our.example")
+	if now := left(t, two, d.Disarm); d.Verdict != mail.Continue || len(d.Disarm) != 1 || !strings.Contains(now, "a.js") {
+		t.Errorf("disarmed: %v, %d edits", d.Verdict, len(d.Disarm))
+	}
+	for _, bad := range []string{"dev@our.example macros", "dev@our.example,script", " "} {
+		cfg.ExceptRecipients = []string{bad}
+		if len(cfg.Validate()) == 0 {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
 func TestOwnLists(t *testing.T) {
 	cfg := Default()
 	cfg.Extensions = []string{"xyz"}

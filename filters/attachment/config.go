@@ -20,8 +20,8 @@ type Config struct {
 	Allow            []string      `toml:"allow" doc:"Extensions that are let pass although they are programs, scripts, shortcuts or disk images: \"py\". Octets of another such kind are still seen."`
 	MaxCount         int           `toml:"max_count" doc:"Attachments of a message beyond which it is too_many. 0: no bound."`
 	MaxSize          int64         `toml:"max_size" unit:"bytes" doc:"Octets of one attachment, decoded, beyond which it is too_large. 0: no bound but that of the message."`
-	ExceptRecipients []string      `toml:"except_recipients" doc:"Addresses and domains whose mail is only observed. Counts only when all recipients of a message are in it: else the strongest verdict holds for all."`
-	ExceptSenders    []string      `toml:"except_senders" doc:"Addresses and domains of envelope senders whose mail is only observed. Anybody can claim to be them: name only what nobody forges to you."`
+	ExceptRecipients []string      `toml:"except_recipients" doc:"Addresses and domains whose mail is only observed, from all classes or from those behind it: \"ana@our.example macro archive_encrypted\". Counts only when all recipients of a message are in it: else the strongest verdict holds for all."`
+	ExceptSenders    []string      `toml:"except_senders" doc:"Addresses and domains of envelope senders whose mail is only observed, from all classes or from those behind it. Anybody can claim to be them: name only what nobody forges to you."`
 	AtOnce           int           `toml:"at_once" doc:"Messages with attachments that are inspected at once; others wait. A quarter more is for small ones alone. 0: the number of CPUs, at least 2."`
 	Timeout          time.Duration `toml:"timeout" doc:"For waiting and inspecting together; after it the answer is 451."`
 	Archives         Archives      `toml:"archives" doc:"Bounds on what is unpacked, for one message, all its archives and documents together. Beyond one of them the class is bomb."`
@@ -287,10 +287,23 @@ func (c *Config) limits() archive.Limits {
 
 // parties gives the mistakes in a list of addresses and domains.
 func parties(key string, list []string) (errs []error) {
+	known := map[string]bool{}
+	for _, c := range classes() {
+		known[c.key] = true
+	}
 	for i, e := range list {
-		domain := e
-		if at := strings.LastIndexByte(e, '@'); at >= 0 {
-			domain = e[at+1:]
+		words := strings.Fields(e)
+		if len(words) == 0 {
+			words = []string{""}
+		}
+		domain := words[0]
+		for _, class := range words[1:] {
+			if !known[class] {
+				errs = append(errs, fmt.Errorf("%s[%d] = %q: %q is not a class: \"ana@our.example macro archive_encrypted\"", key, i, e, class))
+			}
+		}
+		if at := strings.LastIndexByte(domain, '@'); at >= 0 {
+			domain = domain[at+1:]
 			if at == 0 {
 				domain = ""
 			}

@@ -110,12 +110,12 @@ func (w *work) active(p *message.Part, place string) {
 
 // disarm gives the edits for all marked parts, or says why there are none: it
 // is all or nothing. A stronger action elsewhere leaves nothing to be relayed.
-func (k *Check) disarm(w *work, tx *mail.Transaction, x *message.Index, excepted bool) (edits []message.Edit, left string) {
-	if excepted || k.cfg.Mode == mail.Score.String() {
+func (k *Check) disarm(w *work, tx *mail.Transaction, x *message.Index) (edits []message.Edit, left string) {
+	if k.cfg.Mode == mail.Score.String() {
 		return nil, ""
 	}
 	for key := range w.report.by {
-		if strength(w.actions[key]) > strength(actionDisarm) {
+		if strength(w.actions[key]) > strength(actionDisarm) && k.excepted(tx, key) == "" {
 			return nil, "the message has worse"
 		}
 	}
@@ -128,10 +128,17 @@ func (k *Check) disarm(w *work, tx *mail.Transaction, x *message.Index, excepted
 			continue
 		}
 		c := disarm.Change{Part: p}
-		if why := w.marks.why[p]; len(why) > 1 || why[0] != htmlActive {
+		why := slices.DeleteFunc(slices.Clone(w.marks.why[p]), func(class string) bool { return k.excepted(tx, class) != "" })
+		if len(why) == 0 {
+			continue
+		}
+		if len(why) > 1 || why[0] != htmlActive {
 			c.Note = note(p, why, tx.ID)
 		}
 		changes = append(changes, c)
+	}
+	if len(changes) == 0 {
+		return nil, ""
 	}
 	edits, err := disarm.Splice(x, changes...)
 	switch {

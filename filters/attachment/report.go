@@ -62,11 +62,10 @@ func (k *Check) result(w *work, tx *mail.Transaction, x *message.Index) filters.
 	if w.report.by == nil {
 		return filters.Result{}
 	}
-	why := k.excepted(tx)
 	var res filters.Result
 	var left string // why nothing is disarmed
 	if w.marks.any() {
-		res.Disarm, left = k.disarm(w, tx, x, why != "")
+		res.Disarm, left = k.disarm(w, tx, x)
 	}
 	for level := strength(actionReject); level > 0; level-- {
 		for _, c := range classes() {
@@ -74,6 +73,7 @@ func (k *Check) result(w *work, tx *mail.Transaction, x *message.Index) filters.
 			if f == nil || strength(w.actions[c.key]) != level {
 				continue
 			}
+			why := k.excepted(tx, c.key)
 			for i, e := range f.entries {
 				g := finding(c, w.actions[c.key], e, i == 0, why)
 				if w.actions[c.key] == actionDisarm {
