@@ -231,6 +231,8 @@ type IndexOptions struct {
 	Limits IndexLimits
 	// Room bounds the memory of all indexes together; nil: no bound.
 	Room *Room
+
+	read func([]byte, IndexLimits) *Index // replaced by tests
 }
 
 // What decodes to more than its message several times over is no mail: base64
@@ -281,12 +283,22 @@ func (m *Message) Index(ctx context.Context) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Also when reading panics, which a check survives: a message that does it
+	// must not keep the room from others (attacks I10).
+	defer func() {
+		if m.index == nil {
+			room.leave()
+		}
+	}()
 	raw, err := m.whole()
 	if err != nil {
-		room.leave()
 		return nil, err
 	}
-	x := ReadIndex(raw, m.indexing.Limits.forMessage(m.size))
+	read := ReadIndex
+	if m.indexing.read != nil {
+		read = m.indexing.read
+	}
+	x := read(raw, m.indexing.Limits.forMessage(m.size))
 	// What a hostile message takes beyond the usual is counted as well.
 	room.settle(m.size + x.decoded() + int64(len(x.Parts))*partOctets)
 	m.index, m.room = x, room

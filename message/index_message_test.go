@@ -79,3 +79,29 @@ func TestMessageIndexRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// I10: a message whose reading panics, which its check survives, gives the room
+// back: others still find it.
+func TestMessageIndexPanics(t *testing.T) {
+	raw := crlf(multi("Content-Type: multipart/mixed; boundary=A\n", "A"))
+	room := NewRoom(int64(len(raw)) * smallShare * 2)
+	opt := IndexOptions{Limits: DefaultIndexLimits(), Room: room}
+	good := ownMessage(t, raw, Limits{Index: opt})
+	defer good.Release()
+	opt.read = func([]byte, IndexLimits) *Index { panic("a fault") }
+	bad := ownMessage(t, raw, Limits{Index: opt})
+	defer bad.Release()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		bad.Index(context.Background())
+	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := good.Index(ctx); err != nil {
+		t.Fatalf("the room is gone: %v", err)
+	}
+}

@@ -34,7 +34,7 @@ type commandLine struct {
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
 	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
-	Test         testCommand         `cmd:"" help:"Say what would happen to a message, without a network."`
+	Test         testCommand         `cmd:"" help:"Say what would happen to a message; nothing is delivered."`
 	Mime         mimeCommand         `cmd:"" help:"Show what is inside a message, in every reading that a mail client may have of it."`
 	Route        routeCommand        `cmd:"" help:"Say where mail for an address goes, and which line says so."`
 	Rules        rulesCommands       `cmd:"" help:"Ask the tables of rules."`
