@@ -40,7 +40,7 @@ type row struct {
 // table is design section 2. The first row that fits a package counts.
 func table() []row {
 	domain := []string{"mail", "message", "maillog"}
-	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "tables",
+	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "rules/*", "tables",
 		"filetype", "document", "disarm", "failover"}
 	side := []string{"mail", "message", "maillog", "store"}
 	return []row{
@@ -73,6 +73,11 @@ func table() []row {
 		{"filters/*", check},
 		{"rules/pattern", nil},
 		{"rules/postfix", []string{"rules/pattern"}},
+		{"rules/markup", nil},
+		{"rules/fold", nil},
+		{"rules/builtin", []string{"rules"}},
+		{"rules/lint", []string{"rules", "rules/*", "message"}},
+		{"rules/migrate", []string{"rules", "rules/*", "tables", "dnsbl"}},
 		{"rules/*", []string{"rules/pattern", "rules/postfix", "mail", "message", "message/*", "archive", "filetype"}},
 		{"rules", []string{"rules/*", "mail", "message", "message/*", "archive", "filetype"}},
 		{"dnsbl", []string{"resolver", "store"}},

@@ -1,0 +1,36 @@
+// Package rules is the rule language: what a message must look like, in short
+// conditions that can be read aloud, and what is then done. Rules stand in TOML
+// files (docs/rules.md); Parse reads one file, Compile makes a Set of all, Set.Match
+// says which rules hit a message, and where.
+//
+// A condition about text sees what a reader sees: charsets, transfer encodings
+// and encoded words are decoded in every reading of the message index, case,
+// accents and the breaking of lines do not matter. The raw subjects see
+// octets.
+//
+// What it does not do: it decides nothing and changes nothing. Postfix's own
+// tables are rules/postfix; the sets that we ship are rules/builtin.
+//
+// It fails towards the operator: a mistake in a file is a Problem with line,
+// column and a suggestion, and no rule of any file counts until there is none.
+// A condition that was given up over its budget is neither true nor false: the
+// rule is in Result.GivenUp, never a silent "no match" (attacks ).
+//
+// # Limits
+//
+// MaxFile, MaxRules, MaxConditions, MaxValues; pattern's own. Of a hit MaxPlaces
+// places are kept.
+package rules
+
+const (
+	// MaxFile is the largest rule file.
+	MaxFile = 4 << 20
+	// MaxRules bounds the rules of all files.
+	MaxRules = 20_000
+	// MaxConditions bounds the conditions of one rule.
+	MaxConditions = 100
+	// MaxValues bounds the values of one condition ("is … or …").
+	MaxValues = 500
+	// MaxPlaces bounds the places that are told of one hit.
+	MaxPlaces = 10
+)
