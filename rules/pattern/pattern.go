@@ -91,6 +91,7 @@ type Pattern struct {
 	bytes  bool
 	groups int
 	need   Need
+	tree   *node // for Sample and its like
 }
 
 // Compile reads a pattern.
@@ -108,7 +109,7 @@ func Compile(source string, o Options) (*Pattern, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pattern{bytes: o.Bytes, groups: groups, need: required(n, o.Bytes)}
+	p := &Pattern{bytes: o.Bytes, groups: groups, need: required(n, o.Bytes), tree: n}
 	if err := p.compileLinear(n, o); err != nil && !errors.Is(err, errNotLinear) {
 		return nil, err
 	}
