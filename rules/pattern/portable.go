@@ -13,7 +13,7 @@ import (
 func Same(p, q *Pattern) bool { return p.bytes == q.bytes && same(p.tree, q.tree) }
 
 func same(a, b *node) bool {
-	a, b = plain(a), plain(b)
+	a, b = bare(a), bare(b)
 	if a.op != b.op || a.negative != b.negative || a.behind != b.behind || a.possess != b.possess || len(a.sub) != len(b.sub) {
 		return false
 	}
@@ -46,8 +46,8 @@ func same(a, b *node) bool {
 	return true
 }
 
-// plain takes brackets away that hold one thing.
-func plain(n *node) *node {
+// bare takes brackets away that hold one thing.
+func bare(n *node) *node {
 	for n.op == opCat && len(n.sub) == 1 {
 		n = n.sub[0]
 	}
