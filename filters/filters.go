@@ -178,6 +178,7 @@ type Site struct {
 	Hostname  string
 	Domains   []string // that we relay for
 	Addresses []string // our own, as text without port
+	NextHops  []string // by the names of their tables; nil: they are not known
 	// Resolver is the DNS; nil where there is none (offline tests): checks
 	// that need it say nothing then.
 	Resolver resolver.Resolver
