@@ -237,7 +237,13 @@ type Outcome struct {
 	TLS string
 	// Detail is for the operator alone: what went wrong, never shown outside.
 	Detail string
-	Steps  Steps
+	// Envelope are the edits of the envelope that were carried out, and
+	// Recipients those that the next hop was given on their account, with the
+	// address that they stand for as Alias. Both are empty where the envelope
+	// went on as the client gave it.
+	Envelope   []EnvelopeEdit
+	Recipients []Recipient
+	Steps      Steps
 }
 
 // Steps are the durations of a transaction's parts.
