@@ -21,7 +21,7 @@ func (sc *scanner) pattern(c *Condition) bool {
 	}
 	kind := c.Subject.form().kind
 	octets := kind == aboutOctets || kind == aboutOctetsField
-	o := pattern.Options{Bytes: octets}
+	o := pattern.Options{Bytes: octets, MatchLimit: sc.p.o.MatchLimit}
 	folded := false
 	for i, f := range flags.text {
 		at := token{tokenWord, "", flags.start + i, flags.start + i + utf8.RuneLen(f)}
@@ -48,7 +48,7 @@ func (sc *scanner) pattern(c *Condition) bool {
 			}
 		default:
 			hint := "one of: i s m x U a"
-			if f == '/' || i == 0 && len(flags.text) > 3 {
+			if strings.Contains(flags.text, "/") || len(flags.text) > 6 {
 				hint = `a slash inside of a pattern is written \/`
 			}
 			sc.fail(at, quoted(string(f))+" is not a flag", hint)
@@ -63,8 +63,14 @@ func (sc *scanner) pattern(c *Condition) bool {
 	source := c.Regexp
 	if folded {
 		source = sc.unaccented(source, p)
+		if o.Multiline {
+			sc.p.warn(sc.place(flags.start, flags.end), "with the flag a the text is one line, so the flag m changes nothing", "leave one of them out")
+		}
+		if at := accentEscape(sc.s[p.start:p.end]); at >= 0 {
+			sc.p.warn(sc.place(p.start+at, p.start+at+2), "with the flag a the text has no accents, and this stands for a letter that is not ASCII", "write the letter itself")
+		}
 	}
-	if !validPattern(source) {
+	if !utf8.ValidString(source) {
 		sc.fail(p, "the pattern is not UTF-8", "")
 		return false
 	}
@@ -137,4 +143,24 @@ func foldedLetters(r rune, letters []rune) string {
 		return "ss"
 	}
 	return string(letters)
+}
+
+// accentEscape finds \xHH or \x{…} of more than ASCII; -1 for none.
+func accentEscape(source string) int {
+	for i := 0; i+1 < len(source); i++ {
+		if source[i] != '\\' {
+			continue
+		}
+		if source[i+1] == 'x' {
+			digits := source[i+2 : min(i+4, len(source))]
+			if strings.HasPrefix(digits, "{") {
+				digits, _, _ = strings.Cut(source[i+3:], "}")
+			}
+			if n, err := strconv.ParseUint(digits, 16, 32); err == nil && n >= 0x80 {
+				return i
+			}
+		}
+		i++
+	}
+	return -1
 }

@@ -29,6 +29,8 @@ type ParseOptions struct {
 	ReadList func(path string) ([]byte, error)
 	// NextHops are the names that route may give; nil: any.
 	NextHops []string
+	// MatchLimit bounds one match of a pattern that backtracks; 0: the default.
+	MatchLimit time.Duration
 }
 
 // Input is a message in question. Tx is never nil.
