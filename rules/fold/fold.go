@@ -117,7 +117,11 @@ func runes(dst, text []byte, from int) ([]byte, []byte) {
 				continue
 			}
 		}
-		dst = long(dst, r, from)
+		if r >= 0x4E00 && r < 0xA000 || r >= syllables && r < afterLast {
+			dst = append(dst, text[:size]...) // Han and Hangul are what they are
+		} else {
+			dst = long(dst, r, from)
+		}
 		text = text[size:]
 	}
 	return dst, text

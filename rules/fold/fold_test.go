@@ -138,6 +138,13 @@ func BenchmarkText(b *testing.B) {
 	}
 }
 
+// BenchmarkTable is what the first text beyond ASCII pays, once.
+func BenchmarkTable(b *testing.B) {
+	for b.Loop() {
+		makeTable()
+	}
+}
+
 func TestNoAllocation(t *testing.T) {
 	text := []byte(strings.Repeat("Señor González, ABC  def 請求書 ½ ", 200))
 	dst := make([]byte, 0, 2*len(text))

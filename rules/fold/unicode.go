@@ -10,8 +10,8 @@ import (
 
 const (
 	// tabled is the first character that is not looked up in the table: before
-	// it are Latin, Greek, Cyrillic, Hebrew, Arabic and general punctuation.
-	tabled = 0x2200
+	// it are all alphabets of today, punctuation, symbols and kana.
+	tabled = 0x3400
 	// whole says that an entry does not hold the answer.
 	whole = 7
 )
@@ -23,7 +23,9 @@ type folded struct {
 }
 
 // table is made when the first text beyond ASCII comes, and never changed.
-var table = sync.OnceValue(func() *[tabled]folded {
+var table = sync.OnceValue(makeTable)
+
+func makeTable() *[tabled]folded {
 	t := new([tabled]folded)
 	buf := make([]byte, 0, 64)
 	for r := rune(utf8.RuneSelf); r < tabled; r++ {
@@ -35,7 +37,7 @@ var table = sync.OnceValue(func() *[tabled]folded {
 		t[r].n = uint8(copy(t[r].to[:], buf))
 	}
 	return t
-})
+}
 
 // long folds one character by the tables of Unicode.
 func long(dst []byte, r rune, from int) []byte {
