@@ -146,6 +146,7 @@ func (s *session) copies(ctx context.Context, edits []mail.EnvelopeEdit, r *read
 			// The message's own next hop may know it all the same.
 			paths = []mail.Path{e.To.Path}
 		}
+		made := false
 		for _, p := range paths {
 			have := r.to
 			if have == nil {
@@ -155,6 +156,9 @@ func (s *session) copies(ctx context.Context, edits []mail.EnvelopeEdit, r *read
 				continue
 			}
 			if added++; added > maxCopies {
+				if made {
+					r.done = append(r.done, *e)
+				}
 				s.astray(e, "rules add too many recipients to a message; the rest was left out", mail.Reply{})
 				return true
 			}
@@ -164,7 +168,7 @@ func (s *session) copies(ctx context.Context, edits []mail.EnvelopeEdit, r *read
 			switch {
 			case reply.Positive():
 				r.to = append(append(make([]mail.Recipient, 0, len(have)+1), have...), n)
-				r.done = append(r.done, *e)
+				made = true
 			case reply.Permanent(), reply.Code == 452 && reply.Enhanced == replyAlone.Enhanced:
 				// "Too many recipients" would be said again at each attempt.
 				s.astray(e, "a copy that a rule asks for was refused; the message goes on without it", reply)
@@ -174,6 +178,9 @@ func (s *session) copies(ctx context.Context, edits []mail.EnvelopeEdit, r *read
 				r.note = "a rule's copy was refused for now: " + reply.String()
 				return false
 			}
+		}
+		if made {
+			r.done = append(r.done, *e)
 		}
 	}
 	return true
