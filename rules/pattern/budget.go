@@ -15,10 +15,11 @@ var ErrOverBudget = errors.New("pattern: given up, over budget")
 // goroutine. Nil is a budget without end for tests and tools; each match is
 // still bounded by itself (Options.MatchLimit).
 type Budget struct {
-	left time.Duration
-	now  func() time.Time
-	over int
-	gate *Gate // nil: none
+	left  time.Duration
+	spent time.Duration // on matching, without waiting
+	now   func() time.Time
+	over  int
+	gate  *Gate // nil: none
 }
 
 // NewBudget gives a message total time; now is the clock.
@@ -52,6 +53,7 @@ func (b *Budget) done(since time.Time, failed bool) {
 	}
 	if spent := b.now().Sub(since); spent > 0 {
 		b.left -= spent
+		b.spent += spent
 	}
 	if failed {
 		b.over++

@@ -2,15 +2,30 @@ package pattern
 
 import (
 	"runtime"
+	"slices"
+	"sync"
 	"time"
 )
 
 // Gate bounds how many matches of the backtracking engine run at once, over
 // all messages of the process, so that hostile mail leaves a core to the
 // others and the copies of the text that such matches need stay few (attacks
-// Who waits is let through in turn: a message with many slow
-// rules is not before one with a single rule. Linear matches never wait.
-type Gate struct{ room chan struct{} }
+// Of those who wait, the message that has matched for the shortest
+// time so far is let through first, and of equals who came first: a message
+// made to be slow falls behind all that are not. Linear matches never wait.
+type Gate struct {
+	room int
+
+	mu      sync.Mutex
+	inside  int
+	waiting []*waiter
+}
+
+// waiter is a match before the gate.
+type waiter struct {
+	spent time.Duration
+	in    chan struct{} // closed when it is let in
+}
 
 // NewGate lets n matches through at once; 0 is one less than there are cores,
 // and at least one.
@@ -18,7 +33,52 @@ func NewGate(n int) *Gate {
 	if n <= 0 {
 		n = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	return &Gate{room: make(chan struct{}, n)}
+	return &Gate{room: n}
+}
+
+// enter waits for a place, no longer than most.
+func (g *Gate) enter(spent, most time.Duration) bool {
+	g.mu.Lock()
+	if g.inside < g.room {
+		g.inside++ // then nobody waits
+		g.mu.Unlock()
+		return true
+	}
+	w := &waiter{spent: spent, in: make(chan struct{})}
+	g.waiting = append(g.waiting, w)
+	g.mu.Unlock()
+	end := time.NewTimer(most)
+	defer end.Stop()
+	select {
+	case <-w.in:
+		return true
+	case <-end.C:
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if i := slices.Index(g.waiting, w); i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+		return false
+	}
+	return true // let in at the last moment
+}
+
+// leave gives a place to who is next.
+func (g *Gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.waiting) == 0 {
+		g.inside--
+		return
+	}
+	next := 0
+	for i, w := range g.waiting {
+		if w.spent < g.waiting[next].spent {
+			next = i
+		}
+	}
+	close(g.waiting[next].in)
+	g.waiting = slices.Delete(g.waiting, next, next+1)
 }
 
 // Through has the matches of the budget pass the gate. Waiting is charged as
@@ -36,16 +96,7 @@ func (b *Budget) enter() (time.Time, bool) {
 	if b == nil || b.gate == nil || !ok {
 		return since, ok
 	}
-	select {
-	case b.gate.room <- struct{}{}:
-		return since, true // nobody waited
-	default:
-	}
-	end := time.NewTimer(b.left)
-	defer end.Stop()
-	select {
-	case b.gate.room <- struct{}{}:
-	case <-end.C:
+	if !b.gate.enter(b.spent, b.left) {
 		b.left = 0
 		b.over++
 		return time.Time{}, false
@@ -56,7 +107,7 @@ func (b *Budget) enter() (time.Time, bool) {
 	}
 	if b.left <= 0 {
 		b.over++
-		<-b.gate.room
+		b.gate.leave()
 		return time.Time{}, false
 	}
 	return now, true
@@ -66,7 +117,7 @@ func (b *Budget) enter() (time.Time, bool) {
 // engine panics, since the session outlives that (attack R-12).
 func (b *Budget) inside(match func() error) error {
 	if b != nil && b.gate != nil {
-		defer func() { <-b.gate.room }()
+		defer b.gate.leave()
 	}
 	return match()
 }
