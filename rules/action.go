@@ -233,8 +233,11 @@ func (sc *scanner) headerAction(a Action, r *Rule) (Action, bool) {
 			return a, false
 		}
 		a.Name = name
+	} else if c := structuralCondition(r); c != nil {
+		sc.fail(sc.last, "the field of "+quoted(c.Source)+" says how the message is read; after it was looked at that may not change", "")
+		return a, false
 	} else if !hasHeaderCondition(r) {
-		sc.fail(t, "without a name this is about the header fields that the conditions matched, and no condition is about a header field", "write "+a.Kind.String()+" NAME …")
+		sc.fail(sc.last, "without a name this is about the header fields that the conditions matched, and no condition is about a header field", "write "+a.Kind.String()+" NAME …")
 		return a, false
 	}
 	if a.Kind == IgnoreHeader {
@@ -252,6 +255,16 @@ func hasHeaderCondition(r *Rule) bool {
 		}
 	}
 	return false
+}
+
+// structuralCondition finds one that is about a field that must stay.
+func structuralCondition(r *Rule) *Condition {
+	for _, c := range slices.Concat(r.Match, r.Any) {
+		if structural(c.Name) && c.Subject != Attribute {
+			return c
+		}
+	}
+	return nil
 }
 
 // fieldName checks the name of a header field (RFC 5322 section 2.2).

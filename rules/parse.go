@@ -46,7 +46,7 @@ func parse(src Source, o ParseOptions) (*File, *reader, []Problem) {
 	p := &parser{reader: readTOML(newDocument(src.Name, bytes.Clone(src.Text))), o: o, file: src.Name, lists: map[string]*list{}}
 	f := &File{Name: src.Name}
 	for _, t := range p.tables {
-		if len(p.problems) >= maxProblems {
+		if p.errors >= maxProblems {
 			break
 		}
 		p.id = ""
@@ -66,18 +66,18 @@ func parse(src Source, o ParseOptions) (*File, *reader, []Problem) {
 }
 
 func (p *parser) report(at span, text, suggestion string) {
-	n := len(p.problems)
-	p.reader.report(at, text, suggestion)
-	if len(p.problems) > n {
-		p.problems[n].Rule = p.id
+	if p.errors < maxProblems {
+		bad := p.doc.problem(at, text, suggestion)
+		bad.Rule = p.id
+		p.add(bad)
 	}
 }
 
 func (p *parser) warn(at span, text, suggestion string) {
-	n := len(p.problems)
-	p.report(at, text, suggestion)
-	if len(p.problems) > n {
-		p.problems[n].Warning = true
+	if p.warnings < maxProblems {
+		odd := p.doc.problem(at, text, suggestion)
+		odd.Rule, odd.Warning = p.id, true
+		p.add(odd)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"garita/message"
 
@@ -56,7 +55,7 @@ func (p *parser) condition(v *value, s string) *Condition {
 	sc := &scanner{p: p, v: v, s: s}
 	c := &Condition{Source: s}
 	c.Line, c.Column = p.doc.position(p.offset(v, 0))
-	c.Not = sc.takeWords("not")
+	c.Not = sc.takePhrase("not")
 	if !sc.subject(c) || !sc.operator(c) {
 		return nil
 	}
@@ -66,6 +65,8 @@ func (p *parser) condition(v *value, s string) *Condition {
 			sc.fail(t, "a condition says one thing", "write what follows as a second condition of match")
 		case t.text == ",":
 			sc.fail(t, "values are joined by the word or", "write or")
+		case t.kind == tokenWord && len(c.Values)+len(c.Nets) > 0 && nearest(t.text, []string{"or"}) != "":
+			sc.fail(t, quoted(t.text)+" joins no values", "did you mean or?")
 		default:
 			sc.fail(t, "there is something after the end of the condition", "")
 		}
@@ -154,7 +155,7 @@ func (s Subject) form() subjectForm {
 func (sc *scanner) subject(c *Condition) bool {
 	first := sc.peek()
 	for _, f := range subjectForms() {
-		if !sc.takeWords(strings.Fields(f.words)...) {
+		if !sc.takePhrase(f.words) {
 			continue
 		}
 		c.Subject = f.subject
@@ -181,7 +182,7 @@ func (sc *scanner) subjectName(c *Condition, f subjectForm) bool {
 	name := t.text
 	if f.subject == Attribute {
 		c.Name = strings.ToLower(name)
-		if sc.takeWords("of") {
+		if sc.takePhrase("of") {
 			tag := sc.next()
 			if tag.kind != tokenWord {
 				sc.fail(tag, "here belongs the name of a tag", "write html attribute "+name+" of meta …")
@@ -288,10 +289,10 @@ func (sc *scanner) operator(c *Condition) bool {
 	op, ok := Op(0), false
 	switch {
 	case t.kind == tokenWord && t.text == "in":
-		if op, ok = InNets, true; sc.takeWords("list") {
+		if op, ok = InNets, true; sc.takePhrase("list") {
 			op = InList
 		}
-	case t.kind == tokenWord && t.text == "is" && sc.takeWords("missing"):
+	case t.kind == tokenWord && t.text == "is" && sc.takePhrase("missing"):
 		op, ok = Missing, true
 	case t.kind == tokenWord || t.kind == tokenSymbol:
 		for o := Is; o <= Equals; o++ {
@@ -574,7 +575,7 @@ func (sc *scanner) inList(c *Condition) bool {
 	c.List = t.text
 	l := sc.p.readList(t.text)
 	if l.err != nil {
-		sc.fail(t, shorten(l.err.Error()), "")
+		sc.fail(t, l.reason(), "")
 		return false
 	}
 	if len(l.entries) == 0 {
@@ -589,15 +590,10 @@ func (sc *scanner) inList(c *Condition) bool {
 		sc.failed = true
 		for _, bad := range problems {
 			bad.Rule = sc.p.id
-			if len(sc.p.problems) < maxProblems {
-				sc.p.problems = append(sc.p.problems, bad)
-			}
+			sc.p.add(bad)
 		}
 		return false
 	}
 	c.Nets = nets
 	return true
 }
-
-// validPattern tells text that a pattern over characters may have.
-func validPattern(s string) bool { return utf8.ValidString(s) }

@@ -63,9 +63,12 @@ type reader struct {
 	current  *table // nil where the last header was wrong
 	lastRule *table
 	problems []Problem
-	scrubbed map[int]bool // lines with a byte that was reported
-	syntax   bool         // the file is not TOML
-	full     bool         // too many rules: the rest is not read
+	// Of warnings, which do not keep the file from being used, there may be as
+	// many beside: they must not crowd out an error.
+	errors, warnings int
+	scrubbed         map[int]bool // lines with a byte that was reported
+	syntax           bool         // the file is not TOML
+	full             bool         // too many rules: the rest is not read
 }
 
 // readTOML gives the tables of a file in their order.
@@ -73,7 +76,7 @@ func readTOML(d *document) *reader {
 	r := &reader{doc: d, scrubbed: map[int]bool{}}
 	if len(d.text) > MaxFile {
 		r.syntax = true
-		r.problems = append(r.problems, Problem{File: d.name, Text: fmt.Sprintf("is larger than %d MB", MaxFile>>20),
+		r.add(Problem{File: d.name, Text: fmt.Sprintf("is larger than %d MB", MaxFile>>20),
 			Suggestion: "split it, or put long lists into files of their own and write: in list FILE"})
 		return r
 	}
@@ -81,16 +84,27 @@ func readTOML(d *document) *reader {
 	if !ok {
 		return r
 	}
-	for offset := 0; offset >= 0 && len(r.problems) < maxProblems; {
+	for offset := 0; offset >= 0 && r.errors < maxProblems; {
 		offset = r.run(text, offset)
 	}
 	return r
 }
 
 func (r *reader) report(at span, text, suggestion string) {
-	if len(r.problems) < maxProblems {
-		r.problems = append(r.problems, r.doc.problem(at, text, suggestion))
+	if r.errors < maxProblems {
+		r.add(r.doc.problem(at, text, suggestion))
 	}
+}
+
+func (r *reader) add(p Problem) {
+	if p.Warning {
+		if r.warnings++; r.warnings > maxProblems {
+			return
+		}
+	} else if r.errors++; r.errors > maxProblems {
+		return
+	}
+	r.problems = append(r.problems, p)
 }
 
 // scrub reports octets that no TOML file may hold and gives a copy in which they
@@ -98,7 +112,7 @@ func (r *reader) report(at span, text, suggestion string) {
 func (r *reader) scrub(text []byte) ([]byte, bool) {
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
 		r.syntax = true
-		r.problems = append(r.problems, Problem{File: r.doc.name, Text: "is UTF-16", Suggestion: "save it as UTF-8"})
+		r.add(Problem{File: r.doc.name, Text: "is UTF-16", Suggestion: "save it as UTF-8"})
 		return nil, false
 	}
 	out := append(make([]byte, 0, len(text)), text...)
@@ -144,7 +158,7 @@ func (r *reader) run(text []byte, offset int) int {
 	r.p.Reset(text[offset:len(text):len(text)])
 	end := 0 // of the last good expression
 	for r.p.NextExpression() {
-		if len(r.problems) >= maxProblems || r.full {
+		if r.errors >= maxProblems || r.full {
 			return -1
 		}
 		e := r.p.Expression()
