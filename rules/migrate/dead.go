@@ -103,11 +103,12 @@ func onlyEmpty(p *pattern.Pattern) bool {
 	if pattern.Length(p) != 0 {
 		return false
 	}
-	src := p.PCRE()
+	whole := p.PCRE()
+	src := whole
 	for _, s := range []string{`\A`, `\z`, `\Z`, `(?:)`, "(", ")"} {
 		src = strings.ReplaceAll(src, s, "")
 	}
-	return src == "" && strings.HasPrefix(strings.TrimLeft(p.PCRE(), "("), `\A`) && strings.ContainsAny(p.PCRE(), "zZ")
+	return src == "" && strings.HasPrefix(strings.TrimLeft(whole, "("), `\A`) && strings.ContainsAny(whole, "zZ")
 }
 
 // deadName tries a rule about names on a message with such an attachment.

@@ -20,7 +20,11 @@ func expression(e postfix.Expression) (re, flags string) {
 	}
 	// In /x a # hides what would close a group; \Q hides a slash.
 	if !same || o.Dialect == pattern.PCRE && (o.Extended || strings.Contains(e.Source, `\Q`)) {
-		return slashes(e.Pattern.PCRE()), ""
+		source, fold := e.Pattern.FoldPCRE()
+		if fold {
+			flags = "i"
+		}
+		return slashes(source), shortFlags(source, flags)
 	}
 	if o.Anchored {
 		re = `\A(?:` + slashes(e.Source) + ")"

@@ -190,7 +190,7 @@ func (t *tableImport) remarks(r postfix.Rule, c clause) (out []string) {
 		}
 	}
 	if len(c.shields) > 0 {
-		out = append(out, fmt.Sprintf("%d rules before it that take the same lines first stand in it as (?!...)", len(c.shields)))
+		out = append(out, fmt.Sprintf("rules before it that take such lines first stand in it as (?!...): %d", len(c.shields)))
 	}
 	view := t.options.View
 	if view == postfix.MIMEHeader || view == postfix.NestedHeader {
