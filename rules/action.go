@@ -82,7 +82,7 @@ func (p *parser) together(r *Rule, where []span, hasScore bool) {
 		case once && earlier:
 			p.report(where[i], "the action "+a.Kind.String()+" is there twice", "remove one")
 		case a.Kind.verdict() && verdict != 0:
-			p.report(where[i], fmt.Sprintf("a rule either %ss or %ss the message", verdict, a.Kind), "remove one of the two actions")
+			p.report(where[i], fmt.Sprintf("a rule does one thing with the message: %s or %s", verdict, a.Kind), "remove one of the two actions")
 		case a.Kind.verdict():
 			verdict = a.Kind
 		case a.Kind == Score && !hasScore:

@@ -41,6 +41,7 @@ type table struct {
 	entries []*entry
 	byName  map[string]*entry
 	tests   []*table // of a rule
+	broken  bool     // a line in it was no TOML, so what is missing may be there
 }
 
 func (t *table) get(name string) *entry {
@@ -244,6 +245,9 @@ func (r *reader) mistake(text []byte, start int, at span, message string) int {
 	if !r.scrubbed[r.doc.line(at.start)] {
 		r.report(where, said, suggestion)
 	}
+	if r.current != nil {
+		r.current.broken = true
+	}
 	if start < len(text) && text[start] == '[' {
 		r.current = nil // what follows belongs to a table that has no name
 	}
@@ -288,12 +292,12 @@ func wording(message, word string) (text, suggestion string) {
 		return quoted(word) + " is not a value", "texts stand in quotes: " + tomlString(shorten(word))
 	case strings.Contains(message, "escape"):
 		return "there is no such escape in a text in double quotes", `put it into single quotes: '…', where \ is only itself`
+	case strings.Contains(message, "expected newline"), strings.Contains(message, "after"):
+		return "there is something after the end of the value", "one key = value on a line; lists stand in [ ]"
 	case strings.Contains(message, "terminated"), strings.Contains(message, "incomplete"), strings.Contains(message, "newline"), strings.Contains(message, "new line"):
 		return "the text or list has no end", "close its quotes or its ]"
 	case strings.Contains(message, "nested more"):
 		return "there are lists inside of lists inside of lists", ""
-	case strings.Contains(message, "expected newline"), strings.Contains(message, "after"):
-		return "there is something after the end of the value", "one key = value on a line; lists stand in [ ]"
 	}
 	return "this is not TOML: " + message, ""
 }
