@@ -140,3 +140,53 @@ func TestInline(t *testing.T) {
 		t.Errorf("%s:%d: %s: %s", p.File, p.Line, p.Rule, p.Text)
 	}
 }
+
+// What the comments say about overrides is right: they are read, and change
+// rules.
+func TestCommentedOverrides(t *testing.T) {
+	var ours []*rules.File
+	n := 0
+	for _, name := range Sets() {
+		source, _ := Source(name)
+		file, _ := rules.Parse(source, rules.ParseOptions{})
+		ours = append(ours, file)
+		for line := range strings.Lines(string(source.Text)) {
+			n += strings.Count(line, "#   [[override]]")
+		}
+	}
+	if n < 4 {
+		t.Fatalf("only %d overrides in comments", n)
+	}
+	before := shipped(t)
+	for _, name := range Sets() {
+		source, _ := Source(name)
+		var snippet strings.Builder
+		for line := range strings.Lines(string(source.Text)) {
+			if after, ok := strings.CutPrefix(line, "#   "); ok {
+				snippet.WriteString(after)
+			}
+		}
+		if snippet.Len() == 0 {
+			continue
+		}
+		file, problems := rules.Parse(rules.Source{Name: name, Text: []byte(snippet.String())}, rules.ParseOptions{})
+		if len(problems) > 0 {
+			t.Errorf("%s: %+v", name, problems)
+			continue
+		}
+		set, problems := rules.Compile(append([]*rules.File{file}, ours...))
+		if len(problems) > 0 {
+			t.Errorf("%s: %+v", name, problems)
+			continue
+		}
+		changed := 0
+		for i, r := range set.Rules() {
+			if was := before.Rules()[i]; r.Mode != was.Mode || r.Score != was.Score {
+				changed++
+			}
+		}
+		if changed == 0 {
+			t.Errorf("%s: the overrides change nothing", name)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package seeds
 
 import (
+	"encoding/base64"
 	"net/netip"
 	"slices"
 	"strings"
@@ -268,6 +269,46 @@ func TestWhoAnswers(t *testing.T) {
 			}
 			if s := ask(t, set, f.raw); len(s.refuse) == 0 || s.refuse[0] != want {
 				t.Errorf("%q, %s: %q", name, f.name, s.refuse)
+			}
+		}
+	}
+}
+
+// Names that show one thing and open another (attacks E-45, E-47).
+func TestTricks(t *testing.T) {
+	t.Parallel()
+	set := shipped(t)
+	for _, c := range []struct{ name, want string }{
+		{"factura.pdf" + strings.Repeat(" ", 60) + ".exe", "double-program"},
+		{"factura.pdf_.exe", "double-program"},
+		{"factura.pdf...exe", "double-program"},
+		{"factura.pdf.EXE . . .", "double-program"},
+		{"factura.pdf\u2024exe", "double-program"},
+		{"factura．ｐｄｆ．ｅｘｅ", "double-program"},
+		{"factura.pdf.e\u200bxe", "double-program"},
+		{"factura.p\u00addf.js", "double-script"},
+		{"factura.exe::$DATA", "ext-program"},
+		{"..\\..\\factura.exe", "ext-program"},
+		{"C:\\Temp\\Happy99.exe", "virus-happy99"},
+		{"happy\u200b99.exe", "virus-happy99"},
+		{"Ｈａｐｐｙ99.exe", "virus-happy99"},
+		{"Happy99.exe. .", "virus-happy99"},
+		{"a.exe%20", "ext-program"},
+		{"factura.vbs\t", "ext-script"},
+		{"acta.{00020812-0000-0000-c000-000000000046}..", "name-class-id"},
+		{"acta．｛00020812-0000-0000-c000-000000000046｝", "name-class-id"},
+		{"acta\u202ecod.scr", "name-right-to-left"},
+		{"command.com", "ext-com"},
+		{"www.banco.com", "ext-com"},
+	} {
+		quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(c.name)
+		for _, f := range []form{
+			{"RFC 2231", withPart("Content-Disposition: attachment; filename*=UTF-8''" + percent(c.name) + "\n")},
+			{"encoded word", withPart("Content-Disposition: attachment; filename=\"=?utf-8?B?" + base64.StdEncoding.EncodeToString([]byte(c.name)) + "?=\"\n")},
+			{"quoted", withPart("Content-Type: application/octet-stream; name=\"" + quoted + "\"\n")},
+		} {
+			if s := ask(t, set, f.raw); len(s.refuse) == 0 || !slices.Contains(s.refuse, c.want) {
+				t.Errorf("%q, %s: %q", c.name, f.name, s.ids)
 			}
 		}
 	}
