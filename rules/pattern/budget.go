@@ -45,17 +45,17 @@ func (b *Budget) start() (time.Time, bool) {
 	return b.now(), true
 }
 
-// done charges what was spent since start. A clock that went back is charged
+// done charges what was spent since start, and tells it. A clock that went back is charged
 // nothing: the match itself was bounded by a clock that cannot.
-func (b *Budget) done(since time.Time, failed bool) {
+func (b *Budget) done(since time.Time, failed bool) time.Duration {
 	if b == nil {
-		return
+		return 0
 	}
-	if spent := b.now().Sub(since); spent > 0 {
-		b.left -= spent
-		b.spent += spent
-	}
+	spent := max(0, b.now().Sub(since))
+	b.left -= spent
+	b.spent += spent
 	if failed {
 		b.over++
 	}
+	return spent
 }

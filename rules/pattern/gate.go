@@ -7,12 +7,14 @@ import (
 	"time"
 )
 
-// Gate bounds how many matches of the backtracking engine run at once, over
+// Gate bounds how many slow matches of the backtracking engine run at once, over
 // all messages of the process, so that hostile mail leaves a core to the
 // others and the copies of the text that such matches need stay few (attacks
-// Of those who wait, the message that has matched for the shortest
+// Linear matches never wait, nor do those of patterns that have
+// been quick, on texts of ordinary length: they hold nobody up, and would wait
+// the longest. Of those who wait, the message that has matched for the shortest
 // time so far is let through first, and of equals who came first: a message
-// made to be slow falls behind all that are not. Linear matches never wait.
+// made to be slow falls behind all that are not.
 type Gate struct {
 	room int
 
@@ -36,11 +38,40 @@ func NewGate(n int) *Gate {
 	return &Gate{room: n}
 }
 
+// A match that takes slowMatch makes its pattern a slow one, for the gate, until
+// it was quick so many times: a busy machine can be to blame, too. A text of
+// longText octets is slow at any rate.
+const (
+	slowMatch   = 20 * time.Millisecond
+	quickToSlow = 1000
+	longText    = 256 << 10
+)
+
+// gauge learns how long a match took.
+func (p *Pattern) gauge(took time.Duration) {
+	if took >= slowMatch {
+		p.slow.Store(quickToSlow)
+	} else if p.slow.Load() > 0 {
+		p.slow.Add(-1)
+	}
+}
+
+// try takes a place if there is one.
+func (g *Gate) try() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.inside >= g.room {
+		return false
+	}
+	g.inside++ // then nobody waits
+	return true
+}
+
 // enter waits for a place, no longer than most.
 func (g *Gate) enter(spent, most time.Duration) bool {
 	g.mu.Lock()
 	if g.inside < g.room {
-		g.inside++ // then nobody waits
+		g.inside++
 		g.mu.Unlock()
 		return true
 	}
@@ -89,17 +120,24 @@ func (b *Budget) Through(g *Gate) *Budget {
 	return b
 }
 
-// enter is start for a match of the backtracking engine: what is let in must
-// go on by inside. The time that it tells is that behind the gate.
-func (b *Budget) enter() (time.Time, bool) {
-	since, ok := b.start()
+// enter is start for a match of the backtracking engine. What is let in has
+// the place of a gate to give back, or nil; a match that is quick passes by if
+// there is no place. The time that it tells is that behind the gate.
+func (b *Budget) enter(quick bool) (since time.Time, in *Gate, ok bool) {
+	since, ok = b.start()
 	if b == nil || b.gate == nil || !ok {
-		return since, ok
+		return since, nil, ok
+	}
+	if quick {
+		if b.gate.try() {
+			in = b.gate
+		}
+		return since, in, true
 	}
 	if !b.gate.enter(b.spent, b.left) {
 		b.left = 0
 		b.over++
-		return time.Time{}, false
+		return since, nil, false
 	}
 	now := b.now()
 	if waited := now.Sub(since); waited > 0 {
@@ -108,16 +146,16 @@ func (b *Budget) enter() (time.Time, bool) {
 	if b.left <= 0 {
 		b.over++
 		b.gate.leave()
-		return time.Time{}, false
+		return now, nil, false
 	}
-	return now, true
+	return now, b.gate, true
 }
 
-// inside runs a match that was let in, and gives its place back: even if the
+// through runs a match that was let in, and gives its place back: even if the
 // engine panics, since the session outlives that (attack R-12).
-func (b *Budget) inside(match func() error) error {
-	if b != nil && b.gate != nil {
-		defer b.gate.leave()
+func (g *Gate) through(match func() error) error {
+	if g != nil {
+		defer g.leave()
 	}
 	return match()
 }

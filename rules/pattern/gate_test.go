@@ -33,7 +33,7 @@ func TestGate(t *testing.T) {
 		all.Go(func() {
 			b := NewBudget(time.Minute, time.Now).Through(gate)
 			for range 20 {
-				if err := p.bounded(b, func() error {
+				if err := p.bounded(b, longText, func() error {
 					mu.Lock()
 					inside++
 					most = max(most, inside)
@@ -85,13 +85,13 @@ func TestGateWait(t *testing.T) {
 			gate.leave()
 		}()
 		ran := func() error { return nil }
-		if err := p.bounded(b, ran); err != nil || b.Left() > time.Second {
+		if err := p.bounded(b, longText, ran); err != nil || b.Left() > time.Second {
 			t.Errorf("%v, left %v", err, b.Left())
 		}
 		// Nobody leaves.
 		gate.enter(0, 0)
 		began := time.Now()
-		if err := p.bounded(b, ran); !errors.Is(err, ErrOverBudget) || b.Left() > 0 || b.Over() != 1 {
+		if err := p.bounded(b, longText, ran); !errors.Is(err, ErrOverBudget) || b.Left() > 0 || b.Over() != 1 {
 			t.Errorf("%v, left %v, over %d", err, b.Left(), b.Over())
 		}
 		if waited := time.Since(began); waited > time.Second {
@@ -122,7 +122,7 @@ func TestGateAfterFailure(t *testing.T) {
 	}
 	func() {
 		defer func() { _ = recover() }()
-		_ = p.bounded(NewBudget(time.Minute, time.Now).Through(gate), func() error { panic("the engine") })
+		_ = p.bounded(NewBudget(time.Minute, time.Now).Through(gate), longText, func() error { panic("the engine") })
 	}()
 	if gate.inside != 0 {
 		t.Error("the gate is not free")
@@ -134,10 +134,51 @@ func TestGateAfterFailure(t *testing.T) {
 		// A clock that jumps by an hour whenever it is asked.
 		b := NewBudget(time.Minute, func() time.Time { now = now.Add(time.Hour); return now }).Through(gate)
 		go gate.leave()
-		if err := p.bounded(b, func() error { return nil }); !errors.Is(err, ErrOverBudget) || gate.inside != 0 || b.Over() != 1 {
+		if err := p.bounded(b, longText, func() error { return nil }); !errors.Is(err, ErrOverBudget) || gate.inside != 0 || b.Over() != 1 {
 			t.Error(err, gate.inside, b.Over())
 		}
 	})
+}
+
+// TestGateLearns is that a pattern waits when it was slow, and no longer than
+// that: matches that are quick pass by a gate that is full.
+func TestGateLearns(t *testing.T) {
+	p := hard(t, `(a)\1`)
+	gate := NewGate(1)
+	gate.enter(0, 0)
+	text := []byte("aa")
+	match := func() error {
+		ok, err := p.Match(text, NewBudget(time.Millisecond, still).Through(gate))
+		if err == nil && !ok {
+			t.Fatal("no match")
+		}
+		return err
+	}
+	if err := match(); err != nil {
+		t.Errorf("quick: %v", err)
+	}
+	now := time.Unix(0, 0)
+	if _, err := p.Match(text, NewBudget(time.Hour, func() time.Time { now = now.Add(slowMatch); return now })); err != nil {
+		t.Fatal(err)
+	}
+	if err := match(); !errors.Is(err, ErrOverBudget) {
+		t.Errorf("slow once, and passed by: %v", err)
+	}
+	for range quickToSlow {
+		if _, err := p.Match(text, NewBudget(time.Hour, still)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := match(); err != nil {
+		t.Errorf("quick again: %v", err)
+	}
+	text = append(make([]byte, longText), "aa"...)
+	if err := match(); !errors.Is(err, ErrOverBudget) {
+		t.Errorf("a long text passed by: %v", err)
+	}
+	if gate.inside != 1 || len(gate.waiting) != 0 {
+		t.Errorf("%d inside, %d waiting", gate.inside, len(gate.waiting))
+	}
 }
 
 // TestGateOrder is that who has matched longest waits longest.
