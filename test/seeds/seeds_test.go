@@ -3,6 +3,7 @@ package seeds
 import (
 	"encoding/base64"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -214,6 +215,50 @@ func TestGuide(t *testing.T) {
 		}
 	}
 	t.Logf("%d letters: ours find all, the guide's own patterns %d", all, caught)
+}
+
+// TestGuideMeaning: what stands in the table as the meaning of a pattern is
+// what the pattern finds when Postfix shows it the line, and of every word that
+// it lists there is one.
+func TestGuideMeaning(t *testing.T) {
+	t.Parallel()
+	for _, r := range guide() {
+		kind := postfix.PCRE
+		if r.table == antiVirus {
+			kind = postfix.Regexp
+		}
+		own, problems := postfix.Parse(r.pattern+" REJECT\n", kind)
+		if len(problems) > 0 {
+			t.Fatalf("%s:%d: %+v", r.table, r.line, problems)
+		}
+		var lines []string
+		for _, n := range r.names {
+			lines = append(lines, ` filename="`+n+`"`)
+			if r.line == 2 && r.table == pcre {
+				lines[len(lines)-1] = " name=" + n
+			}
+		}
+		lines = append(append(append(lines, r.texts...), r.tags...), r.lines...)
+		for _, h := range r.headers {
+			lines = append(lines, h[0]+": "+h[1])
+		}
+		for _, l := range lines {
+			if _, _, ok, err := own.Lookup([]byte(l), pattern.NewBudget(10*time.Second, time.Now)); !ok || err != nil {
+				t.Errorf("%s:%d does not find %q: %v", r.table, r.line, l, err)
+			}
+		}
+		for _, group := range regexp.MustCompile(`\(([^()]*\|[^()]*)\)`).FindAllStringSubmatch(r.pattern, -1) {
+			if group[1] == "filename|name" || len(r.names) == 0 {
+				continue
+			}
+			for _, word := range strings.Split(group[1], "|") {
+				re := regexp.MustCompile(`(?i)(^|\.)` + word + `($|\.)`)
+				if !slices.ContainsFunc(r.names, re.MatchString) {
+					t.Errorf("%s:%d: no name for %q", r.table, r.line, word)
+				}
+			}
+		}
+	}
 }
 
 // Every name that a rule lists is found by that rule, however it is written.
