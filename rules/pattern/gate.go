@@ -39,8 +39,8 @@ func NewGate(n int) *Gate {
 }
 
 // A match that takes slowMatch makes its pattern a slow one, for the gate, until
-// it was quick so many times: a busy machine can be to blame, too. A text of
-// longText octets is slow at any rate.
+// it was quick so many times: a busy machine can be to blame, too. A pattern that
+// was never tried, and a text of longText octets, are slow at any rate.
 const (
 	slowMatch   = 20 * time.Millisecond
 	quickToSlow = 1000

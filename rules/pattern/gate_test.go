@@ -154,6 +154,12 @@ func TestGateLearns(t *testing.T) {
 		}
 		return err
 	}
+	if err := match(); !errors.Is(err, ErrOverBudget) {
+		t.Errorf("never tried, and passed by: %v", err)
+	}
+	if _, err := p.Match(text, NewBudget(time.Hour, still)); err != nil {
+		t.Fatal(err)
+	}
 	if err := match(); err != nil {
 		t.Errorf("quick: %v", err)
 	}

@@ -113,6 +113,7 @@ func Compile(source string, o Options) (*Pattern, error) {
 		return nil, err
 	}
 	p := &Pattern{bytes: o.Bytes, groups: groups, need: required(n, o.Bytes), tree: n}
+	p.slow.Store(1) // until it was quick once
 	if err := p.compileLinear(n, o); err != nil && !errors.Is(err, errNotLinear) {
 		return nil, err
 	}
