@@ -71,7 +71,7 @@ func (l *linter) costs(o *one) {
 			if t.Pattern == nil {
 				continue
 			}
-			if f, ok := l.cost(t.Pattern); ok {
+			if f, ok := l.cost(t.Pattern, t.Subject == rules.Text && !overFolded(t.Condition)); ok {
 				f.File, f.Line, f.Rule = o.File, o.Line, o.ID
 				f.Text = say(t.Condition) + " " + f.Text
 				l.add(f)
@@ -84,11 +84,13 @@ func (l *linter) costs(o *one) {
 // steps for an octet are slower than a line of mail is read.
 const heavySteps = 3000
 
-func (l *linter) cost(p *pattern.Pattern) (Finding, bool) {
+// cost tells what is dear about a pattern; newline says that its texts may end
+// with one.
+func (l *linter) cost(p *pattern.Pattern, newline bool) (Finding, bool) {
 	if lang := l.language(p); p.Heavy() && (lang == nil || lang.Steps() > heavySteps) {
 		return Finding{ID: "cost", Text: "is so large a pattern that its matches are charged to the time of a message: many words belong into a list (in list FILE), and large repeats as {0,5000} cost their number"}, true
 	}
-	if p.Linear() || l.attacks <= 0 {
+	if p.Linear() || !newline && !p.Backtracks() || l.attacks <= 0 {
 		return Finding{}, false
 	}
 	l.attacks--

@@ -197,7 +197,7 @@ func randomLine(r *rand.Rand, view postfix.View) string {
 func TestTableIsRight(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	claims := 0
-	for range 500 {
+	for range 400 {
 		text := randomTable(r)
 		view := postfix.View(r.IntN(2) * 3)
 		claims += checkTable(t, text, postfix.PCRE, view, func() string { return randomLine(r, view) })

@@ -14,7 +14,7 @@ const maxLine = 2048
 func (t *tableLint) own(e *entry) {
 	accents := false
 	for _, x := range e.All[len(e.All)-e.Own:] {
-		if f, ok := t.cost(x.Pattern); ok {
+		if f, ok := t.cost(x.Pattern, false); ok {
 			f.File, f.Line = t.file, e.Line
 			f.Text = "the pattern " + f.Text
 			t.add(f)

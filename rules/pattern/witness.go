@@ -57,6 +57,10 @@ func FindAttack(p *Pattern) (Attack, bool) {
 	return h.search()
 }
 
+// Backtracks tells whether every text is matched by the backtracking engine, and
+// not just those that end with a newline.
+func (p *Pattern) Backtracks() bool { return p.linear == nil }
+
 // hunt is one search.
 type hunt struct {
 	machine  *machine
