@@ -67,6 +67,9 @@ type run struct {
 	epoch  uint32
 	// lastLine is the line that a pattern was tried on last.
 	lastLine []int
+	// Of patterns that are tried on pieces of a text: how far, and how much.
+	nearEpoch         []uint32
+	nearTo, nearSpent []int
 
 	fields  []rawField
 	bodyAt  int
@@ -89,14 +92,14 @@ type run struct {
 type bits struct{ yes, unknown []uint64 }
 
 // keep is the largest buffer that is kept between messages: with the places it
-// is 8 MB at most for each goroutine that matches.
-const keep = 1 << 20
+// is 16 MB at most for each goroutine that matches.
+const keep = 2 << 20
 
 func newRun(s *Set) *run {
 	n := len(s.atoms)
 	return &run{
 		s: s, state: make([]truth, n), wanted: make([]bool, n), placed: make([]uint8, n), took: make([]time.Duration, n),
-		files: make([]bits, n), mark: make([]uint32, n), lastLine: make([]int, n),
+		files: make([]bits, n), mark: make([]uint32, n), lastLine: make([]int, n), nearEpoch: make([]uint32, n), nearTo: make([]int, n), nearSpent: make([]int, n),
 	}
 }
 
@@ -107,6 +110,7 @@ func (r *run) begin(ctx context.Context, in Input, b *pattern.Budget, o MatchOpt
 	clear(r.placed)
 	clear(r.took)
 	clear(r.mark)
+	clear(r.nearEpoch)
 	r.epoch = 0
 	r.readRaw, r.late = false, false
 	words := 0
