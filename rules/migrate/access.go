@@ -91,10 +91,10 @@ func accessFile(s *sheet, l *lists, text []byte, o Options, entry func(list, lin
 		into, name := l.into(o.Check, key)
 		full := strings.TrimSpace(key + " " + a.right)
 		switch {
-		case a.skipped != "":
-			line.Fate, line.Why = Skipped, a.skipped
 		case unfit(o.Check, key) != "":
 			line.Fate, line.Why = Skipped, unfit(o.Check, key)
+		case a.skipped != "":
+			line.Fate, line.Why = Skipped, strings.ReplaceAll(a.skipped, "KEY", show(key, 80))
 		case l.seen[name+"\x00"+strings.ToLower(key)]:
 			line.Fate, line.Why = Skipped, "the key stands before; postmap keeps the last and warns, here the first counts"
 		default:
