@@ -219,12 +219,12 @@ func (r *run) want() bool {
 	any := false
 	for i := range r.s.programs {
 		p := &r.s.programs[i]
-		if !r.applies(p) || r.rule(p) == no {
+		if !p.late || !r.applies(p) || r.rule(p) == no {
 			continue
 		}
-		for _, list := range [][]term{p.match, p.any, p.not} {
+		for _, list := range [...][]term{p.match, p.any, p.not} {
 			for _, t := range list {
-				if late(r.s.atoms[t.atom].cond.Subject) {
+				if t.late {
 					r.wanted[t.atom], any = true, true
 				}
 			}
@@ -239,11 +239,10 @@ func late(s Subject) bool { return s == BodyLine || s == Text || s == Tag || s =
 // term is the truth of one condition. Before text and body are read, those
 // about them are unknown.
 func (r *run) term(t term) truth {
-	a := r.s.atoms[t.atom]
-	switch s := a.cond.Subject; {
-	case !r.late && late(s):
+	switch {
+	case t.late && !r.late:
 		return unknown
-	case perFile(s):
+	case t.file:
 		return r.single(t.atom).turned(t.not)
 	}
 	return r.state[t.atom].turned(t.not)
