@@ -1,9 +1,11 @@
 package rules_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 
 	"garita/mail"
@@ -86,4 +88,38 @@ func TestManyConditions(t *testing.T) {
 			t.Errorf("%q: %v, want %v", w, got, want)
 		}
 	}
+}
+
+// Lines cost no memory: a thousand times the text takes what one takes.
+func TestNoAllocationPerLine(t *testing.T) {
+	s := compile(t, guide(60))
+	cost := func(size int) float64 {
+		in := input(plainMail(prose(9, size, true)))
+		return testing.AllocsPerRun(20, func() { s.Match(context.Background(), in, nil, rules.MatchOptions{}) })
+	}
+	small, large := cost(1<<10), cost(1<<20)
+	// A buffer that the pool gave up in between is made anew.
+	if large > small+8 {
+		t.Errorf("%v allocations for 1 KB, %v for 1 MB", small, large)
+	}
+}
+
+// One set serves many sessions.
+func TestManyAtOnce(t *testing.T) {
+	s := compile(t, guide(60)+"[[rule]]\nid = \"hit\"\nmatch = ['text contains \"tu punto de vista\"', 'attachment name ends \".exe\"']\naction = 'tag subject \"[X]\"'\n")
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			hit, miss := input(mixed), input(plainMail(prose(4, 8<<10, true)))
+			for range 20 {
+				if got := hits(match(t, s, hit)); !slices.Equal(got, []string{"g9", "hit"}) {
+					t.Errorf("%v", got)
+				}
+				if got := hits(match(t, s, miss)); len(got) > 0 {
+					t.Errorf("%v", got)
+				}
+			}
+		})
+	}
+	wait.Wait()
 }
