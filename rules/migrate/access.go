@@ -125,7 +125,7 @@ func unfit(check, key string) string {
 		return "! and if of CIDR tables have no equal: write the networks out"
 	case strings.HasPrefix(key, "/"):
 		return "it is a pattern: that is for a rule, as match = ['" + subjectOf(check) + " matches /.../i']"
-	case check == "client" && strings.EqualFold(key, "unknown"):
+	case strings.EqualFold(key, "unknown"):
 		return "\"unknown\" stands for clients without a name: [check.client] looks at those"
 	case (check == "client" || check == "helo") && strings.Contains(key, "@"):
 		return "it is an address of mail, which this check never asks for; import the file with --check sender too"
