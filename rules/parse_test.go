@@ -547,6 +547,7 @@ func TestHostileFiles(t *testing.T) {
 		"mistakes":              {strings.Repeat("x = \n", 100_000), "value is missing"},
 		"unknown tables":        {strings.Repeat("[[y]]\n", 100_000), "not known here"},
 		"warnings then errors":  {strings.Repeat(rule+"match = ['client in "+strings.Repeat("192.0.2.1/8 or ", 20)+"::1']\n", 20) + rule, "has no condition"},
+		"octets":                {strings.Repeat("\xff\n", 1_000_000), "is not UTF-8"},
 		"actions":               {rule + "match = ['size > 1MB']\naction = [" + strings.Repeat("'warn',", 30) + "]", "more than 20 actions"},
 		"tests":                 {rule + "match = ['size > 1MB']\n" + strings.Repeat("[[rule.test]]\ntext='x'\n", 101), "more than 100 tests"},
 		"tags":                  {rule + "match = ['size > 1MB']\ntags=['a0','a1','a2','a3','a4','a5','a6','a7','a8','a9','b0','b1','b2','b3','b4','b5','b6','b7','b8','b9','c']", "more than 20 tags"},
