@@ -89,7 +89,7 @@ func TestFolder(t *testing.T) {
 }
 
 func TestTooLargeGoesOn(t *testing.T) {
-	text := "From a@x Mon 10:00\nSubject: 1\n\n" + strings.Repeat("x", 100_000) + "\n\nFrom a@x Mon\nSubject: 2\n\nok\n"
+	text := "From a@x Mon 10:00\nSubject: 1\n\n" + strings.Repeat("x", 100_000) + "\n\nFrom a@x Mon 10:00\nSubject: 2\n\nok\n"
 	got := walk(t, &Walker{Max: 50_000}, write(t, t.TempDir(), "mbox", text))
 	compare(t, got, []seen{{"mbox:1", "", ErrTooLarge}, {"mbox:2", "Subject: 2\r\n\r\nok\r\n", nil}})
 }
