@@ -1,0 +1,63 @@
+package docs
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"garita/message"
+	"garita/rules"
+)
+
+var tomlBlock = regexp.MustCompile("(?s)```toml\n(.*?)```")
+
+// TestRuleExamples: every example of docs/rules.md is a good rule file, and its
+// tests come out. The Spanish page has the same ones.
+func TestRuleExamples(t *testing.T) {
+	pages := map[string][]string{}
+	for _, page := range []string{"rules.md", "rules.es.md"} {
+		text, err := os.ReadFile("../../docs/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range tomlBlock.FindAllStringSubmatch(string(text), -1) {
+			pages[page] = append(pages[page], m[1])
+		}
+		if n := len(pages[page]); n < 10 {
+			t.Errorf("%s: %d examples, want at least 10", page, n)
+		}
+	}
+	for i, example := range pages["rules.md"] {
+		if i < len(pages["rules.es.md"]) && pages["rules.es.md"][i] != example {
+			t.Errorf("example %d differs in Spanish", i+1)
+		}
+		f, problems := rules.Parse(rules.Source{Name: "example", Text: []byte(example)}, rules.ParseOptions{})
+		for _, p := range problems {
+			t.Errorf("example %d: %s", i+1, p.String())
+		}
+		// What the overrides are about stands before them.
+		before := []*rules.File{f}
+		if len(f.Overrides) > 0 {
+			shipped, _ := rules.Parse(rules.Source{Name: "shipped", Text: []byte("[[rule]]\nid = \"iframe\"\ntags = [\"old-virus\"]\nmatch = ['html tag is \"iframe\"']\nscore = 1\n")}, rules.ParseOptions{})
+			before = append(before, shipped)
+		}
+		set, problems := rules.Compile(before)
+		for _, p := range problems {
+			t.Errorf("example %d: %s", i+1, p.String())
+		}
+		tests := 0
+		for _, r := range f.Rules {
+			tests += len(r.Tests)
+		}
+		if len(f.Rules) > 0 && tests == 0 {
+			t.Errorf("example %d has no test:\n%s", i+1, strings.TrimSpace(example))
+		}
+		for _, p := range rules.RunTests(t.Context(), set, message.DefaultIndexLimits()) {
+			t.Errorf("example %d: %s", i+1, p.String())
+		}
+	}
+	if len(pages["rules.es.md"]) != len(pages["rules.md"]) {
+		t.Error("the pages have different numbers of examples")
+	}
+}
