@@ -1,7 +1,6 @@
 package filters
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -201,6 +200,7 @@ type txState struct {
 	room      [12]mail.CheckRun
 	envelope  []mail.EnvelopeEdit
 	disarm    []message.Edit
+	rewrite   []message.Edit
 	rcptFinds int
 	// auth is how many results there were before the stage of the message.
 	auth int
@@ -338,8 +338,16 @@ func (e *Engine) whole(ctx context.Context, tx *mail.Transaction, stage mail.Sta
 		limits = &t
 	}
 	ruled := e.judge(fs, acc, limits)
+	var edits places
+	if stage == mail.StageMessage {
+		edits = e.places(tx, st)
+		if edits.leftOut > 0 {
+			f := leftOut(edits.leftOut)
+			tx.Findings, fs = append(tx.Findings, f), append(slices.Clip(fs), f)
+		}
+	}
 	disarm, apart := e.disarming(st)
-	if !apart && rank(ruled) < rank(ruling{verdict: mail.Quarantine}) {
+	if (!apart || collide(disarm, edits.body)) && rank(ruled) < rank(ruling{verdict: mail.Quarantine}) {
 		f := conflict()
 		tx.Findings, fs = append(tx.Findings, f), append(slices.Clip(fs), f)
 		ruled.verdict, ruled.reply, ruled.by = mail.Quarantine, nil, &f
@@ -353,11 +361,10 @@ func (e *Engine) whole(ctx context.Context, tx *mail.Transaction, stage mail.Sta
 		return d
 	}
 	d.Verdict, d.Reply = ruled.verdict, ruled.answer(tx.ID)
-	d.Edits, d.Envelope, d.Disarm = slices.Clone(tx.Edits), st.envelope, disarm
+	d.Edits, d.Rewrite, d.Envelope, d.Disarm = edits.header, edits.body, st.envelope, disarm
 	if ruled.tag {
 		d.Edits = append([]message.Edit{tagField(ruled.score)}, d.Edits...)
 	}
-	slices.SortStableFunc(d.Edits, func(a, b message.Edit) int { return cmp.Compare(a.At, b.At) })
 	return d
 }
 

@@ -74,17 +74,33 @@ type (
 // Rule and Reply, and Mode where this finding may do less than the check (see
 // Part); the engine fills the rest. Detail and Where may hold hostile
 // text, a Reply must not. Auth, Edits and Envelope belong to a transaction:
-// at connect and HELO they are dropped. Edits, Envelope and Disarm count only
-// in mode enforce.
+// at connect and HELO they are dropped. Edits, Envelope, Disarm and Rewrite
+// count only in mode enforce.
 type Result struct {
 	Findings []mail.Finding
 	Auth     []mail.AuthResult
-	Edits    []message.Edit
+	// Edits change the header of the message. Where two of them want the same
+	// octets, the first counts, by the order of checks and then of the list;
+	// the other is left out, and the log says so.
+	Edits []message.Edit
+	// Envelope changes where the message goes, if it goes on.
 	Envelope []mail.EnvelopeEdit
 	// Disarm are edits of the body, of a CheckMessage alone: what the finding
 	// is about is taken out of the message, whose original is kept. A finding
 	// that comes with them has no verdict of its own.
 	Disarm []message.Edit
+	// Rewrite are edits of the body that the operator's own tables ask for
+	// (PREPEND, REPLACE, IGNORE and STRIP of body_checks), of a CheckMessage
+	// alone; edits of header fields in parts, beyond Message.HeaderEnd, are of
+	// this kind. As with Disarm the result is indexed and judged again, once,
+	// before it goes on; but it is no disarming: no original is kept, and no
+	// field tells of it. At the second look tx.Rewritten is set, and Rewrite
+	// is not asked for: the tables do not match what they have put there, as in
+	// Postfix. What goes together with Disarm and Edits is made all together or
+	// not at all: where Rewrite and Disarm want the same octets the message is
+	// held as it came. Two of Rewrite that do are settled as in Edits. A
+	// message that is held keeps its body as it came.
+	Rewrite []message.Edit
 }
 
 // Found makes the usual Result of one finding.
@@ -162,6 +178,7 @@ type Site struct {
 	Hostname  string
 	Domains   []string // that we relay for
 	Addresses []string // our own, as text without port
+	NextHops  []string // by the names of their tables; nil: they are not known
 	// Resolver is the DNS; nil where there is none (offline tests): checks
 	// that need it say nothing then.
 	Resolver resolver.Resolver

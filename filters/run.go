@@ -375,6 +375,7 @@ func (e *Engine) merge(u *check, c *call, r *ran, out *outcome, st *txState) {
 			st.envelope = append(st.envelope, r.res.Envelope...)
 			if c.stage == mail.StageMessage {
 				st.disarm = append(st.disarm, r.res.Disarm...)
+				st.rewrite = append(st.rewrite, r.res.Rewrite...)
 			}
 		}
 	}

@@ -132,11 +132,28 @@ type CheckRun struct {
 	Err   error
 }
 
-// EnvelopeEdit changes where a message goes (redirect, bcc, route).
+// EnvelopeKind is what an EnvelopeEdit does, in the words of the rules.
+type EnvelopeKind = string
+
+const (
+	// EditRedirect sends the message to one address, To, in the place of all
+	// its recipients. It beats EditRoute; of several the last one counts.
+	EditRedirect EnvelopeKind = "redirect"
+	// EditBCC sends it to one recipient more, To, of whom nobody is told.
+	EditBCC EnvelopeKind = "bcc"
+	// EditRoute sends it, for all its recipients, by the next hop with the
+	// configured name Hop. Of several the last one counts.
+	EditRoute EnvelopeKind = "route"
+)
+
+// EnvelopeEdit changes where a message goes that was judged and goes on. What
+// is held, refused or discarded goes where it went.
 type EnvelopeEdit struct {
-	Kind string
-	From *Recipient
-	To   Recipient
+	Kind EnvelopeKind
+	From *Recipient // nil: all
+	To   Recipient  // of EditRedirect and EditBCC; the path alone counts
+	Hop  string     // of EditRoute
+	Rule string     // who asked for it, for the log
 }
 
 // Decision is what the engine concluded of a stage. Its zero value lets the
@@ -154,6 +171,10 @@ type Decision struct {
 	// them or none; the wire has the result judged again (Policy.Again) and
 	// keeps the original.
 	Disarm []message.Edit
+	// Rewrite are edits of the body, sorted and apart from each other and from
+	// Disarm, that the operator's tables ask for. They are made where and as
+	// Disarm's are, in the same round, but no original is kept on their account.
+	Rewrite []message.Edit
 	// Mandatory tells that a mandatory check has a verdict of its own here:
 	// the wire sets the decision aside for nobody.
 	Mandatory bool
@@ -216,7 +237,13 @@ type Outcome struct {
 	TLS string
 	// Detail is for the operator alone: what went wrong, never shown outside.
 	Detail string
-	Steps  Steps
+	// Envelope are the edits of the envelope that were carried out, and
+	// Recipients those that the next hop was given on their account, with the
+	// address that they stand for as Alias. Both are empty where the envelope
+	// went on as the client gave it.
+	Envelope   []EnvelopeEdit
+	Recipients []Recipient
+	Steps      Steps
 }
 
 // Steps are the durations of a transaction's parts.

@@ -89,6 +89,10 @@ type Transaction struct {
 	Findings []Finding
 	Auth     []AuthResult
 	Edits    []message.Edit
+	// Rewritten tells that Message is what edits of the body have left of the
+	// one that came, at its second look: whoever asked for edits of body lines
+	// has had his say, and does not match what he put there.
+	Rewritten bool
 	// Exempt says why a decision of the checks did not count ("postmaster");
 	// empty when all did.
 	Exempt string

@@ -218,6 +218,7 @@ func (l *Logger) transactionJSON(b []byte, tx *mail.Transaction, o *mail.Outcome
 			b = appendKey(b, f.key, f.value)
 		}
 	}
+	b = appendReaddressedJSON(b, o)
 	verdict, score := weigh(tx.Findings)
 	b = appendKey(b, "verdict", verdict.String())
 	if w := would(tx.Findings); w != mail.Continue {
@@ -233,6 +234,44 @@ func (l *Logger) transactionJSON(b []byte, tx *mail.Transaction, o *mail.Outcome
 	b = append(b, `,"relay":`...)
 	b = appendMillis(b, o.Steps.Relay)
 	return append(b, "}}\n"...)
+}
+
+// appendReaddressedJSON writes what rules did to the envelope, and to whom the
+// message went on their account.
+func appendReaddressedJSON(b []byte, o *mail.Outcome) []byte {
+	if len(o.Envelope) == 0 {
+		return b
+	}
+	b = append(b, `,"readdressed":[`...)
+	for i := range min(len(o.Envelope), maxReaddressed) {
+		e := &o.Envelope[i]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"action":`...)
+		b = appendJSON(b, e.Kind)
+		if e.Kind == mail.EditRoute {
+			b = appendKey(b, "next_hop", e.Hop)
+		} else {
+			b = appendKeyPath(b, "to", e.To.Path)
+		}
+		if e.Rule != "" {
+			b = appendKey(b, "rule", e.Rule)
+		}
+		b = append(b, '}')
+	}
+	b = append(b, ']')
+	if len(o.Recipients) == 0 {
+		return b
+	}
+	b = append(b, `,"sent_to":[`...)
+	for i := range o.Recipients {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendPathJSON(b, o.Recipients[i].Path)
+	}
+	return append(b, ']')
 }
 
 func outcomeECS(k mail.OutcomeKind) string {

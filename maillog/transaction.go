@@ -48,6 +48,7 @@ func (l *Logger) transactionLines(b []byte, tx *mail.Transaction, o *mail.Outcom
 			b = append(b, ">\n"...)
 		}
 	}
+	b = l.readdressedLines(b, tx, o)
 	switch o.Kind {
 	case mail.Relayed:
 		b = l.deliveryLines(b, tx, o, size, "sent")
@@ -83,30 +84,31 @@ func (l *Logger) clientLine(b []byte, tx *mail.Transaction) []byte {
 }
 
 // queueLine is qmgr's "ID: from=<a>, size=1, nrcpt=1 (queue active)".
-func (l *Logger) queueLine(b []byte, tx *mail.Transaction, size int64) []byte {
+func (l *Logger) queueLine(b []byte, tx *mail.Transaction, o *mail.Outcome, size int64) []byte {
 	b = l.openID(b, "qmgr", tx.ID)
 	b = append(b, "from="...)
 	b = appendPath(b, tx.ReversePath)
 	b = append(b, ", size="...)
 	b = strconv.AppendInt(b, max(size, 0), 10)
 	b = append(b, ", nrcpt="...)
-	b = strconv.AppendInt(b, int64(len(tx.ForwardPaths)), 10)
+	b = strconv.AppendInt(b, int64(len(delivered(tx, o))), 10)
 	return append(b, " (queue active)\n"...)
 }
 
 // deliveryLines are qmgr's first line, one of smtp for each recipient, and
 // qmgr's last.
 func (l *Logger) deliveryLines(b []byte, tx *mail.Transaction, o *mail.Outcome, size int64, status string) []byte {
-	b = l.queueLine(b, tx, size)
+	b = l.queueLine(b, tx, o, size)
 	relay := o.NextHop
 	if relay == "" {
 		relay = "none"
 	}
-	for i := range tx.ForwardPaths {
+	to := delivered(tx, o)
+	for i := range to {
 		b = l.openID(b, "smtp", tx.ID)
 		b = append(b, "to="...)
-		b = appendPath(b, tx.ForwardPaths[i].Path)
-		if a := tx.ForwardPaths[i].Alias; !a.IsNull() {
+		b = appendPath(b, to[i].Path)
+		if a := to[i].Alias; !a.IsNull() {
 			b = append(b, ", orig_to="...)
 			b = appendPath(b, a)
 		}
@@ -133,6 +135,44 @@ func (l *Logger) deliveryLines(b []byte, tx *mail.Transaction, o *mail.Outcome, 
 	}
 	b = l.openID(b, "qmgr", tx.ID)
 	return append(b, "removed\n"...)
+}
+
+// delivered are the recipients that the next hop was given.
+func delivered(tx *mail.Transaction, o *mail.Outcome) []mail.Recipient {
+	if len(o.Recipients) > 0 {
+		return o.Recipients
+	}
+	return tx.ForwardPaths
+}
+
+// maxReaddressed bounds the lines of one record about its envelope.
+const maxReaddressed = 64
+
+// readdressedLines tell what rules did to the envelope, each as cleanup's "ID:
+// redirect: END-OF-MESSAGE from h[ip]: to=<a>, rule=r; from=<> to=<> …".
+func (l *Logger) readdressedLines(b []byte, tx *mail.Transaction, o *mail.Outcome) []byte {
+	for i := range min(len(o.Envelope), maxReaddressed) {
+		e := &o.Envelope[i]
+		b = l.openID(b, "cleanup", tx.ID)
+		b = appendField(b, e.Kind, wordClass())
+		b = append(b, ": END-OF-MESSAGE from "...)
+		name, addr := tx.ClientForLog()
+		b = appendPeer(b, name, addr)
+		if e.Kind == mail.EditRoute {
+			b = append(b, ": next_hop="...)
+			b = appendField(b, e.Hop, wordClass())
+		} else {
+			b = append(b, ": to="...)
+			b = appendPath(b, e.To.Path)
+		}
+		if e.Rule != "" {
+			b = append(b, ", rule="...)
+			b = appendField(b, e.Rule, wordClass())
+		}
+		b = appendTail(b, tx.Session, tx, "")
+		b = append(b, '\n')
+	}
+	return b
 }
 
 func total(s mail.Steps) time.Duration { return s.Receive + s.Check + s.Relay }

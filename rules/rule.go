@@ -113,4 +113,6 @@ type Problem struct {
 	// Excerpt is the line of the file, escaped and cut; "" for none.
 	Excerpt string
 	Warning bool
+
+	mark, width int // characters of Excerpt before the mark, and under it
 }

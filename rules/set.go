@@ -29,6 +29,8 @@ type ParseOptions struct {
 	ReadList func(path string) ([]byte, error)
 	// NextHops are the names that route may give; nil: any.
 	NextHops []string
+	// MatchLimit bounds one match of a pattern that backtracks; 0: the default.
+	MatchLimit time.Duration
 }
 
 // Input is a message in question. Tx is never nil.
@@ -44,9 +46,11 @@ type Where struct {
 	// What is in the condition's words: "subject", "attachment name".
 	What string
 	Part string // number of the part, "" for the message itself
-	// Line and Column in the message, from 1; 0 where there are none (decoded
-	// text, envelope).
+	// Line and Column in the message, from 1; 0 where there are none (the
+	// envelope, folded text).
 	Line, Column int
+	// Decoded says that they count in what the part decodes to.
+	Decoded bool
 	// Excerpt is the text about it: hostile, at most 120 octets.
 	Excerpt string
 }

@@ -360,6 +360,10 @@ type splitRouter struct{ a, b *fakeHop }
 
 func (r splitRouter) NextHops() []NextHop                                        { return []NextHop{r.a, r.b} }
 func (r splitRouter) Rewrite(*mail.Transaction, mail.Recipient) []mail.Recipient { return nil }
+func (r splitRouter) Redirect(_ *mail.Transaction, to mail.Path) (NextHop, []mail.Path, *mail.Reply) {
+	return r.a, []mail.Path{to}, nil
+}
+func (r splitRouter) Hop(string) NextHop { return nil }
 func (r splitRouter) Route(_ *mail.Transaction, to mail.Recipient) (NextHop, *mail.Reply) {
 	if to.Local == "other" {
 		return r.b, nil

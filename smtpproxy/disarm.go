@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"garita/mail"
@@ -15,48 +16,61 @@ import (
 // fieldDisarmed names the kept original to whoever reads the message.
 const fieldDisarmed = "X-Garita-Disarmed"
 
-// What can keep a message from being disarmed: it is held as it came.
+// What can keep the body of a message from being edited: it is held as it came.
 const (
-	symbolNotFit  = "disarm.conflict" // the edits do not fit together
-	symbolNotSafe = "disarm.again"    // what would be left was judged, too
+	notFit  = ".conflict" // the edits do not fit together
+	notSafe = ".again"    // what would be left was judged, too
 )
 
-// disarms tells that the message is not to go on as it is.
-func (s *session) disarms(d mail.Decision) bool {
-	if len(d.Disarm) == 0 {
-		return false
+// why names the edits of a body for findings: those that take out what is
+// dangerous, or those that the operator's tables ask for alone.
+func why(d *mail.Decision) string {
+	if len(d.Disarm) > 0 {
+		return "disarm"
 	}
-	if s.tx.exempt {
-		s.tx.Exempt = "postmaster" // as for a decision: see setsAside
-		return false
-	}
-	return true
+	return "rewrite"
 }
 
-// disarm takes out of the message what the checks want out of it, has what is
-// left judged as a message of its own, keeps the original and relays the rest:
-// all of it or nothing. In this order a kill at any instant loses nothing; it
-// may leave a copy too many.
+// spares takes out of the decision what does not count for a message to role
+// addresses alone, as setsAside does with the verdict: it goes where it was
+// sent, as it came. A copy more takes it from nobody.
+func (s *session) spares(d *mail.Decision) {
+	t := s.tx
+	if !t.exempt {
+		return
+	}
+	copies := slices.DeleteFunc(slices.Clone(d.Envelope), func(e mail.EnvelopeEdit) bool { return e.Kind != mail.EditBCC })
+	if len(d.Disarm)+len(d.Rewrite) > 0 || len(copies) < len(d.Envelope) {
+		t.Exempt = "postmaster"
+	}
+	d.Disarm, d.Rewrite, d.Envelope = nil, nil, copies
+}
+
+// editBody edits the body of the message: it takes out what the checks want out
+// of it and puts in what the operator's tables say, has what is left judged as
+// a message of its own, keeps the original if something was disarmed, and
+// relays the rest: all of it or nothing. In this order a kill at any instant
+// loses nothing; it may leave a copy too many.
 //
 // What cannot be done, or is no better afterwards, is held as it came. A fault
 // of ours, no room among them, leaves the message with its sender.
-func (s *session) disarm(ctx context.Context, d mail.Decision) mail.Outcome {
+func (s *session) editBody(ctx context.Context, d mail.Decision) mail.Outcome {
 	t := s.tx
-	if s.set.Keeper == nil {
+	if s.set.Keeper == nil && len(d.Disarm) > 0 {
 		// The original would be lost.
 		o := refused(mail.Temporary(451, "7.1", "Held back by local policy"))
 		o.Detail = "to be disarmed, and no holding place for the original"
 		return o
 	}
 	begun := time.Now()
-	m, err := s.disarmed(ctx, d)
+	m, err := s.rewritten(ctx, d)
 	switch {
 	case errors.Is(err, message.ErrEdits):
-		return s.holdInstead(ctx, d, symbolNotFit, "the edits of the checks do not fit together", nil)
+		return s.holdInstead(ctx, d, notFit, "the edits of the checks do not fit together", nil)
 	case err != nil:
-		s.srv.log.Warn("smtpd", "message could not be disarmed", slog.String("id", t.ID), slog.String("error", err.Error()))
+		s.srv.log.Warn("smtpd", "the body of a message could not be edited", slog.String("id", t.ID), slog.String("error", err.Error()))
 		o := refused(mail.Temporary(451, "3.1", "Insufficient system resources, try again later"))
-		o.Detail = "to be disarmed, and no room for what is left"
+		o.Detail = "its body is to be edited, and no room for what is left"
 		return o
 	}
 	defer m.Release()
@@ -69,27 +83,30 @@ func (s *session) disarm(ctx context.Context, d mail.Decision) mail.Outcome {
 		// A check that failed now may look again when the sender comes back.
 		t.note(again.Because)
 		o = refused(decisionReply(again))
-		o.Detail = "what is left after disarming could not be judged"
+		o.Detail = "what is left after the edits of the body could not be judged"
 	case again.Verdict != mail.Continue && again.Verdict != mail.Accept:
-		o = s.holdInstead(ctx, d, symbolNotSafe, "what would be left is judged "+again.Verdict.String(), again.Because)
+		o = s.holdInstead(ctx, d, notSafe, "what would be left is judged "+again.Verdict.String(), again.Because)
 	case len(again.Disarm) > 0:
-		o = s.holdInstead(ctx, d, symbolNotSafe, "what would be left is to be disarmed, too", again.Because)
-	default:
+		o = s.holdInstead(ctx, d, notSafe, "what would be left is to be disarmed, too", again.Because)
+	case len(d.Disarm) > 0:
 		o = s.relayDisarmed(ctx, d, m)
+	default:
+		o = s.relayRewritten(ctx, d, m)
 	}
 	o.Steps.Check += took
 	return o
 }
 
-// disarmed spools what is left under a share of the budget of its own; the
+// rewritten spools what is left under a share of the budget of its own; the
 // last Release of the message gives it back. An ErrEdits is about the edits,
 // every other error about us.
-func (s *session) disarmed(ctx context.Context, d mail.Decision) (*message.Message, error) {
+func (s *session) rewritten(ctx context.Context, d mail.Decision) (*message.Message, error) {
 	t := s.tx
 	// The header is the domain of the other edits, which are made after these
 	// by their offsets: neither may reach into the other's place.
 	end := t.Message.HeaderEnd()
-	if d.Disarm[0].At < end {
+	body := inOrder(slices.Concat(d.Disarm, d.Rewrite))
+	if body[0].At < end {
 		return nil, message.ErrEdits
 	}
 	for _, e := range d.Edits {
@@ -97,7 +114,7 @@ func (s *session) disarmed(ctx context.Context, d mail.Decision) (*message.Messa
 			return nil, message.ErrEdits
 		}
 	}
-	rest, err := t.Message.Render(d.Disarm)
+	rest, err := t.Message.Render(body)
 	if err != nil {
 		return nil, err
 	}
@@ -129,9 +146,9 @@ func (t *transaction) note(found []mail.Finding) {
 }
 
 // holdInstead holds the message as it came, with what both looks found.
-func (s *session) holdInstead(ctx context.Context, d mail.Decision, symbol, why string, found []mail.Finding) mail.Outcome {
+func (s *session) holdInstead(ctx context.Context, d mail.Decision, symbol, detail string, found []mail.Finding) mail.Outcome {
 	t := s.tx
-	f := mail.Finding{Symbol: symbol, Filter: "disarm", Stage: mail.StageMessage, Verdict: mail.Quarantine, Counted: true, Detail: why}
+	f := mail.Finding{Symbol: why(&d) + symbol, Filter: why(&d), Stage: mail.StageMessage, Verdict: mail.Quarantine, Counted: true, Detail: detail}
 	t.Findings = append(t.Findings, f)
 	all := append([]mail.Finding{f}, found...)
 	d.Verdict, d.Because = mail.Quarantine, append(all, d.Because...)
@@ -142,6 +159,16 @@ func (s *session) holdInstead(ctx context.Context, d mail.Decision, symbol, why 
 		return refused(replyInternal)
 	}
 	return s.hold(ctx, d, body)
+}
+
+// relayRewritten relays what is left where nothing was disarmed.
+func (s *session) relayRewritten(ctx context.Context, d mail.Decision, m *message.Message) mail.Outcome {
+	body, err := m.Render(s.edits(m, d.Edits))
+	if err != nil {
+		s.srv.log.Warn("smtpd", "message could not be rendered", slog.String("id", s.tx.ID), slog.String("error", err.Error()))
+		return refused(replyInternal)
+	}
+	return s.relay(ctx, d, body)
 }
 
 // relayDisarmed keeps the original and relays what is left of it. A copy of
@@ -157,7 +184,9 @@ func (s *session) relayDisarmed(ctx context.Context, d mail.Decision, m *message
 		warn("message could not be rendered", err)
 		return refused(replyInternal)
 	}
-	id, err := s.set.Keeper.Keep(ctx, &t.Transaction, d, original)
+	kept := d
+	kept.Because = append(slices.Clip(d.Because), notReaddressed(d.Envelope)...)
+	id, err := s.set.Keeper.Keep(ctx, &t.Transaction, kept, original)
 	if err != nil {
 		warn("the original of a message to be disarmed could not be kept", err)
 		o := refused(replyInternal)
@@ -180,7 +209,7 @@ func (s *session) relayDisarmed(ctx context.Context, d mail.Decision, m *message
 		return refused(replyInternal)
 	}
 	went = true // a fault in the relay: the next hop may have it
-	o := s.relay(ctx, body)
+	o := s.relay(ctx, d, body)
 	if went = o.Kind == mail.Relayed || o.Kind == mail.Ambiguous; went {
 		if o.Detail != "" {
 			o.Detail += "; "

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"garita/mail"
@@ -96,8 +97,11 @@ func (s *session) act(ctx context.Context, d mail.Decision) mail.Outcome {
 	case mail.Discard:
 		return mail.Outcome{Kind: mail.Discarded, Replies: []mail.Reply{mail.OK(250, "0.0", "Ok: discarded as "+t.ID)}}
 	}
-	if verdict != mail.Quarantine && s.disarms(d) {
-		return s.disarm(ctx, d)
+	if verdict != mail.Quarantine {
+		s.spares(&d)
+		if len(d.Disarm)+len(d.Rewrite) > 0 {
+			return s.editBody(ctx, d)
+		}
 	}
 	body, err := t.Message.Render(s.edits(t.Message, d.Edits))
 	if err != nil {
@@ -107,15 +111,25 @@ func (s *session) act(ctx context.Context, d mail.Decision) mail.Outcome {
 	if verdict == mail.Quarantine {
 		return s.hold(ctx, d, body)
 	}
-	return s.relay(ctx, body)
+	return s.relay(ctx, d, body)
 }
 
-// relay offers the message to the next hop.
-func (s *session) relay(ctx context.Context, body Body) mail.Outcome {
+// relay offers the message to the next hop, or to the one that the rules name.
+func (s *session) relay(ctx context.Context, d mail.Decision, body Body) mail.Outcome {
 	t := s.tx
 	begun := time.Now()
+	var r readdressed
+	if len(d.Envelope) > 0 {
+		var ok bool
+		if r, ok = s.readdress(ctx, d.Envelope); !ok {
+			o := refused(replyAstray)
+			o.Detail, o.Steps.Relay = r.note, time.Since(begun)
+			return o
+		}
+	}
 	o := t.delivery.Data(ctx, body)
 	t.delivery = nil
+	r.tell(&o)
 	o.Steps.Relay = time.Since(begun)
 	if o.Kind == mail.Relayed && (len(o.Replies) != 1 || !o.Replies[0].Positive()) || len(o.Replies) == 0 {
 		// The promise above all: no 250 without the next hop's own.
@@ -132,6 +146,7 @@ func (s *session) hold(ctx context.Context, d mail.Decision, body Body) mail.Out
 		o.Detail = "verdict " + d.Verdict.String() + " and no holding place"
 		return o
 	}
+	d.Because = append(slices.Clip(d.Because), notReaddressed(d.Envelope)...)
 	id, err := s.set.Keeper.Hold(ctx, &s.tx.Transaction, d, body)
 	if err != nil {
 		s.srv.log.Warn("smtpd", "message could not be held", slog.String("id", s.tx.ID), slog.String("error", err.Error()))

@@ -19,8 +19,8 @@ type Policy interface {
 	Rcpt(ctx context.Context, tx *mail.Transaction, r mail.Recipient) mail.Decision
 	Data(ctx context.Context, tx *mail.Transaction) mail.Decision
 	Message(ctx context.Context, tx *mail.Transaction) mail.Decision
-	// Again judges m, what is left of tx's message after Decision.Disarm, as
-	// Message does. Of its decision verdict, reasons and Disarm count.
+	// Again judges m, what is left of tx's message after Decision.Disarm and
+	// Decision.Rewrite, as Message does. Of its decision verdict, reasons and Disarm count.
 	Again(ctx context.Context, tx *mail.Transaction, m *message.Message) mail.Decision
 	// Finish tells how the transaction ended, once for each MAIL.
 	Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome)
@@ -42,6 +42,12 @@ type Router interface {
 	// NextHops are all that Route can answer: what the listener announces is
 	// what every one of them has.
 	NextHops() []NextHop
+	// Redirect says where mail of tx goes that the operator's rules send to
+	// another address, and which addresses that one stands for (at least one).
+	// Relay permission is not asked: the address is the operator's word.
+	Redirect(tx *mail.Transaction, to mail.Path) (NextHop, []mail.Path, *mail.Reply)
+	// Hop is the next hop with that configured name; nil where there is none.
+	Hop(name string) NextHop
 }
 
 // Names finds the host name of a client by reverse DNS, confirmed by a forward

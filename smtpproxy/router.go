@@ -30,6 +30,19 @@ func (r *roleRouter) NextHops() []NextHop { return r.hops }
 // Rewrite does nothing here: aliases are tables, see smtpproxy/routing.
 func (r *roleRouter) Rewrite(*mail.Transaction, mail.Recipient) []mail.Recipient { return nil }
 
+// Redirect knows one next hop alone.
+func (r *roleRouter) Redirect(_ *mail.Transaction, to mail.Path) (NextHop, []mail.Path, *mail.Reply) {
+	return r.hop, []mail.Path{to}, nil
+}
+
+// Hop gives that one, by its name.
+func (r *roleRouter) Hop(name string) NextHop {
+	if r.hop.Name() == name {
+		return r.hop
+	}
+	return nil
+}
+
 // Route tells where a recipient goes, or why nowhere.
 func (r *roleRouter) Route(tx *mail.Transaction, to mail.Recipient) (NextHop, *mail.Reply) {
 	if !r.may(tx, to) {

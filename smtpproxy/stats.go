@@ -8,8 +8,8 @@ import (
 
 // counters count since the start of the process.
 type counters struct {
-	connections, turnedAway, refusals, noRoom, tlsFailed, panics, overLimit, misconduct, noHeader atomic.Int64
-	outcomes                                                                                      [mail.Ambiguous + 1]atomic.Int64
+	connections, turnedAway, refusals, noRoom, tlsFailed, panics, overLimit, misconduct, noHeader, astray atomic.Int64
+	outcomes                                                                                              [mail.Ambiguous + 1]atomic.Int64
 }
 
 func (c *counters) count(k mail.OutcomeKind) {
@@ -33,6 +33,7 @@ type Stats struct {
 	Pressure    bool             `json:"pressure"`       // under pressure now
 	Pressed     int64            `json:"pressure_times"` // how often it began
 	Shed        int64            `json:"shed"`           // idle sessions that made room
+	Astray      int64            `json:"astray"`         // redirects, routes and copies of rules that could not be made
 	Outcomes    map[string]int64 `json:"outcomes"`       // of transactions
 }
 
@@ -45,7 +46,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{Sessions: n, Connections: c.connections.Load(), TurnedAway: c.turnedAway.Load(),
 		Misconduct: c.misconduct.Load(), NoHeader: c.noHeader.Load(),
 		Refusals: c.refusals.Load(), NoRoom: c.noRoom.Load(), TLSFailed: c.tlsFailed.Load(),
-		Panics: c.panics.Load(), OverLimit: c.overLimit.Load(), Pressure: s.pressure.on.Load(),
+		Panics: c.panics.Load(), OverLimit: c.overLimit.Load(), Astray: c.astray.Load(), Pressure: s.pressure.on.Load(),
 		Pressed: s.pressure.times.Load(), Shed: s.pressure.shed.Load(), Outcomes: map[string]int64{}}
 	for k := range c.outcomes {
 		st.Outcomes[mail.OutcomeKind(k).String()] = c.outcomes[k].Load()

@@ -63,20 +63,41 @@ func receivedBy(value, host string) bool {
 // front, and the forged fields of our namespace taken out. m is the message of
 // the transaction, or what is left of it: with the same header.
 func (s *session) edits(m *message.Message, more []message.Edit) []message.Edit {
-	out := make([]message.Edit, 0, 1+len(more))
+	out := make([]message.Edit, 0, 2+len(more))
 	h := m.Header()
 	out = append(out, h.Prepend(s.received(make([]byte, 0, 512))))
-	if end := m.HeaderEnd(); len(h.Fields()) > 0 && !h.HasBlank() && end < m.Size() {
-		// A line that is no field ends the header, as Postfix reads it; the
-		// empty line makes every later reader read the same (I7).
-		out = append(out, message.Edit{At: end, Insert: crlf})
-	}
 	for _, f := range h.Fields() {
 		if ours(f, s.set.Hostname) {
 			out = append(out, message.Edit{At: f.Start, Delete: f.End - f.Start})
 		}
 	}
-	return inOrder(append(out, more...))
+	out, leftOut := beside(out, more)
+	if leftOut > 0 {
+		// The message would be deferred for ever.
+		s.srv.log.Warn("smtpd", "edits of a header field that is ours to take out were not made", slog.String("id", s.tx.ID), slog.Int("edits", leftOut))
+	}
+	if end := m.HeaderEnd(); len(h.Fields()) > 0 && !h.HasBlank() && end < m.Size() {
+		// A line that is no field ends the header, as Postfix reads it; the
+		// empty line makes every later reader read the same (I7). It stands
+		// last: what is added to the header goes before.
+		out = append(out, message.Edit{At: end, Insert: crlf})
+	}
+	return inOrder(out)
+}
+
+// beside adds those of more that leave alone what own, in order, takes out.
+func beside(own, more []message.Edit) (out []message.Edit, leftOut int) {
+	out = own
+	for _, e := range more {
+		// The first of ours that ends behind its beginning.
+		i, _ := slices.BinarySearchFunc(own, e.At, func(o message.Edit, at int64) int { return cmp.Compare(o.At+o.Delete, at+1) })
+		if i == len(own) || own[i].At >= e.At+max(e.Delete, 1) || own[i].At == e.At && e.Delete == 0 {
+			out = append(out, e)
+		} else if len(e.Insert) > 0 || own[i].At > e.At || own[i].At+own[i].Delete < e.At+e.Delete {
+			leftOut++
+		}
+	}
+	return out, leftOut
 }
 
 // inOrder sorts edits as Render wants them: at one place what is inserted goes

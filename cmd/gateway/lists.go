@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"garita/filters/all"
@@ -23,7 +25,7 @@ type readLists struct {
 
 // checks reads the lists of the checks.
 func (s *Settings) checks() (l *all.Lists, errs, warnings []error) {
-	l, errs, warnings = s.Check.Read(time.Now)
+	l, errs, warnings = s.Check.Read(time.Now, slices.Sorted(maps.Keys(s.NextHop)))
 	warnings = append(warnings, s.Check.Compare(budgetFor(s).Headroom)...) // the largest message
 	s.read.checkOf, s.read.checks = s.Check, l
 	return l, errs, warnings

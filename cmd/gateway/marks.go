@@ -23,6 +23,7 @@ func listFiles(s *Settings) []string {
 	a, r := &s.Check.Access, &s.Route
 	files := slices.Concat(a.ClientFiles, a.NameFiles, a.HeloFiles, a.SenderFiles, a.RecipientFiles,
 		r.RecipientFiles, r.SenderFiles, r.AliasFiles, r.RecipientListFiles)
+	files = append(files, s.Check.Postfix.Files()...)
 	if s.Users.File != "" {
 		files = append(files, s.Users.File)
 	}

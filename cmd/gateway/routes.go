@@ -27,9 +27,13 @@ func nextHopsOf(s *Settings, t *routing.Tables) map[string]relay.Config {
 	return out
 }
 
-// usedHops are the next hops that mail goes to.
-func usedHops(s *Settings, t *routing.Tables) map[string]bool {
+// usedHops are the next hops that mail goes to; byRules are those that rules
+// route to.
+func usedHops(s *Settings, t *routing.Tables, byRules ...string) map[string]bool {
 	used := map[string]bool{}
+	for _, name := range byRules {
+		used[name] = true
+	}
 	for _, l := range s.Listener {
 		used[l.NextHop] = true
 	}
@@ -41,9 +45,9 @@ func usedHops(s *Settings, t *routing.Tables) map[string]bool {
 
 // makeHops makes the next hops of a generation. What of old is still the same
 // is taken over, with its pooled connections.
-func (p *parts) makeHops(g, old *generation) error {
+func (p *parts) makeHops(g, old *generation, byRules ...string) error {
 	s := g.settings
-	used := usedHops(s, g.routes)
+	used := usedHops(s, g.routes, byRules...)
 	for name, c := range nextHopsOf(s, g.routes) {
 		if !used[name] {
 			continue // it would be probed, and might be called down, for nothing
@@ -87,12 +91,20 @@ func newRouter(s *Settings, c smtpproxy.ListenerConfig, t *routing.Tables, hops 
 			inbound[d] = hops[l.NextHop]
 		}
 	}
+	// What a rule of an inbound listener redirects to a stranger goes where mail
+	// of our users goes.
+	var outward smtpproxy.NextHop
+	for _, name := range slices.Sorted(maps.Keys(s.Listener)) {
+		if l := s.Listener[name]; l.Role == "outbound" && hops[l.NextHop] != nil && outward == nil {
+			outward = hops[l.NextHop]
+		}
+	}
 	// LMTP has an answer for each recipient, so each is a message of its own.
 	single := map[string]bool{}
 	for name, hop := range nextHopsOf(s, t) {
 		single[name] = strings.HasPrefix(hop.URL, "lmtp")
 	}
-	return routing.New(routing.Options{Listener: c, Tables: t, Default: hops[c.NextHop], Hops: hops, InboundHops: inbound, Single: single})
+	return routing.New(routing.Options{Listener: c, Tables: t, Default: hops[c.NextHop], Hops: hops, InboundHops: inbound, Outward: outward, Single: single})
 }
 
 // sinkRouter is a router whose next hops all take everything and send it

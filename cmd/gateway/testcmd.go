@@ -342,6 +342,7 @@ type witness struct {
 	runs     []mail.CheckRun
 	took     time.Duration  // of the checks of the message
 	disarm   []message.Edit // what they want out of it
+	rewrite  []message.Edit // what the operator's tables put into it
 	disarmed []message.Edit // what was taken out
 }
 
@@ -392,7 +393,7 @@ func (w *witness) Message(ctx context.Context, tx *mail.Transaction) mail.Decisi
 	begun := time.Now()
 	d := w.Policy.Message(ctx, tx)
 	w.took = time.Since(begun)
-	w.disarm = d.Disarm
+	w.disarm, w.rewrite = d.Disarm, d.Rewrite
 	return w.note(d)
 }
 
@@ -409,13 +410,13 @@ func (w *witness) Again(ctx context.Context, tx *mail.Transaction, m *message.Me
 // Finish tells what the message came to.
 func (w *witness) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome) {
 	w.Policy.Finish(ctx, tx, o)
-	if len(w.disarm) == 0 {
+	if len(w.disarm)+len(w.rewrite) == 0 {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, f := range tx.Findings { // of the wire itself
-		if f.Filter == "disarm" && !slices.ContainsFunc(w.findings, func(g mail.Finding) bool { return f.Symbol == g.Symbol }) {
+		if (f.Filter == "disarm" || f.Filter == "rewrite") && !slices.ContainsFunc(w.findings, func(g mail.Finding) bool { return f.Symbol == g.Symbol }) {
 			w.findings = append(w.findings, f)
 		}
 	}

@@ -283,7 +283,7 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 
 // site is what checks know about ourselves.
 func site(s *Settings) filters.Site {
-	out := filters.Site{Hostname: s.Hostname}
+	out := filters.Site{Hostname: s.Hostname, NextHops: slices.Sorted(maps.Keys(s.NextHop))}
 	for _, name := range slices.Sorted(maps.Keys(s.Listener)) {
 		out.Domains = append(out.Domains, s.Listener[name].RelayDomains...)
 	}

@@ -15,6 +15,7 @@ import (
 	"garita/filters/client"
 	"garita/filters/helo"
 	"garita/filters/mime"
+	"garita/filters/postfix"
 	"garita/filters/recipient"
 	"garita/filters/rspamd"
 	"garita/filters/sender"
@@ -29,6 +30,7 @@ type Config struct {
 	Sender    sender.Config    `toml:"sender" doc:"The domain of the sender."`
 	Recipient recipient.Config `toml:"recipient" doc:"The domains that outbound mail goes to."`
 
+	Postfix      postfix.Config      `toml:"postfix" doc:"Postfix's own tables header_checks, mime_header_checks, nested_header_checks and body_checks, as they are."`
 	MIME         mime.Config         `toml:"mime" doc:"The structure of a message: what mail clients may read in different ways is never clean."`
 	Attachment   attachment.Config   `toml:"attachment" doc:"Attachments, archives and documents: by their names, types and contents."`
 	ClamAV       clamav.Config       `toml:"clamav" doc:"The antivirus clamd."`
@@ -45,6 +47,7 @@ func Default() Config {
 		Sender:    sender.Default(),
 		Recipient: recipient.Default(),
 
+		Postfix:      postfix.Default(),
 		MIME:         mime.Default(),
 		Attachment:   attachment.Default(),
 		ClamAV:       clamav.Default(),
@@ -54,36 +57,54 @@ func Default() Config {
 }
 
 // Lists are the files of lists that checks name, as they were read.
-type Lists struct{ access *access.Lists }
+type Lists struct {
+	access  *access.Lists
+	postfix *postfix.Tables
+}
+
+// mistakes are those in what checks read from files.
+type mistakes struct{ access, postfix []error }
 
 // Read reads the lists, once for all who want to know of them: their mistakes
-// and warnings, and the checks. The errors are those of Validate, with which
-// there are no lists, and those of Warnings.
-func (c Config) Read(now func() time.Time) (l *Lists, errs, warnings []error) {
-	lists, wrong, odd := c.Access.Read(now)
-	for _, err := range odd {
-		warnings = append(warnings, fmt.Errorf("check.%s.%w", access.Name, err))
+// and warnings, and the checks. hops are the names of next hops, nil when they
+// are not known. The errors are those of Validate, with which there are no
+// lists, and those of Warnings.
+func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warnings []error) {
+	l = &Lists{}
+	var wrong mistakes
+	odd := func(name string, list []error) {
+		for _, err := range list {
+			warnings = append(warnings, fmt.Errorf("check.%s.%w", name, err))
+		}
 	}
+	var told []error
+	l.access, wrong.access, told = c.Access.Read(now)
+	odd(access.Name, told)
+	l.postfix, wrong.postfix, told = c.Postfix.Read(hops)
+	odd(postfix.Name, told)
 	if errs = c.validate(wrong); len(errs) > 0 {
 		return nil, errs, warnings
 	}
-	return &Lists{lists}, nil, warnings
+	return l, nil, warnings
 }
 
 // Validate gives every mistake, each naming its key.
-func (c Config) Validate() (errs []error) { return c.validate(c.Access.Validate()) }
+func (c Config) Validate() (errs []error) {
+	return c.validate(mistakes{access: c.Access.Validate(), postfix: c.Postfix.Validate()})
+}
 
-// validate gives every mistake, with those of the access lists.
-func (c Config) validate(lists []error) (errs []error) {
+// validate gives every mistake, with those of the files.
+func (c Config) validate(files mistakes) (errs []error) {
 	for _, v := range []struct {
 		key  string
 		errs []error
 	}{
-		{access.Name, lists},
+		{access.Name, files.access},
 		{client.Name, c.Client.Validate()},
 		{helo.Name, c.Helo.Validate()},
 		{sender.Name, c.Sender.Validate()},
 		{recipient.Name, c.Recipient.Validate()},
+		{postfix.Name, files.postfix},
 		{mime.Name, c.MIME.Validate()},
 		{attachment.Name, c.Attachment.Validate()},
 		{clamav.Name, c.ClamAV.Validate()},
@@ -132,6 +153,7 @@ func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.
 	l.add(helo.New(c.Helo, site))
 	l.add(sender.New(c.Sender, site))
 	l.add(recipient.New(c.Recipient, site))
+	l.add(postfix.New(c.Postfix, read.postfix, site))
 	l.add(mime.New(c.MIME))
 	l.add(attachment.New(c.Attachment))
 	l.add(h.clamd(c.ClamAV, site, old))

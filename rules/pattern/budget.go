@@ -18,6 +18,7 @@ type Budget struct {
 	left time.Duration
 	now  func() time.Time
 	over int
+	gate *Gate // nil: none
 }
 
 // NewBudget gives a message total time; now is the clock.

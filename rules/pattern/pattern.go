@@ -91,6 +91,7 @@ type Pattern struct {
 	bytes  bool
 	groups int
 	need   Need
+	tree   *node // for Sample and its like
 }
 
 // Compile reads a pattern.
@@ -108,7 +109,7 @@ func Compile(source string, o Options) (*Pattern, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pattern{bytes: o.Bytes, groups: groups, need: required(n, o.Bytes)}
+	p := &Pattern{bytes: o.Bytes, groups: groups, need: required(n, o.Bytes), tree: n}
 	if err := p.compileLinear(n, o); err != nil && !errors.Is(err, errNotLinear) {
 		return nil, err
 	}
@@ -180,12 +181,11 @@ func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 		b.done(since, false)
 		return matched, nil
 	}
-	buf := wide.Get().(*wideText)
-	defer wide.Put(buf)
-	runes := buf.runes(text, p.bytes)
 	matched := false
 	err := p.bounded(b, func() (err error) {
-		matched, err = p.back.MatchRunes(runes)
+		buf := wide.Get().(*wideText)
+		defer buf.release()
+		matched, err = p.back.MatchRunes(buf.runes(text, p.bytes))
 		return err
 	})
 	return matched && err == nil, err
@@ -196,11 +196,11 @@ func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 // jump and end a match that had no time at all. Such a match is run once more.
 func (p *Pattern) bounded(b *Budget, match func() error) error {
 	for turn := 0; ; turn++ {
-		since, ok := b.start()
+		since, ok := b.enter()
 		if !ok {
 			return ErrOverBudget
 		}
-		err := match()
+		err := b.inside(match)
 		again := turn == 0 && b != nil && err != nil && !errors.Is(err, regexp2.ErrBacktrackingStackLimit) &&
 			b.now().Sub(since) < p.back.MatchTimeout
 		b.done(since, err != nil && !again)
@@ -218,7 +218,7 @@ func (p *Pattern) matchLinear(text []byte) bool {
 		return p.linear.Match(text)
 	}
 	buf := wide.Get().(*wideText)
-	defer wide.Put(buf)
+	defer buf.release()
 	return p.linear.Match(buf.utf8(text))
 }
 
@@ -232,13 +232,12 @@ func (p *Pattern) Find(dst []int, text []byte, b *Budget) ([]int, error) {
 	if p.fast(text) {
 		return p.findLinear(dst, text), nil
 	}
-	buf := wide.Get().(*wideText)
-	defer wide.Put(buf)
-	runes := buf.runes(text, p.bytes)
 	var m *regexp2.Match
 	err := p.bounded(b, func() (err error) {
-		m, err = p.back.FindRunesMatch(runes)
-		return err
+		buf := wide.Get().(*wideText)
+		defer buf.release()
+		m, err = p.back.FindRunesMatch(buf.runes(text, p.bytes))
+		return err // of m, places alone are asked: the text is gone
 	})
 	if err != nil || m == nil {
 		return nil, err
@@ -266,7 +265,7 @@ func (p *Pattern) findLinear(dst []int, text []byte) []int {
 		return append(dst, at...)
 	}
 	buf := wide.Get().(*wideText)
-	defer wide.Put(buf)
+	defer buf.release()
 	w := buf.utf8(text)
 	at := p.linear.FindSubmatchIndex(w)
 	if at == nil {
@@ -304,6 +303,16 @@ type wideText struct {
 // wide keeps buffers between matches. It is no state: what is in a buffer is
 // written before it is read.
 var wide = sync.Pool{New: func() any { return new(wideText) }}
+
+// maxKept is the most characters of a buffer that is kept: four bytes each, for
+// each core, and not the largest message that ever came (attack R-10).
+const maxKept = 1 << 20
+
+func (w *wideText) release() {
+	if cap(w.u) <= maxKept && cap(w.r) <= maxKept {
+		wide.Put(w)
+	}
+}
 
 // utf8 writes each byte as the character of that number.
 func (w *wideText) utf8(text []byte) []byte {

@@ -39,19 +39,46 @@ type entry struct {
 // NewSet makes a set. Patterns are numbered as they stand; nil is skipped.
 func NewSet(patterns []*Pattern) *Set {
 	s := &Set{patterns: patterns}
-	var long, short []windowed
+	needs := make([]Need, len(patterns))
+	var nobody []bool
 	for i, p := range patterns {
-		if p == nil {
+		if p != nil {
+			needs[i] = p.need
 			continue
 		}
-		if len(p.need) == 0 {
+		if nobody == nil {
+			nobody = make([]bool, len(patterns))
+		}
+		nobody[i] = true
+	}
+	s.build(needs, nobody)
+	s.scratch.New = func() any { return &seen{line: make([]int, len(patterns))} }
+	return s
+}
+
+// NewSetOf makes a set of needs alone, for those who look themselves at what
+// Candidates tells; Match and MatchLines are not for it. Strings have two bytes
+// or more.
+func NewSetOf(needs []Need) *Set {
+	s := &Set{patterns: make([]*Pattern, len(needs))}
+	s.build(needs, nil)
+	return s
+}
+
+func (s *Set) build(needs []Need, nobody []bool) {
+	var long, short []windowed
+	for i, need := range needs {
+		if nobody != nil && nobody[i] {
+			continue
+		}
+		if len(need) == 0 {
 			s.always = append(s.always, i)
 			continue
 		}
 		// All literals of a pattern are found in one pass, so that the lines
 		// that a pattern is called for come in order.
-		brief := slices.ContainsFunc(p.need[0], func(lit string) bool { return len(lit) < 4 })
-		for _, lit := range p.need[0] {
+		brief := slices.ContainsFunc(need[0], func(lit string) bool { return len(lit) < 4 })
+		for _, lit := range need[0] {
 			if !brief {
 				long = append(long, windows(lit, i)...)
 			} else {
@@ -61,8 +88,6 @@ func NewSet(patterns []*Pattern) *Set {
 	}
 	s.long.build(long)
 	s.short.build(short)
-	s.scratch.New = func() any { return &seen{line: make([]int, len(patterns))} }
-	return s
 }
 
 type windowed struct {
@@ -292,3 +317,7 @@ func lineAt(text []byte, at int) (start, end, next int) {
 	}
 	return start, end, next
 }
+
+// Rarity is how seldom a string is found in ordinary mail text: the higher the
+// better for a search.
+func Rarity(s string) int { return rarityOf(s) }

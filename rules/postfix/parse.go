@@ -88,6 +88,7 @@ func keyword(text, word string) bool {
 // source is a pattern before it is compiled.
 type source struct {
 	text    string
+	flags   string
 	want    bool
 	options pattern.Options
 }
@@ -197,6 +198,7 @@ func (p *tableParser) pattern(line int, text string) (s source, rest string, ok 
 	}
 	s.text, text = text[:end], text[end+1:]
 	rest, ok = p.flags(line, text, &s.options)
+	s.flags = text[:len(text)-len(rest)]
 	return s, rest, ok
 }
 
@@ -254,7 +256,7 @@ func (p *tableParser) compile(line int, s source) (expression, bool) {
 		p.problems[len(p.problems)-1].Unsupported = errors.Is(err, pattern.ErrUnsupported)
 		return expression{}, false
 	}
-	return expression{pattern: c, want: s.want}, true
+	return expression{pattern: c, want: s.want, source: s.text, flags: s.flags, options: s.options}, true
 }
 
 var errMacro = errors.New("bad replacement syntax")

@@ -29,6 +29,9 @@ type Options struct {
 	KeepStray bool
 	// WholeBody lifts body_checks_size_limit.
 	WholeBody bool
+	// MaxHits ends the scan at so many hits: a rule that fires on every line of
+	// 25 MB must not take gigabytes. 0 is no bound, as in Postfix.
+	MaxHits int
 }
 
 // Hit is a rule that fired.
@@ -57,6 +60,8 @@ type Result struct {
 	// TooDeep says that boundaries are nested deeper than 100: Postfix
 	// refuses such a message, 5.6.0, if it has header checks.
 	TooDeep bool
+	// TooMany says that the scan ended at MaxHits.
+	TooMany bool
 	// OverBudget counts the look-ups that were given up: nobody knows what
 	// they would have said.
 	OverBudget int
@@ -216,4 +221,7 @@ func (s *scan) told(h Hit, text []byte) {
 	}
 	s.result.Hits = append(s.result.Hits, h)
 	s.stopped = h.Action.Stops()
+	if n := s.options.MaxHits; n > 0 && len(s.result.Hits) >= n && !s.stopped {
+		s.stopped, s.result.TooMany = true, true
+	}
 }

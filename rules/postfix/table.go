@@ -52,6 +52,9 @@ type expression struct {
 	pattern *pattern.Pattern
 	index   int // in the table's set
 	want    bool
+	source  string // as written
+	flags   string
+	options pattern.Options
 }
 
 type rule struct {
@@ -101,6 +104,16 @@ func Parse(text string, kind Kind) (*Table, []Problem) {
 
 // Len is the number of rules, if and endif among them.
 func (t *Table) Len() int { return len(t.rules) }
+
+// Fixed tells every result that is given as it stands, without $n, with the
+// line where its rule begins: what they are worth can be told before mail comes.
+func (t *Table) Fixed(each func(line int, result string)) {
+	for i := range t.rules {
+		if r := &t.rules[i]; r.kind == ruleMatch && r.groups == 0 {
+			each(r.line, r.result)
+		}
+	}
+}
 
 // Kind is what the table was read as.
 func (t *Table) Kind() Kind { return t.kind }

@@ -26,6 +26,9 @@ type Options struct {
 	// inbound listeners, with these listeners' next hops: mail of our users to
 	// our users takes the inbound route.
 	InboundHops map[string]smtpproxy.NextHop
+	// Outward is where mail of our users to strangers goes, for what a rule of
+	// an inbound listener redirects to a stranger; nil is Default.
+	Outward smtpproxy.NextHop
 	// Single are the names of next hops that take one recipient a message:
 	// those over LMTP. The ones of Needed are known.
 	Single map[string]bool
@@ -41,6 +44,8 @@ type Router struct {
 	// table names.
 	own        map[string]smtpproxy.NextHop
 	fallback   smtpproxy.NextHop
+	outward    smtpproxy.NextHop
+	named      map[string]smtpproxy.NextHop
 	hops       []smtpproxy.NextHop // by index in Tables.names
 	all        []smtpproxy.NextHop
 	postmaster string // the key of where <postmaster> goes; may be empty
@@ -64,7 +69,7 @@ func refuse(r mail.Reply) *mail.Reply { return &r }
 // New makes the router of a listener. Its error names every line that cannot
 // be on this listener.
 func New(o Options) (*Router, error) {
-	r := &Router{t: o.Tables, fallback: o.Default, relay: map[string]bool{}, own: map[string]smtpproxy.NextHop{}}
+	r := &Router{t: o.Tables, fallback: o.Default, outward: o.Outward, named: o.Hops, relay: map[string]bool{}, own: map[string]smtpproxy.NextHop{}}
 	for _, role := range []mail.Role{mail.Inbound, mail.Outbound, mail.ContentFilter} {
 		if role.String() == o.Listener.Role {
 			r.role = role
@@ -76,7 +81,7 @@ func New(o Options) (*Router, error) {
 	case o.Default == nil:
 		return nil, errors.New("routing: the listener has no next hop")
 	case r.role == mail.ContentFilter:
-		r.t, r.all = nil, []smtpproxy.NextHop{o.Default}
+		r.outward, r.t, r.all = nil, nil, []smtpproxy.NextHop{o.Default}
 		return r, nil
 	}
 	for d, hop := range o.InboundHops {
@@ -171,6 +176,53 @@ func (r *Router) Rewrite(tx *mail.Transaction, to mail.Recipient) []mail.Recipie
 		out = append(out, n)
 	}
 	return out
+}
+
+// Redirect is Route and Rewrite for an address that is the operator's word.
+// Neither relay permission nor the guard against our own client is asked: mail
+// of our users that a rule sends to one of our mailboxes goes back to the
+// server that it came from, which knows that mailbox. If it does not, and sends
+// it out again, the count of Received fields ends it.
+func (r *Router) Redirect(tx *mail.Transaction, to mail.Path) (smtpproxy.NextHop, []mail.Path, *mail.Reply) {
+	if r.role == mail.ContentFilter {
+		return r.fallback, []mail.Path{to}, nil
+	}
+	hop, refused := r.resolve(tx.ReversePath, to)
+	if refused != nil {
+		return nil, nil, refused
+	}
+	if r.role == mail.Inbound && r.outward != nil {
+		var buf [maxKey]byte
+		k := makeKey(buf[:], to, r.t.sign())
+		if _, ours := r.own[string(k.domain())]; !ours {
+			if _, line := r.route(k, tx.ReversePath, nil); line == (where{}) {
+				hop = r.outward
+			}
+		}
+	}
+	boxes, err := r.boxes(to, false)
+	if err != nil {
+		return nil, nil, replyFor(err)
+	}
+	if len(boxes) == 0 {
+		return hop, []mail.Path{to}, nil
+	}
+	out := make([]mail.Path, len(boxes))
+	for i, b := range boxes {
+		out[i] = b.Path
+	}
+	return hop, out, nil
+}
+
+// Hop is the next hop with that name, whatever the tables name; nil for none.
+func (r *Router) Hop(name string) smtpproxy.NextHop {
+	if h, ok := r.named[name]; ok {
+		return h
+	}
+	if r.fallback.Name() == name {
+		return r.fallback
+	}
+	return nil
 }
 
 func usesDSN(tx *mail.Transaction, to mail.Recipient) bool {

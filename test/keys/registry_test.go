@@ -37,6 +37,8 @@ func tables() map[string][]effect {
 		"TestClamAV":      clamavRows(),
 		"TestSpamFilters": spamRows(),
 		"TestHold":        holdRows(),
+
+		"TestPostfixTables": postfixRows(),
 	}
 }
 

@@ -1,0 +1,216 @@
+package rules
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+
+	"garita/filetype"
+	"garita/message"
+	"garita/message/field"
+	"garita/rules/markup"
+)
+
+// maxFileText is how much of a text is read that is attached as a file.
+const maxFileText = 4 << 20
+
+// readContent tries the conditions about what the message says: its text, its
+// pages, the lines of its body.
+func (r *run) readContent() {
+	text := r.s.text != nil && r.waits(r.s.text)
+	pages := r.s.pages && r.waitsPages()
+	if text || pages {
+		for _, p := range r.parts() {
+			if r.ctx.Err() != nil {
+				return
+			}
+			r.partContent(p, text, pages)
+		}
+	}
+	if r.s.bodyLine != nil && r.waits(r.s.bodyLine) {
+		r.body(r.s.bodyLine)
+	}
+}
+
+// waits tells that some rule waits for a condition of a view.
+func (r *run) waits(v *view) bool {
+	for _, i := range v.atoms {
+		if r.wanted[i] {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) waitsPages() bool {
+	if r.s.tags != nil && r.waits(r.s.tags) {
+		return true
+	}
+	for _, list := range r.s.attributes {
+		for _, v := range list {
+			if r.waits(v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// partContent reads one part in every reading of its octets and charsets.
+func (r *run) partContent(p *message.Part, text, pages bool) {
+	if p.Children {
+		return // readers that see what is inside do not show its body
+	}
+	declared, page := len(p.Types) == 0, false
+	for _, t := range p.Types {
+		declared = declared || strings.HasPrefix(t, "text/") || t == "application/xhtml+xml"
+		page = page || t == "text/html" || t == "application/xhtml+xml"
+	}
+	var last []byte
+	for i, b := range p.Bodies() {
+		if i >= maxBodies || r.ctx.Err() != nil {
+			r.doubtContent()
+			return
+		}
+		if i > 0 && bytes.Equal(b.Data, last) {
+			continue
+		}
+		last = b.Data
+		shown, isPage := declared, page
+		if t := filetype.Detect(b.Data); t.Class == filetype.Markup {
+			shown, isPage = true, isPage || t.Name == "html" || t.Name == "svg" || t.Name == "xhtml"
+		} else if t.Class == filetype.Text {
+			shown = true
+		}
+		if !shown || !isPage && !text {
+			continue
+		}
+		data := b.Data
+		if attachment(p) && len(data) > maxFileText {
+			data = data[:maxFileText]
+		}
+		// A page in a part of another type is text with tags to some readers.
+		r.charsets(p, data, text, text && (!isPage || !page && declared), isPage && (pages || text))
+	}
+}
+
+// doubtContent makes what is asked of text and pages unknown: not all was
+// looked at.
+func (r *run) doubtContent() {
+	for _, v := range r.s.content {
+		if v.subject != BodyLine {
+			r.doubt(v)
+		}
+	}
+}
+
+// charsets reads octets in each of the charsets that are declared.
+func (r *run) charsets(p *message.Part, data []byte, text, plain, page bool) {
+	names := p.Charsets
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	seven := ascii(data)
+	var read [][]byte
+	for _, name := range names[:min(len(names), maxBodies)] {
+		out, pl := decoded(name, data, seven), &spot{part: p, file: -1}
+		same := false
+		for _, before := range read {
+			same = same || bytes.Equal(before, out)
+		}
+		if same {
+			continue
+		}
+		read = append(read, out)
+		r.locate(pl, p, out)
+		if plain {
+			r.text(r.s.text, out, pl)
+		}
+		if page {
+			r.htmlPage(out, pl, text)
+		}
+	}
+}
+
+// decoded is text in UTF-8. Text that needs no decoding is not copied. Octets
+// of a charset that nobody knows are read as if none was declared.
+func decoded(charset string, data []byte, seven bool) []byte {
+	if seven && !shifts(charset) {
+		return data
+	}
+	label := field.Label(charset)
+	if (label == "utf-8" || label == "" || label == "us-ascii") && utf8.Valid(data) {
+		return data
+	}
+	text, _, known := field.Decode(charset, data)
+	if !known {
+		text, _, _ = field.Decode("us-ascii", data)
+	}
+	return []byte(text)
+}
+
+// shifts tells charsets in which octets below 0x80 are not all ASCII.
+func shifts(charset string) bool {
+	switch l := field.Label(charset); {
+	case l == "" || l == "us-ascii" || l == "utf-8":
+		return false
+	case strings.HasPrefix(l, "iso-8859-"), strings.HasPrefix(l, "windows-"), strings.HasPrefix(l, "koi8"):
+		return false
+	}
+	return true
+}
+
+// locate says where offsets of a text lead: into the message, or only into the
+// decoded text.
+func (r *run) locate(pl *spot, p *message.Part, text []byte) {
+	raw := p.Raw()
+	if len(text) > 0 && len(raw) > 0 && &text[0] == &raw[0] {
+		pl.src, pl.at, pl.same = p.Source, p.Body, true
+		return
+	}
+	pl.data, pl.same = text, true
+}
+
+// pageRun maps a run of shown text to its place in the page.
+type pageRun struct{ text, page int }
+
+// htmlPage takes a page to pieces once, for its tags and for its text.
+func (r *run) htmlPage(page []byte, pl *spot, text bool) {
+	var v markup.Visitor
+	if r.s.pages {
+		v.Tag = func(name []byte, attributes []markup.Attribute, at int) { r.tag(name, attributes, at, page, pl) }
+	}
+	if text {
+		r.page, r.runsAt = r.page[:0], r.runsAt[:0]
+		v.Text = func(run []byte, at int, broke bool) {
+			if broke {
+				r.page = append(r.page, '\n')
+			}
+			r.runsAt = append(r.runsAt, pageRun{len(r.page), at})
+			r.page = append(r.page, run...)
+		}
+	}
+	markup.Read(page, v)
+	if text {
+		r.text(r.s.text, r.page, &spot{part: pl.part, src: pl.src, data: pl.data, at: pl.at, file: -1})
+	}
+}
+
+// tag tries the conditions about one tag.
+func (r *run) tag(name []byte, attributes []markup.Attribute, at int, page []byte, pl *spot) {
+	p := spot{part: pl.part, src: pl.src, data: pl.data, at: pl.at + at, file: -1, there: true}
+	if v := r.s.tags; v != nil {
+		r.feed(v, name, &p)
+	}
+	if len(r.s.attributes) == 0 {
+		return
+	}
+	for i := range attributes {
+		a := &attributes[i]
+		for _, v := range r.s.attributes[string(a.Name)] {
+			if v.of == "" || v.of == string(name) {
+				r.feed(v, a.Value, &p)
+			}
+		}
+	}
+}
