@@ -90,9 +90,24 @@ func conditions(cs []*rules.Condition) []string {
 func actionsOf(r *rules.Rule) string {
 	var words []string
 	for _, a := range r.Actions {
-		words = append(words, a.String())
+		words = append(words, actionText(a))
 	}
 	return strings.Join(words, ", ")
+}
+
+// actionText is one action.
+func actionText(a rules.Action) string {
+	text := a.Kind.String()
+	if a.Final {
+		text += " final"
+	}
+	if a.Name != "" {
+		text += " " + a.Name
+	}
+	if a.Text != "" {
+		text += " " + strconv.Quote(a.Text)
+	}
+	return text
 }
 
 func (c *rulesListCommand) Run(t *terminal) error {

@@ -86,6 +86,9 @@ type rulesTestedRule struct {
 	Milliseconds float64 `json:"milliseconds"`
 }
 
+// maxRuleList is the largest list of a rule; the language has the same bound.
+const maxRuleList = 16 << 20
+
 // testBudget is what patterns that backtrack may take for one message.
 const testBudget = 10 * time.Second
 
@@ -194,7 +197,7 @@ func ruleFiles(names []string) ([]*rules.File, error) {
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(filepath.Dir(name), path)
 			}
-			return readAtMost(path, rules.MaxList)
+			return readAtMost(path, maxRuleList)
 		}})
 		wrong = append(wrong, errorsOf(problems)...)
 		files = append(files, f)
