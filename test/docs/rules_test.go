@@ -39,7 +39,7 @@ func TestRuleExamples(t *testing.T) {
 		// What the overrides are about stands before them.
 		before := []*rules.File{f}
 		if len(f.Overrides) > 0 {
-			shipped, _ := rules.Parse(rules.Source{Name: "shipped", Text: []byte("[[rule]]\nid = \"iframe\"\ntags = [\"old-virus\"]\nmatch = ['html tag is \"iframe\"']\nscore = 1\n")}, rules.ParseOptions{})
+			shipped, _ := rules.Parse(rules.Source{Name: "shipped", Text: []byte("[[rule]]\nid = \"html-iframe\"\ntags = [\"old-virus\"]\nmatch = ['html tag is \"iframe\"']\nscore = 1\n")}, rules.ParseOptions{})
 			before = append(before, shipped)
 		}
 		set, problems := rules.Compile(before)
