@@ -111,6 +111,23 @@ func (d *Document) Warn(key, text, suggestion string) {
 	}
 }
 
+// AddOther keeps a problem, or a warning, of another file that a key names: it
+// has its own place there. What it says is escaped here.
+func (d *Document) AddOther(p Problem, warning bool) {
+	p.Text, p.Suggestion, p.Source, p.File = clean(p.Text), clean(p.Suggestion), clean(p.Source), clean(p.File)
+	p.order = otherFiles
+	switch {
+	case warning && len(d.warnings) < maxProblems:
+		p.warning = true
+		d.warnings = append(d.warnings, p)
+	case !warning && d.room():
+		d.put(p)
+	}
+}
+
+// otherFiles come behind those of the configuration.
+const otherFiles = 1 << 20
+
 func (d *Document) at(key, text, suggestion string) Problem {
 	if n := d.nodes[key]; n != nil {
 		return n.val.src.problem(n.val, key, text, suggestion)
@@ -172,6 +189,9 @@ func sorted(ps Problems) Problems {
 		a, b := out[i], out[j]
 		if a.order != b.order {
 			return a.order < b.order
+		}
+		if a.order == otherFiles && a.File != b.File {
+			return a.File < b.File
 		}
 		if a.Line != b.Line {
 			return a.Line < b.Line

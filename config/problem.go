@@ -31,7 +31,10 @@ func (p Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.File)
 	if p.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
+		fmt.Fprintf(&b, ":%d", p.Line)
+	}
+	if p.Line > 0 && p.Column > 0 {
+		fmt.Fprintf(&b, ":%d", p.Column)
 	}
 	b.WriteString(": ")
 	if p.warning {
@@ -41,8 +44,11 @@ func (p Problem) String() string {
 		b.WriteString(p.Key + ": ")
 	}
 	b.WriteString(p.message())
-	if p.Source != "" {
-		n := strconv.Itoa(p.Line)
+	switch n := strconv.Itoa(p.Line); {
+	case p.Source == "":
+	case p.width == 0:
+		fmt.Fprintf(&b, "\n%s| %s", n, p.Source)
+	default:
 		fmt.Fprintf(&b, "\n%s| %s\n%*s| %*s%s %s", n, p.Source, len(n), "", p.mark, "", strings.Repeat("~", p.width), p.message())
 	}
 	return b.String()

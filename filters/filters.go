@@ -31,6 +31,7 @@ import (
 	"garita/mail"
 	"garita/message"
 	"garita/resolver"
+	"garita/store"
 )
 
 // A check implements the stages that it needs. A zero Result is nothing to
@@ -182,6 +183,8 @@ type Site struct {
 	// Resolver is the DNS; nil where there is none (offline tests): checks
 	// that need it say nothing then.
 	Resolver resolver.Resolver
+	// Store keeps what shall survive a restart; nil: nothing does.
+	Store store.Store
 	// Log is told what a check has to say to the operator beside its findings:
 	// a helper that is gone or back. nil is silence.
 	Log func(check, text string, err error)

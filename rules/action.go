@@ -82,7 +82,7 @@ func (p *parser) together(r *Rule, where []span, hasScore bool) {
 		case once && earlier:
 			p.report(where[i], "the action "+a.Kind.String()+" is there twice", "remove one")
 		case a.Kind.verdict() && verdict != 0:
-			p.report(where[i], fmt.Sprintf("a rule either %ss or %ss the message", verdict, a.Kind), "remove one of the two actions")
+			p.report(where[i], fmt.Sprintf("a rule does one thing with the message: %s or %s", verdict, a.Kind), "remove one of the two actions")
 		case a.Kind.verdict():
 			verdict = a.Kind
 		case a.Kind == Score && !hasScore:
@@ -233,8 +233,11 @@ func (sc *scanner) headerAction(a Action, r *Rule) (Action, bool) {
 			return a, false
 		}
 		a.Name = name
+	} else if c := structuralCondition(r); c != nil {
+		sc.fail(sc.last, "the field of "+quoted(c.Source)+" says how the message is read; after it was looked at that may not change", "")
+		return a, false
 	} else if !hasHeaderCondition(r) {
-		sc.fail(t, "without a name this is about the header fields that the conditions matched, and no condition is about a header field", "write "+a.Kind.String()+" NAME …")
+		sc.fail(sc.last, "without a name this is about the header fields that the conditions matched, and no condition is about a header field", "write "+a.Kind.String()+" NAME …")
 		return a, false
 	}
 	if a.Kind == IgnoreHeader {
@@ -252,6 +255,16 @@ func hasHeaderCondition(r *Rule) bool {
 		}
 	}
 	return false
+}
+
+// structuralCondition finds one that is about a field that must stay.
+func structuralCondition(r *Rule) *Condition {
+	for _, c := range slices.Concat(r.Match, r.Any) {
+		if structural(c.Name) && c.Subject != Attribute {
+			return c
+		}
+	}
+	return nil
 }
 
 // fieldName checks the name of a header field (RFC 5322 section 2.2).

@@ -16,6 +16,7 @@ type Set struct {
 	atoms    []*atom
 	views    []*view
 	runs     sync.Pool // of *run
+	tables   sync.Map  // of *octetTable, by charset
 
 	envelope, headers, files, content []*view
 	// Those that are found by name: fields of the message, of parts, of

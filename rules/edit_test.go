@@ -38,8 +38,8 @@ func TestSetMode(t *testing.T) {
 
 func TestSetModeRefuses(t *testing.T) {
 	for in, want := range map[string]string{
-		"[[rule]]\nid = \"b\"\n":                               "no such rule",
-		"":                                                     "no such rule",
+		"[[rule]]\nid = \"b\"\n": "no such rule",
+		"":                       "no such rule",
 		"[[rule]]\nid = \"a\"\n[[rule]]\nid = \"a\"\n":         "twice, in lines 1 and 3",
 		"[[rule]]\nid = \"a\nmode = 1":                         "line 2",
 		"[rule]\nid = \"a\"\n":                                 "double brackets",

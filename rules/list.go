@@ -55,6 +55,13 @@ func (p *parser) readList(path string) *list {
 	return l
 }
 
+// reason says why the list cannot be used.
+func (l *list) reason() string {
+	const longest = 300
+	text := l.err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), longest)], "")
+}
+
 func (l *list) split() {
 	text := bytes.TrimPrefix(l.text, []byte(byteOrderMark))
 	for line := 1; len(text) > 0; line++ {

@@ -74,6 +74,11 @@ type run struct {
 	late    bool // text and body were read, or need not be
 	norm    []byte
 	page    []byte
+	zone    []byte // the folded words of a text, and where they are
+	zoneAt  []pageRun
+	win     []byte
+	decoded []byte
+	textRun textRun
 	runsAt  []pageRun
 	spans   []bodyRun
 	table   lineTable
@@ -84,7 +89,7 @@ type run struct {
 type bits struct{ yes, unknown []uint64 }
 
 // keep is the largest buffer that is kept between messages: with the places it
-// is 4 MB at most for each goroutine that matches.
+// is 8 MB at most for each goroutine that matches.
 const keep = 1 << 20
 
 func newRun(s *Set) *run {
@@ -132,13 +137,15 @@ func (r *run) end() {
 	clear(r.fields)
 	r.fields = r.fields[:0]
 	r.ctx, r.in, r.b, r.o = nil, Input{}, nil, MatchOptions{}
-	for _, p := range []*[]byte{&r.norm, &r.page} {
+	for _, p := range []*[]byte{&r.norm, &r.page, &r.zone, &r.win, &r.decoded} {
 		if cap(*p) > keep {
 			*p = nil
 		}
 	}
-	if cap(r.runsAt) > keep/16 {
-		r.runsAt = nil
+	for _, p := range []*[]pageRun{&r.runsAt, &r.zoneAt} {
+		if cap(*p) > keep/16 {
+			*p = nil
+		}
 	}
 	if cap(r.found) > keep/256 {
 		r.found = nil

@@ -20,7 +20,8 @@ type spot struct {
 	same bool
 	// data is the whole decoded text that at counts in where src is nil.
 	data []byte
-	file int // number of the part, of conditions about attachments
+	lost bool // where in the text nobody knows
+	file int  // number of the part, of conditions about attachments
 	// there: an empty text exists, too (a header field).
 	there bool
 	text  []byte
@@ -29,13 +30,14 @@ type spot struct {
 // found is a place where a condition holds. What is dear to know of it is made
 // when its rule hits.
 type found struct {
-	atom    int32
-	file    int
-	part    *message.Part
-	src     *message.Source
-	data    []byte
-	at      int // offset in src or data; -1 for none
-	excerpt []byte
+	atom int32
+	file int
+	part *message.Part
+	src  *message.Source
+	at   int // offset in src; -1 for none
+	// line and column in decoded text: it does not outlive its reading.
+	line, column int
+	excerpt      []byte
 }
 
 // note keeps that a condition holds of text[from:to].
@@ -50,12 +52,17 @@ func (r *run) note(v *view, i int32, p *spot, text []byte, from, to int) {
 		return
 	}
 	r.placed[i] = min(r.placed[i]+1, MaxPlaces)
-	f := found{atom: i, file: p.file, part: p.part, src: p.src, data: p.data, at: -1}
-	if p.src != nil || p.data != nil {
-		f.at = p.at
-		if p.same {
-			f.at += from
-		}
+	f := found{atom: i, file: p.file, part: p.part, src: p.src, at: -1}
+	at := p.at
+	if p.same {
+		at += from
+	}
+	switch {
+	case p.lost:
+	case p.src != nil:
+		f.at = at
+	case p.data != nil:
+		f.line, f.column = r.line0(p.data, at)
 	}
 	if n := len(r.found); n > 0 {
 		// Two readings of one place, or two values.

@@ -135,8 +135,6 @@ func TestConditions(t *testing.T) {
 	in := input(mixed)
 	for _, c := range []struct{ hit, miss string }{
 		{`client in 192.0.2.0/24`, `client in 192.0.3.0/24 or 2001:db8::/32`},
-		{`client is "192.0.2.9"`, `client is "192.0.2.90"`},
-		{`client starts "192.0.2."`, `client ends ".2"`},
 		{`client in list nets.txt`, `not client in list nets.txt`},
 		{`host ends ".sender.example"`, `host is missing`},
 		{`host in list list.txt or "x"`, ``},
@@ -151,7 +149,7 @@ func TestConditions(t *testing.T) {
 		{`recipients <= 2`, `recipients = 3`},
 		{`user is "ana"`, `user is "eva"`},
 		{`listener is "inbound"`, `listener is "outbound"`},
-		{`size > 100`, `size > 1MB`},
+		{`size > 100B`, `size > 1MB`},
 		{`subject contains "PROMOCION especial de verano"`, `subject contains "promocion verano"`},
 		{`subject is "promoción especial de verano"`, `subject is "promoción especial"`},
 		{`subject starts "promo"`, `subject starts "especial"`},
@@ -177,7 +175,6 @@ func TestConditions(t *testing.T) {
 		{`body line is "segunda linea"`, `body line is "segunda line"`},
 		{`body line is "preamble line"`, `body line starts "Subject: Promo"`},
 		{`body line ends "/now"`, `body line ends "/no"`},
-		{`body line exists`, `body line is missing`},
 		{`text contains "te mando este archivo para que me des tu punto de vista"`, `text contains "te mando este archivos"`},
 		{`text contains "MAS informacion mañana"`, `text contains "informacion manana del"`},
 		{`text contains "nomina secreta"`, `text contains "nomina publica"`},
@@ -185,8 +182,7 @@ func TestConditions(t *testing.T) {
 		{`text contains "haga clic"`, `text contains "iframe"`},
 		{`text contains "inner body"`, `text contains "interior secreto"`},
 		{`text matches /evil\.example\/now/`, `text matches /evil\.example\/not/`},
-		{`text matches /mas informacion manana/a`, `text matches /mas información/a`},
-		{`text exists`, `text is missing`},
+		{`text matches /mas informacion manana/a`, `text matches /mas informaciones/a`},
 		{`text starts "te mando"`, `text starts "mando"`},
 		{`text ends "inner body text"`, `text ends "inner body"`},
 		{`text is "inner body text"`, `text is "inner body"`},
@@ -202,9 +198,8 @@ func TestConditions(t *testing.T) {
 		{`attachment extension is "txt"`, `attachment extension contains "html"`},
 		{`attachment declared is "application/octet-stream"`, `attachment declared is "application/pdf"`},
 		{`attachment declared is "text/html"`, `attachment declared is "text/htm"`},
-		{`attachment size > 40`, `attachment size > 4KB`},
+		{`attachment size > 40B`, `attachment size > 4KB`},
 		{`attachments = 3`, `attachments > 3`},
-		{`attachments exists`, `attachments is missing`},
 	} {
 		for n, cond := range []string{c.hit, c.miss} {
 			if cond == "" || strings.Contains(cond, `or "x"`) {

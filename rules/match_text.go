@@ -2,23 +2,27 @@ package rules
 
 import (
 	"bytes"
+	"encoding/binary"
+	"sort"
 
+	"garita/rules/fold"
 	"garita/rules/pattern"
 )
 
 // text tries the conditions about text on one text, which may be large.
 //
-// ASCII text is not folded: the rarest word of each phrase is looked for as it
-// is, and the phrase is compared about it, blank by blank. Other text is folded
-// once, to a buffer that is kept.
+// Most text is not folded: the rarest word of each phrase is looked for as it
+// is, and the phrase is compared about it, blank by blank. Words that have more
+// than plain ASCII in them are folded by themselves to a buffer and looked
+// through there; what is found there, or about such a word, is compared with a
+// folded piece of the text. Only text that is mostly of such words (Greek,
+// Chinese), and text that makes us compare too often, is folded as a whole.
 func (r *run) text(v *view, text []byte, p *spot) {
-	w := &textRun{run: r, v: v, raw: text, p: p}
-	if seven := ascii(text); !seven && v.norm {
-		w.norm = v.mode.text(r.norm[:0], text)
-		r.norm = w.norm
-		w.folded = true
-	} else {
-		w.seven = seven
+	w := &r.textRun
+	*w = textRun{run: r, v: v, raw: text, p: p, seven: true}
+	defer func() { *w = textRun{} }()
+	if v.norm {
+		w.zones()
 	}
 	r.epoch++
 	if len(v.exists) > 0 && len(bytes.TrimSpace(text)) > 0 {
@@ -27,7 +31,7 @@ func (r *run) text(v *view, text []byte, p *spot) {
 		}
 	}
 	for _, i := range v.lists {
-		if r.s.atoms[i].listed(w.normal()) {
+		if !r.idle(i) && r.s.atoms[i].listed(w.normal()) {
 			r.note(v, i, p, text, 0, len(text))
 		}
 	}
@@ -37,17 +41,69 @@ func (r *run) text(v *view, text []byte, p *spot) {
 	for _, k := range v.always {
 		w.always(k)
 	}
-	if w.seven {
+	if !w.whole {
 		v.set.Candidates(text, w.candidate)
-	} else {
-		if v.norm {
-			v.set.Candidates(w.norm, w.candidateFolded)
+		if len(r.zone) > 0 && !w.whole {
+			v.set.Candidates(r.zone, w.candidateZone)
 		}
-		if v.plain {
-			v.set.Candidates(text, w.candidatePlain)
+		if !w.whole {
+			return
+		}
+	} else if v.plain {
+		v.set.Candidates(text, w.candidatePlain)
+	}
+	v.set.Candidates(w.normal(), w.candidateFolded)
+}
+
+// zones folds the words that have more than plain ASCII in them, one behind
+// another.
+func (w *textRun) zones() {
+	r, text := w.run, w.raw
+	r.zone, r.zoneAt = r.zone[:0], r.zoneAt[:0]
+	for i := odd(text, 0); i < len(text); {
+		w.seven = false
+		start, end := i, i+1
+		for start > 0 && !blank(text[start-1]) {
+			start--
+		}
+		for end < len(text) && !blank(text[end]) {
+			end++
+		}
+		if w.spent += end - start; w.spent > len(text)/2+64 {
+			w.whole = true
+			return
+		}
+		r.zoneAt = append(r.zoneAt, pageRun{len(r.zone), start})
+		r.zone = append(fold.Text(r.zone, text[start:end]), ' ')
+		i = odd(text, end)
+	}
+	w.spent = 0
+}
+
+// odd is the next place of what folding does more to than change its case:
+// what is not ASCII, and controls. The end if there is none.
+func odd(text []byte, i int) int {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(text); i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:])
+		if w&high == 0 && (w+(0x80-0x20)*each)&^((w+each)&high)&high == high {
+			continue
+		}
+		for k := range 8 {
+			if oddOctet(text[i+k]) {
+				return i + k
+			}
 		}
 	}
+	for ; i < len(text); i++ {
+		if oddOctet(text[i]) {
+			return i
+		}
+	}
+	return len(text)
 }
+
+func oddOctet(c byte) bool { return c >= 0x7f || c < ' ' && !blank(c) }
 
 // textRun is the work on one text.
 type textRun struct {
@@ -57,7 +113,9 @@ type textRun struct {
 	norm   []byte
 	p      *spot
 	folded bool // norm is there
-	seven  bool // raw is ASCII
+	seven  bool // raw is plain ASCII
+	whole  bool // the whole text is folded and looked through
+	spent  int  // octets that were folded to compare
 }
 
 // normal is the folded text, made when it is asked for.
@@ -96,7 +154,7 @@ func (w *textRun) verbatim(l *literal) {
 	w.noteFolded(l, at)
 }
 
-// candidate is told of words in ASCII text.
+// candidate is told of words in the text as it is.
 func (w *textRun) candidate(k, at int) {
 	n := len(w.v.lits)
 	if k >= n {
@@ -104,12 +162,75 @@ func (w *textRun) candidate(k, at int) {
 		return
 	}
 	l := &w.v.lits[k]
-	if w.idle(l.atom) {
+	if w.idle(l.atom) || w.whole {
 		return
 	}
-	from, to, ok := phrase(w.raw, at, l)
-	if ok {
+	from, to, t := phrase(w.raw, at, l)
+	switch {
+	case t == yes:
 		w.note(w.v, l.atom, w.p, w.raw, from, to)
+	case t == unknown:
+		w.compare(l, at, at+len(l.word))
+	}
+}
+
+// candidateZone is told of words in the folded ones.
+func (w *textRun) candidateZone(k, at int) {
+	n := len(w.v.lits)
+	if k >= n {
+		if i := w.v.regs[k-n]; w.s.atoms[i].over {
+			w.pattern(i, false)
+		}
+		return
+	}
+	l := &w.v.lits[k]
+	if w.idle(l.atom) || w.whole {
+		return
+	}
+	z := sort.Search(len(w.zoneAt), func(i int) bool { return w.zoneAt[i].text > at }) - 1
+	from := w.zoneAt[z].page
+	to := from + 1
+	for to < len(w.raw) && !blank(w.raw[to]) {
+		to++
+	}
+	w.compare(l, from, to)
+}
+
+// compare looks for a phrase in a folded piece of the text about text[from:to],
+// where its word is. The piece grows until it holds the phrase for sure, so that
+// it is no matter how much white space, or what is not seen, stands in it.
+func (w *textRun) compare(l *literal, from, to int) {
+	if l.start || l.end {
+		w.whole = true
+		return
+	}
+	for grow := 2*len(l.key) + 32; ; grow *= 4 {
+		a, b := max(0, from-grow), min(len(w.raw), to+grow)
+		// A piece begins and ends beside ASCII: a letter may be of several
+		// characters.
+		for a > 0 && (w.raw[a] >= 0x80 || w.raw[a-1] >= 0x80) {
+			a--
+		}
+		for b < len(w.raw) && (w.raw[b] >= 0x80 || w.raw[b-1] >= 0x80) {
+			b++
+		}
+		if w.spent += b - a; w.spent > 4*len(w.raw)+4096 {
+			w.whole = true
+			return
+		}
+		buf := fold.Text(w.win[:0], w.raw[a:from])
+		left := len(buf)
+		buf = fold.Text(buf, w.raw[from:to])
+		middle := len(buf)
+		buf = fold.Text(buf, w.raw[to:b])
+		w.win = buf
+		if bytes.Contains(buf, []byte(l.key)) {
+			w.note(w.v, l.atom, w.p, w.raw, from, to)
+			return
+		}
+		if (a == 0 || left > len(l.key)) && (b == len(w.raw) || len(buf)-middle > len(l.key)) {
+			return
+		}
 	}
 }
 
@@ -139,11 +260,8 @@ func (w *textRun) candidatePlain(k, _ int) {
 // noteFolded keeps a hit in folded text, whose place in the text is not known.
 func (w *textRun) noteFolded(l *literal, at int) {
 	p := *w.p
-	p.same = false
+	p.lost = true
 	w.note(w.v, l.atom, &p, w.norm, at, at+len(l.key))
-	if last := len(w.found) - 1; last >= 0 && w.found[last].atom == l.atom {
-		w.found[last].at = -1
-	}
 }
 
 // pattern runs a pattern over the text, once.
@@ -166,52 +284,60 @@ func (w *textRun) pattern(i int32, all bool) {
 	case ok:
 		from, to := w.span(i, text)
 		p := *w.p
-		p.same = p.same && !a.over
+		p.lost = a.over
 		w.note(w.v, i, &p, text, from, to)
 	}
 }
 
-// phrase compares a phrase with ASCII text, its word being at a place: letters
-// without their case, a blank with any run of white space.
-func phrase(text []byte, at int, l *literal) (from, to int, ok bool) {
+// phrase compares a phrase with text, its word being at a place: letters
+// without their case, a blank with any run of white space. It is unknown where
+// more than ASCII stands in the way.
+func phrase(text []byte, at int, l *literal) (from, to int, t truth) {
 	to = at
 	for k := l.at; k < len(l.key); k++ {
+		start := to
 		if l.key[k] == ' ' {
-			start := to
 			for to < len(text) && blank(text[to]) {
 				to++
 			}
-			if to == start {
-				return 0, 0, false
-			}
-			continue
+		} else if to < len(text) && small(text[to]) == l.key[k] {
+			to++
 		}
-		if to == len(text) || small(text[to]) != l.key[k] {
-			return 0, 0, false
+		if to == start {
+			return 0, 0, stopped(text, to)
 		}
-		to++
 	}
 	from = at
 	for k := l.at - 1; k >= 0; k-- {
+		end := from
 		if l.key[k] == ' ' {
-			start := from
 			for from > 0 && blank(text[from-1]) {
 				from--
 			}
-			if from == start {
-				return 0, 0, false
-			}
-			continue
+		} else if from > 0 && small(text[from-1]) == l.key[k] {
+			from--
 		}
-		if from == 0 || small(text[from-1]) != l.key[k] {
-			return 0, 0, false
+		if from == end {
+			return 0, 0, stopped(text, from-1)
 		}
-		from--
 	}
-	if l.start && !blankOnly(text[:from]) || l.end && !blankOnly(text[to:]) {
-		return 0, 0, false
+	switch {
+	case !l.start && !l.end:
+		return from, to, yes
+	case odd(text, 0) < len(text):
+		return 0, 0, unknown
+	case l.start && !blankOnly(text[:from]) || l.end && !blankOnly(text[to:]):
+		return 0, 0, no
 	}
-	return from, to, true
+	return from, to, yes
+}
+
+// stopped is what a comparison says that ended at a place.
+func stopped(text []byte, at int) truth {
+	if at >= 0 && at < len(text) && oddOctet(text[at]) {
+		return unknown
+	}
+	return no
 }
 
 func small(c byte) byte {

@@ -38,13 +38,12 @@ func (r *run) places(out []Where, p *program, atom int32) []Where {
 		if f.part != nil {
 			w.Part = f.part.Number
 		}
-		if f.at >= 0 {
-			data := f.data
-			if f.src != nil {
-				data = f.src.Data
-			}
-			w.Line, w.Column = r.line0(data, f.at)
-			w.Decoded = f.src == nil || f.src.Of != nil
+		switch {
+		case f.at >= 0:
+			w.Line, w.Column = r.line0(f.src.Data, f.at)
+			w.Decoded = f.src.Of != nil
+		case f.line > 0:
+			w.Line, w.Column, w.Decoded = f.line, f.column, true
 		}
 		out = append(out, w)
 	}

@@ -46,7 +46,7 @@ func parse(src Source, o ParseOptions) (*File, *reader, []Problem) {
 	p := &parser{reader: readTOML(newDocument(src.Name, bytes.Clone(src.Text))), o: o, file: src.Name, lists: map[string]*list{}}
 	f := &File{Name: src.Name}
 	for _, t := range p.tables {
-		if len(p.problems) >= maxProblems {
+		if p.errors >= maxProblems {
 			break
 		}
 		p.id = ""
@@ -66,18 +66,18 @@ func parse(src Source, o ParseOptions) (*File, *reader, []Problem) {
 }
 
 func (p *parser) report(at span, text, suggestion string) {
-	n := len(p.problems)
-	p.reader.report(at, text, suggestion)
-	if len(p.problems) > n {
-		p.problems[n].Rule = p.id
+	if p.errors < maxProblems {
+		bad := p.doc.problem(at, text, suggestion)
+		bad.Rule = p.id
+		p.add(bad)
 	}
 }
 
 func (p *parser) warn(at span, text, suggestion string) {
-	n := len(p.problems)
-	p.report(at, text, suggestion)
-	if len(p.problems) > n {
-		p.problems[n].Warning = true
+	if p.warnings < maxProblems {
+		odd := p.doc.problem(at, text, suggestion)
+		odd.Rule, odd.Warning = p.id, true
+		p.add(odd)
 	}
 }
 
@@ -135,10 +135,9 @@ func (p *parser) rule(t *table) *Rule {
 	r.Not = p.conditions(t, "not")
 	n := len(r.Match) + len(r.Any) + len(r.Not)
 	switch {
+	case t.broken:
 	case t.byName["match"] == nil && t.byName["any"] == nil && t.byName["not"] == nil:
 		p.report(t.at, "the rule has no condition and would hit every message", `give it one: match = ['subject contains "…"']`)
-	case n == 0:
-		p.report(t.at, "the rule has no condition that is right", "")
 	case n > MaxConditions:
 		p.report(t.at, fmt.Sprintf("the rule has %d conditions, more than %d", n, MaxConditions), `put values into one condition with or, or into a file: in list FILE`)
 	}
@@ -168,6 +167,9 @@ func (p *parser) rule(t *table) *Rule {
 
 func (p *parser) ruleID(t *table) string {
 	v := t.take("id")
+	if v == nil && t.broken {
+		return ""
+	}
 	if v == nil {
 		p.report(t.at, "the rule has no id: a short name for logs and replies", `write id = "my-rule"`)
 		return ""
@@ -412,13 +414,14 @@ func (p *parser) override(t *table) *Override {
 		}
 	}
 	switch {
+	case t.broken:
 	case targets == 0:
 		p.report(t.at, "the override does not say what it changes", `write rule = "id", tag = "…" or set = "…"`)
 	case targets > 1:
 		p.report(t.at, "an override is about a rule, a tag or a set, one of them", "write an [[override]] for each")
 	}
 	o.Mode, o.Score = p.mode(t), p.score(t)
-	if t.byName["mode"] == nil && t.byName["score"] == nil {
+	if !t.broken && t.byName["mode"] == nil && t.byName["score"] == nil {
 		p.report(t.at, "the override changes nothing", `give it mode = "…" or score = …`)
 	}
 	p.unused(t)

@@ -69,10 +69,15 @@ func (sc *scanner) next() token {
 	return sc.last
 }
 
-// takeWords takes a sequence of words if it stands there.
-func (sc *scanner) takeWords(words ...string) bool {
+// takePhrase takes a word, or several, if they stand there.
+func (sc *scanner) takePhrase(phrase string) bool {
+	if first, _, _ := strings.Cut(phrase, " "); sc.peek().text != first {
+		return false
+	}
 	at, last, ahead := sc.at, sc.last, sc.ahead
-	for _, w := range words {
+	for more := true; more; {
+		var w string
+		w, phrase, more = strings.Cut(phrase, " ")
 		if t := sc.next(); t.kind != tokenWord || t.text != w {
 			sc.at, sc.last, sc.ahead = at, last, ahead
 			return false

@@ -41,6 +41,7 @@ type table struct {
 	entries []*entry
 	byName  map[string]*entry
 	tests   []*table // of a rule
+	broken  bool     // a line in it was no TOML, so what is missing may be there
 }
 
 func (t *table) get(name string) *entry {
@@ -63,9 +64,12 @@ type reader struct {
 	current  *table // nil where the last header was wrong
 	lastRule *table
 	problems []Problem
-	scrubbed map[int]bool // lines with a byte that was reported
-	syntax   bool         // the file is not TOML
-	full     bool         // too many rules: the rest is not read
+	// Of warnings, which do not keep the file from being used, there may be as
+	// many beside: they must not crowd out an error.
+	errors, warnings int
+	scrubbed         map[int]bool // lines with a byte that was reported
+	syntax           bool         // the file is not TOML
+	full             bool         // too many rules: the rest is not read
 }
 
 // readTOML gives the tables of a file in their order.
@@ -73,7 +77,7 @@ func readTOML(d *document) *reader {
 	r := &reader{doc: d, scrubbed: map[int]bool{}}
 	if len(d.text) > MaxFile {
 		r.syntax = true
-		r.problems = append(r.problems, Problem{File: d.name, Text: fmt.Sprintf("is larger than %d MB", MaxFile>>20),
+		r.add(Problem{File: d.name, Text: fmt.Sprintf("is larger than %d MB", MaxFile>>20),
 			Suggestion: "split it, or put long lists into files of their own and write: in list FILE"})
 		return r
 	}
@@ -81,16 +85,27 @@ func readTOML(d *document) *reader {
 	if !ok {
 		return r
 	}
-	for offset := 0; offset >= 0 && len(r.problems) < maxProblems; {
+	for offset := 0; offset >= 0 && r.errors < maxProblems; {
 		offset = r.run(text, offset)
 	}
 	return r
 }
 
 func (r *reader) report(at span, text, suggestion string) {
-	if len(r.problems) < maxProblems {
-		r.problems = append(r.problems, r.doc.problem(at, text, suggestion))
+	if r.errors < maxProblems {
+		r.add(r.doc.problem(at, text, suggestion))
 	}
+}
+
+func (r *reader) add(p Problem) {
+	if p.Warning {
+		if r.warnings++; r.warnings > maxProblems {
+			return
+		}
+	} else if r.errors++; r.errors > maxProblems {
+		return
+	}
+	r.problems = append(r.problems, p)
 }
 
 // scrub reports octets that no TOML file may hold and gives a copy in which they
@@ -98,7 +113,7 @@ func (r *reader) report(at span, text, suggestion string) {
 func (r *reader) scrub(text []byte) ([]byte, bool) {
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
 		r.syntax = true
-		r.problems = append(r.problems, Problem{File: r.doc.name, Text: "is UTF-16", Suggestion: "save it as UTF-8"})
+		r.add(Problem{File: r.doc.name, Text: "is UTF-16", Suggestion: "save it as UTF-8"})
 		return nil, false
 	}
 	out := append(make([]byte, 0, len(text)), text...)
@@ -144,7 +159,7 @@ func (r *reader) run(text []byte, offset int) int {
 	r.p.Reset(text[offset:len(text):len(text)])
 	end := 0 // of the last good expression
 	for r.p.NextExpression() {
-		if len(r.problems) >= maxProblems || r.full {
+		if r.errors >= maxProblems || r.full {
 			return -1
 		}
 		e := r.p.Expression()
@@ -230,6 +245,9 @@ func (r *reader) mistake(text []byte, start int, at span, message string) int {
 	if !r.scrubbed[r.doc.line(at.start)] {
 		r.report(where, said, suggestion)
 	}
+	if r.current != nil {
+		r.current.broken = true
+	}
 	if start < len(text) && text[start] == '[' {
 		r.current = nil // what follows belongs to a table that has no name
 	}
@@ -274,12 +292,12 @@ func wording(message, word string) (text, suggestion string) {
 		return quoted(word) + " is not a value", "texts stand in quotes: " + tomlString(shorten(word))
 	case strings.Contains(message, "escape"):
 		return "there is no such escape in a text in double quotes", `put it into single quotes: '…', where \ is only itself`
+	case strings.Contains(message, "expected newline"), strings.Contains(message, "after"):
+		return "there is something after the end of the value", "one key = value on a line; lists stand in [ ]"
 	case strings.Contains(message, "terminated"), strings.Contains(message, "incomplete"), strings.Contains(message, "newline"), strings.Contains(message, "new line"):
 		return "the text or list has no end", "close its quotes or its ]"
 	case strings.Contains(message, "nested more"):
 		return "there are lists inside of lists inside of lists", ""
-	case strings.Contains(message, "expected newline"), strings.Contains(message, "after"):
-		return "there is something after the end of the value", "one key = value on a line; lists stand in [ ]"
 	}
 	return "this is not TOML: " + message, ""
 }

@@ -2,6 +2,8 @@ package rules
 
 import (
 	"bytes"
+	"encoding/binary"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -112,8 +114,9 @@ func (r *run) charsets(p *message.Part, data []byte, text, plain, page bool) {
 	}
 	seven := ascii(data)
 	var read [][]byte
+	r.decoded = r.decoded[:0]
 	for _, name := range names[:min(len(names), maxBodies)] {
-		out, pl := decoded(name, data, seven), &spot{part: p, file: -1}
+		out, pl := r.decode(name, data, seven), &spot{part: p, file: -1}
 		same := false
 		for _, before := range read {
 			same = same || bytes.Equal(before, out)
@@ -132,21 +135,76 @@ func (r *run) charsets(p *message.Part, data []byte, text, plain, page bool) {
 	}
 }
 
-// decoded is text in UTF-8. Text that needs no decoding is not copied. Octets
-// of a charset that nobody knows are read as if none was declared.
-func decoded(charset string, data []byte, seven bool) []byte {
+// decode is text in UTF-8. Text that needs no decoding is not copied; of
+// charsets of single octets it goes to a buffer that is kept. Octets of a
+// charset that nobody knows are read as if none was declared: as UTF-8, else as
+// Windows-1252.
+func (r *run) decode(charset string, data []byte, seven bool) []byte {
 	if seven && !shifts(charset) {
 		return data
 	}
 	label := field.Label(charset)
-	if (label == "utf-8" || label == "" || label == "us-ascii") && utf8.Valid(data) {
-		return data
+	if label != "utf-8" && !field.Known(label) {
+		label = ""
 	}
-	text, _, known := field.Decode(charset, data)
-	if !known {
-		text, _, _ = field.Decode("us-ascii", data)
+	switch {
+	case label == "utf-8", label == "", label == "us-ascii":
+		if utf8.Valid(data) {
+			return data
+		}
+		if label != "utf-8" {
+			label = "windows-1252"
+		}
 	}
+	if !shifts(label) && label != "utf-8" {
+		t := r.s.octetTable(label)
+		from := len(r.decoded)
+		r.decoded = t.append(r.decoded, data)
+		// A new text where another one was.
+		r.table.data = nil
+		return r.decoded[from:]
+	}
+	text, _, _ := field.Decode(label, data)
 	return []byte(text)
+}
+
+// octetTable is what each octet beyond ASCII stands for.
+type octetTable [128]struct {
+	n  uint8
+	to [4]byte
+}
+
+// octetTable makes the table of a charset of single octets once.
+func (s *Set) octetTable(label string) *octetTable {
+	if t, ok := s.tables.Load(label); ok {
+		return t.(*octetTable)
+	}
+	t := new(octetTable)
+	for i := range t {
+		text, _, _ := field.Decode(label, []byte{byte(0x80 + i)})
+		t[i].n = uint8(copy(t[i].to[:], text))
+	}
+	s.tables.Store(label, t)
+	return t
+}
+
+func (t *octetTable) append(dst, data []byte) []byte {
+	dst = slices.Grow(dst, len(data)+len(data)/8)
+	for len(data) > 0 {
+		n := 0
+		for n+8 <= len(data) && binary.LittleEndian.Uint64(data[n:])&0x8080808080808080 == 0 {
+			n += 8
+		}
+		for n < len(data) && data[n] < 0x80 {
+			n++
+		}
+		dst = append(dst, data[:n]...)
+		for data = data[n:]; len(data) > 0 && data[0] >= 0x80; data = data[1:] {
+			e := &t[data[0]-0x80]
+			dst = append(dst, e.to[:e.n]...)
+		}
+	}
+	return dst
 }
 
 // shifts tells charsets in which octets below 0x80 are not all ASCII.

@@ -22,6 +22,11 @@
 // checks then look at that client alone, and nothing of the peer's rights
 // stays. Under pressure strangers get less time, trusted peers notice nothing.
 //
+// What rules ask of a message that was judged and goes on is done here, before
+// DATA to the next hop: its envelope is readdressed (readdress.go), its body
+// edited and judged again (disarm.go). Until then nothing was sent, so what
+// fails leaves the message with its sender.
+//
 // What it does not do: queueing, bounces.
 //
 // Limits: one goroutine a session; 512 octets of read buffer while idle,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"garita/mail"
 )
@@ -217,8 +218,12 @@ func (r *readdressed) tell(o *mail.Outcome) {
 		return
 	}
 	for i := range o.Replies {
-		// What that server says may name its own users.
+		// What that server says may name its own users ("<x> saved").
 		switch p := &o.Replies[i]; {
+		case p.Positive() && o.QueueID != "" && strings.Contains(p.Text, o.QueueID):
+			p.Text = "Ok: queued as " + o.QueueID
+		case p.Positive():
+			p.Text = "Ok"
 		case p.Permanent():
 			p.Text = "Refused by the next mail server"
 		case p.Temporary():

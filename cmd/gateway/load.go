@@ -48,9 +48,12 @@ func report(doc *config.Document, problems config.Problems, list []fault) {
 		if len(problems) > 0 && (consequence(doc, problems, f.key) || f.cause != "" && consequence(doc, problems, f.cause)) {
 			continue
 		}
-		if f.warning {
+		switch {
+		case f.other != nil:
+			doc.AddOther(*f.other, f.warning)
+		case f.warning:
 			doc.Warn(f.key, f.text, f.try)
-		} else {
+		default:
 			doc.Add(f.key, f.text, f.try)
 		}
 	}

@@ -14,19 +14,28 @@ import (
 // A mark is what is remembered of a file with entries: what is in it does not
 // show in the configuration, and a failed export must not pass unseen.
 type mark struct {
-	entries int
+	entries int // noEntries: people write it, and no export
 	sum     [sha256.Size]byte
 }
+
+const noEntries = -1
 
 // listFiles are the files with entries that a configuration names.
 func listFiles(s *Settings) []string {
 	a, r := &s.Check.Access, &s.Route
 	files := slices.Concat(a.ClientFiles, a.NameFiles, a.HeloFiles, a.SenderFiles, a.RecipientFiles,
 		r.RecipientFiles, r.SenderFiles, r.AliasFiles, r.RecipientListFiles)
-	files = append(files, s.Check.Postfix.Files()...)
 	if s.Users.File != "" {
 		files = append(files, s.Users.File)
 	}
+	slices.Sort(files)
+	return slices.Compact(files)
+}
+
+// written are the files that people write: rules and tables of Postfix. The
+// lists of rules are known when the rules were read.
+func written(s *Settings) []string {
+	files := slices.Concat(s.Check.Rules.Paths(), s.Check.Postfix.Files(), s.read.checks.RuleFiles())
 	slices.Sort(files)
 	return slices.Compact(files)
 }
@@ -41,6 +50,11 @@ func marksOf(s *Settings) map[string]mark {
 			continue
 		}
 		out[name] = mark{entriesIn(raw), sha256.Sum256(raw)}
+	}
+	for _, name := range written(s) {
+		if raw, err := os.ReadFile(name); err == nil {
+			out[name] = mark{noEntries, sha256.Sum256(raw)}
+		}
 	}
 	return out
 }
@@ -64,11 +78,20 @@ func changedFiles(old, now map[string]mark) []string {
 	for _, name := range slices.Sorted(maps.Keys(now)) {
 		was, had := old[name]
 		switch is := now[name]; {
+		case !had && is.entries == noEntries:
+			out = append(out, name+": added")
 		case !had || was.sum == is.sum:
+		case is.entries == noEntries:
+			out = append(out, name+": changed")
 		case was.entries == is.entries:
 			out = append(out, fmt.Sprintf("%s: other entries (%d)", name, is.entries))
 		default:
 			out = append(out, fmt.Sprintf("%s: %d -> %d entries", name, was.entries, is.entries))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(old)) {
+		if _, has := now[name]; !has && old[name].entries == noEntries {
+			out = append(out, name+": removed")
 		}
 	}
 	return out

@@ -18,6 +18,7 @@ import (
 	"garita/accounts"
 	"garita/admin"
 	"garita/config"
+	"garita/filters/all"
 	"garita/mail"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
@@ -32,6 +33,8 @@ type fault struct {
 	cause string
 	// warning says that the gateway can run with it.
 	warning bool
+	// other is where in a file of its own it stands; nil: at the key.
+	other *config.Problem
 }
 
 // lookup finds the addresses of a name; a nil one is not asked.
@@ -86,6 +89,17 @@ func (f *faults) addError(table string, err error) {
 		for _, one := range many.Unwrap() {
 			f.addError(table, one)
 		}
+		return
+	}
+	var rule *all.RuleError
+	if errors.As(err, &rule) {
+		p := rule.Problem
+		key := "check.rules." + rule.Key
+		if p.Rule != "" {
+			p.Text = "rule " + p.Rule + ": " + p.Text
+		}
+		f.add(key, p.Suggestion, "%s", p.Text)
+		f.last().other = &config.Problem{File: p.File, Line: p.Line, Column: p.Column, Key: key, Text: p.Text, Suggestion: p.Suggestion, Source: p.Excerpt}
 		return
 	}
 	var p smtpproxy.Problem

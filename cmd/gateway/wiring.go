@@ -248,6 +248,7 @@ func (g *generation) helping() *all.Helpers {
 // policy makes the engine with the configured checks; dns and old may be nil.
 func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filters.Engine, *all.Helpers, error) {
 	where := site(s)
+	where.Store = p.store
 	if dns != nil {
 		where.Resolver = dns
 	}

@@ -18,6 +18,7 @@ import (
 	"garita/filters/postfix"
 	"garita/filters/recipient"
 	"garita/filters/rspamd"
+	"garita/filters/rules"
 	"garita/filters/sender"
 	"garita/filters/spamassassin"
 )
@@ -30,6 +31,7 @@ type Config struct {
 	Sender    sender.Config    `toml:"sender" doc:"The domain of the sender."`
 	Recipient recipient.Config `toml:"recipient" doc:"The domains that outbound mail goes to."`
 
+	Rules        rules.Config        `toml:"rules" doc:"Rules of your own, and the sets that come with the program (docs/rules.md)."`
 	Postfix      postfix.Config      `toml:"postfix" doc:"Postfix's own tables header_checks, mime_header_checks, nested_header_checks and body_checks, as they are."`
 	MIME         mime.Config         `toml:"mime" doc:"The structure of a message: what mail clients may read in different ways is never clean."`
 	Attachment   attachment.Config   `toml:"attachment" doc:"Attachments, archives and documents: by their names, types and contents."`
@@ -47,6 +49,7 @@ func Default() Config {
 		Sender:    sender.Default(),
 		Recipient: recipient.Default(),
 
+		Rules:        rules.Default(),
 		Postfix:      postfix.Default(),
 		MIME:         mime.Default(),
 		Attachment:   attachment.Default(),
@@ -59,11 +62,31 @@ func Default() Config {
 // Lists are the files of lists that checks name, as they were read.
 type Lists struct {
 	access  *access.Lists
+	rules   *rules.Set
 	postfix *postfix.Tables
 }
 
+// Rules are the rules that were read; nil: none were.
+func (read *Lists) Rules() *rules.Compiled {
+	if read == nil || read.rules == nil {
+		return nil
+	}
+	return read.rules.Compiled()
+}
+
+// RuleFiles are the files that rules were read from, lists among them.
+func (read *Lists) RuleFiles() []string {
+	if read == nil || read.rules == nil {
+		return nil
+	}
+	return read.rules.Files()
+}
+
+// RuleError is a mistake or a warning in a rule file, among the errors of Read.
+type RuleError = rules.FileError
+
 // mistakes are those in what checks read from files.
-type mistakes struct{ access, postfix []error }
+type mistakes struct{ access, rules, postfix []error }
 
 // Read reads the lists, once for all who want to know of them: their mistakes
 // and warnings, and the checks. hops are the names of next hops, nil when they
@@ -80,6 +103,8 @@ func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warni
 	var told []error
 	l.access, wrong.access, told = c.Access.Read(now)
 	odd(access.Name, told)
+	l.rules, wrong.rules, told = c.Rules.Read(hops)
+	odd(rules.Name, told)
 	l.postfix, wrong.postfix, told = c.Postfix.Read(hops)
 	odd(postfix.Name, told)
 	if errs = c.validate(wrong); len(errs) > 0 {
@@ -90,7 +115,7 @@ func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warni
 
 // Validate gives every mistake, each naming its key.
 func (c Config) Validate() (errs []error) {
-	return c.validate(mistakes{access: c.Access.Validate(), postfix: c.Postfix.Validate()})
+	return c.validate(mistakes{access: c.Access.Validate(), rules: c.Rules.Validate(), postfix: c.Postfix.Validate()})
 }
 
 // validate gives every mistake, with those of the files.
@@ -104,6 +129,7 @@ func (c Config) validate(files mistakes) (errs []error) {
 		{helo.Name, c.Helo.Validate()},
 		{sender.Name, c.Sender.Validate()},
 		{recipient.Name, c.Recipient.Validate()},
+		{rules.Name, files.rules},
 		{postfix.Name, files.postfix},
 		{mime.Name, c.MIME.Validate()},
 		{attachment.Name, c.Attachment.Validate()},
@@ -153,6 +179,7 @@ func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.
 	l.add(helo.New(c.Helo, site))
 	l.add(sender.New(c.Sender, site))
 	l.add(recipient.New(c.Recipient, site))
+	l.add(rules.New(c.Rules, read.rules, site, rules.Options{Hits: h.counting(site, old)}))
 	l.add(postfix.New(c.Postfix, read.postfix, site))
 	l.add(mime.New(c.MIME))
 	l.add(attachment.New(c.Attachment))

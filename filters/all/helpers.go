@@ -7,6 +7,7 @@ import (
 	"garita/failover"
 	"garita/filters"
 	"garita/filters/clamav"
+	"garita/filters/rules"
 	"garita/mail"
 )
 
@@ -15,6 +16,28 @@ import (
 type Helpers struct {
 	scanner *clamav.Scanner // nil: the check is off
 	spam    []spamFilter
+	hits    *rules.Hits
+}
+
+// counting gives the counters of rules: one for the life of the process.
+func (h *Helpers) counting(site filters.Site, old *Helpers) *rules.Hits {
+	if old != nil && old.hits != nil {
+		h.hits = old.hits
+	} else {
+		h.hits = rules.NewHits(site.Store, site.Logger(rules.Name))
+	}
+	return h.hits
+}
+
+// RuleHit is how often a rule hit, and when last.
+type RuleHit = rules.HitCount
+
+// RuleHits are the hits of all rules that ever hit, by id.
+func (h *Helpers) RuleHits() []RuleHit {
+	if h == nil {
+		return nil
+	}
+	return h.hits.List()
 }
 
 // spamFilter is a check that asks a spam filter.
@@ -53,9 +76,13 @@ func (h *Helpers) Start() {
 
 // Close ends it. Checks of a session that goes on may still ask.
 func (h *Helpers) Close() {
-	if h != nil && h.scanner != nil {
+	if h == nil {
+		return
+	}
+	if h.scanner != nil {
 		h.scanner.Close()
 	}
+	h.hits.Flush()
 }
 
 // HelperStatus is one program that a check asks, for garita status.

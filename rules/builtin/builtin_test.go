@@ -79,27 +79,26 @@ func TestRulesExplain(t *testing.T) {
 	}
 }
 
-// What refuses has a reply that helps; what scores stays below the threshold
-// alone, and refuses nothing.
+// What refuses has a reply that helps. What scores stays below the threshold
+// alone, and refuses with such a reply when the operator says so: mode =
+// "enforce" in an override is enough.
 func TestRulesJudge(t *testing.T) {
 	helpful := regexp.MustCompile(`^[ -~]{20,90}$`)
 	for _, r := range shipped(t).Rules() {
+		if len(r.Actions) != 1 || r.Actions[0].Kind != rules.Reject {
+			t.Errorf("%s: actions %v", r.ID, r.Actions)
+		}
+		if r.Reply == nil || !r.Reply.Permanent() || r.Reply.Enhanced != "5.7.1" || !helpful.MatchString(r.Reply.Text) {
+			t.Errorf("%s: reply %+v", r.ID, r.Reply)
+		}
 		switch r.Mode {
 		case mail.Enforce:
-			if len(r.Actions) != 1 || r.Actions[0].Kind != rules.Reject || r.Score != 0 {
-				t.Errorf("%s: actions %v, score %v", r.ID, r.Actions, r.Score)
-			}
-			if r.Reply == nil || !r.Reply.Permanent() || r.Reply.Enhanced != "5.7.1" || !helpful.MatchString(r.Reply.Text) {
-				t.Errorf("%s: reply %+v", r.ID, r.Reply)
+			if r.Score != 0 {
+				t.Errorf("%s: score %v", r.ID, r.Score)
 			}
 		case mail.Score:
-			if r.Score <= 0 || r.Score >= tagThreshold || r.Reply != nil {
-				t.Errorf("%s: score %v, reply %v", r.ID, r.Score, r.Reply)
-			}
-			for _, a := range r.Actions {
-				if a.Kind != rules.Score {
-					t.Errorf("%s: action %v", r.ID, a.Kind)
-				}
+			if r.Score <= 0 || r.Score >= tagThreshold {
+				t.Errorf("%s: score %v", r.ID, r.Score)
 			}
 		default:
 			t.Errorf("%s: mode %v", r.ID, r.Mode)
@@ -138,5 +137,55 @@ func TestExtensionsOnce(t *testing.T) {
 func TestInline(t *testing.T) {
 	for _, p := range rules.RunTests(t.Context(), shipped(t), message.DefaultIndexLimits()) {
 		t.Errorf("%s:%d: %s: %s", p.File, p.Line, p.Rule, p.Text)
+	}
+}
+
+// What the comments say about overrides is right: they are read, and change
+// rules.
+func TestCommentedOverrides(t *testing.T) {
+	var ours []*rules.File
+	n := 0
+	for _, name := range Sets() {
+		source, _ := Source(name)
+		file, _ := rules.Parse(source, rules.ParseOptions{})
+		ours = append(ours, file)
+		for line := range strings.Lines(string(source.Text)) {
+			n += strings.Count(line, "#   [[override]]")
+		}
+	}
+	if n < 4 {
+		t.Fatalf("only %d overrides in comments", n)
+	}
+	before := shipped(t)
+	for _, name := range Sets() {
+		source, _ := Source(name)
+		var snippet strings.Builder
+		for line := range strings.Lines(string(source.Text)) {
+			if after, ok := strings.CutPrefix(line, "#   "); ok {
+				snippet.WriteString(after)
+			}
+		}
+		if snippet.Len() == 0 {
+			continue
+		}
+		file, problems := rules.Parse(rules.Source{Name: name, Text: []byte(snippet.String())}, rules.ParseOptions{})
+		if len(problems) > 0 {
+			t.Errorf("%s: %+v", name, problems)
+			continue
+		}
+		set, problems := rules.Compile(append([]*rules.File{file}, ours...))
+		if len(problems) > 0 {
+			t.Errorf("%s: %+v", name, problems)
+			continue
+		}
+		changed := 0
+		for i, r := range set.Rules() {
+			if was := before.Rules()[i]; r.Mode != was.Mode || r.Score != was.Score {
+				changed++
+			}
+		}
+		if changed == 0 {
+			t.Errorf("%s: the overrides change nothing", name)
+		}
 	}
 }

@@ -15,10 +15,11 @@ var ErrOverBudget = errors.New("pattern: given up, over budget")
 // goroutine. Nil is a budget without end for tests and tools; each match is
 // still bounded by itself (Options.MatchLimit).
 type Budget struct {
-	left time.Duration
-	now  func() time.Time
-	over int
-	gate *Gate // nil: none
+	left  time.Duration
+	spent time.Duration // on matching, without waiting
+	now   func() time.Time
+	over  int
+	gate  *Gate // nil: none
 }
 
 // NewBudget gives a message total time; now is the clock.
@@ -44,16 +45,17 @@ func (b *Budget) start() (time.Time, bool) {
 	return b.now(), true
 }
 
-// done charges what was spent since start. A clock that went back is charged
+// done charges what was spent since start, and tells it. A clock that went back is charged
 // nothing: the match itself was bounded by a clock that cannot.
-func (b *Budget) done(since time.Time, failed bool) {
+func (b *Budget) done(since time.Time, failed bool) time.Duration {
 	if b == nil {
-		return
+		return 0
 	}
-	if spent := b.now().Sub(since); spent > 0 {
-		b.left -= spent
-	}
+	spent := max(0, b.now().Sub(since))
+	b.left -= spent
+	b.spent += spent
 	if failed {
 		b.over++
 	}
+	return spent
 }

@@ -30,6 +30,9 @@ func NewLanguage(p *Pattern) (*Language, error) {
 // Exact tells whether the language holds just the texts that match.
 func (l *Language) Exact() bool { return l.prog.exact }
 
+// Steps is how large the pattern is: what a match may cost for each octet.
+func (l *Language) Steps() int { return len(l.prog.insts) }
+
 // Heavy tells whether the pattern has so many steps for each byte that its
 // matches are charged to the budget although they run in linear time.
 func (p *Pattern) Heavy() bool { return p.heavy }

@@ -8,7 +8,8 @@
 // around, back-references, atomic groups and possessive repeats. regexp2
 // backtracks, so it runs under a time limit for each match and a Budget for
 // each message. A match that is given up is ErrOverBudget, never "no match",
-// and no error carries a word of the text.
+// and no error carries a word of the text. A Gate bounds how many slow matches
+// run at once in the process.
 //
 // Set looks for many patterns in one text at once: a literal that any match
 // must contain is taken out of each pattern, and a scan over the text finds
@@ -31,6 +32,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -91,7 +93,8 @@ type Pattern struct {
 	bytes  bool
 	groups int
 	need   Need
-	tree   *node // for Sample and its like
+	tree   *node        // for Sample and its like
+	slow   atomic.Int32 // above zero: its matches are slow, see Gate
 }
 
 // Compile reads a pattern.
@@ -110,6 +113,7 @@ func Compile(source string, o Options) (*Pattern, error) {
 		return nil, err
 	}
 	p := &Pattern{bytes: o.Bytes, groups: groups, need: required(n, o.Bytes), tree: n}
+	p.slow.Store(1) // until it was quick once
 	if err := p.compileLinear(n, o); err != nil && !errors.Is(err, errNotLinear) {
 		return nil, err
 	}
@@ -182,7 +186,7 @@ func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 		return matched, nil
 	}
 	matched := false
-	err := p.bounded(b, func() (err error) {
+	err := p.bounded(b, len(text), func() (err error) {
 		buf := wide.Get().(*wideText)
 		defer buf.release()
 		matched, err = p.back.MatchRunes(buf.runes(text, p.bytes))
@@ -194,16 +198,16 @@ func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 // bounded runs a match of the backtracking engine and charges it. The clock of
 // that engine is one goroutine for the whole process: on a busy machine it may
 // jump and end a match that had no time at all. Such a match is run once more.
-func (p *Pattern) bounded(b *Budget, match func() error) error {
+func (p *Pattern) bounded(b *Budget, size int, match func() error) error {
 	for turn := 0; ; turn++ {
-		since, ok := b.enter()
+		since, gate, ok := b.enter(size < longText && p.slow.Load() <= 0)
 		if !ok {
 			return ErrOverBudget
 		}
-		err := b.inside(match)
+		err := gate.through(match)
 		again := turn == 0 && b != nil && err != nil && !errors.Is(err, regexp2.ErrBacktrackingStackLimit) &&
 			b.now().Sub(since) < p.back.MatchTimeout
-		b.done(since, err != nil && !again)
+		p.gauge(b.done(since, err != nil && !again))
 		switch {
 		case err == nil:
 			return nil
@@ -233,7 +237,7 @@ func (p *Pattern) Find(dst []int, text []byte, b *Budget) ([]int, error) {
 		return p.findLinear(dst, text), nil
 	}
 	var m *regexp2.Match
-	err := p.bounded(b, func() (err error) {
+	err := p.bounded(b, len(text), func() (err error) {
 		buf := wide.Get().(*wideText)
 		defer buf.release()
 		m, err = p.back.FindRunesMatch(buf.runes(text, p.bytes))

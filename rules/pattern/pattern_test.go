@@ -257,7 +257,7 @@ func TestEndedTooEarly(t *testing.T) {
 	}
 	turns := 0
 	b := NewBudget(time.Minute, still)
-	if err := p.bounded(b, func() error {
+	if err := p.bounded(b, 0, func() error {
 		if turns++; turns == 1 {
 			return errors.New("match timeout")
 		}
@@ -266,13 +266,13 @@ func TestEndedTooEarly(t *testing.T) {
 		t.Error(err, turns, b.Over())
 	}
 	turns = 0
-	if err := p.bounded(b, func() error { turns++; return errors.New("match timeout") }); !errors.Is(err, ErrOverBudget) || turns != 2 || b.Over() != 1 {
+	if err := p.bounded(b, 0, func() error { turns++; return errors.New("match timeout") }); !errors.Is(err, ErrOverBudget) || turns != 2 || b.Over() != 1 {
 		t.Error(err, turns, b.Over())
 	}
 	now := time.Unix(0, 0)
 	b = NewBudget(time.Minute, func() time.Time { now = now.Add(time.Second); return now })
 	turns = 0
-	if err := p.bounded(b, func() error { turns++; return errors.New("match timeout") }); !errors.Is(err, ErrOverBudget) || turns != 1 {
+	if err := p.bounded(b, 0, func() error { turns++; return errors.New("match timeout") }); !errors.Is(err, ErrOverBudget) || turns != 1 {
 		t.Error(err, turns)
 	}
 }

@@ -7,9 +7,9 @@ import (
 )
 
 // Same tells whether two patterns are the same when it is only asked whether
-// they match a text that does not end with a newline: which of several ways
-// is preferred, which groups capture, and whether $ also holds before a last
-// newline, makes no difference.
+// they match a text that does not end with a newline and has no NUL: which of
+// several ways is preferred, whether $ also holds before a last newline, and
+// whether a dot is a NUL too, makes no difference.
 func Same(p, q *Pattern) bool { return p.bytes == q.bytes && same(p.tree, q.tree) }
 
 func same(a, b *node) bool {
@@ -19,7 +19,7 @@ func same(a, b *node) bool {
 	}
 	switch a.op {
 	case opSet:
-		if !slices.Equal(a.set, b.set) {
+		if !slices.Equal(withoutNUL(a.set), withoutNUL(b.set)) {
 			return false
 		}
 	case opRepeat:
@@ -46,6 +46,16 @@ func same(a, b *node) bool {
 	return true
 }
 
+func withoutNUL(r ranges) ranges {
+	if len(r) == 0 || r[0] != 0 {
+		return r
+	}
+	if r[1] == 0 {
+		return r[2:]
+	}
+	return append(ranges{1}, r[1:]...)
+}
+
 // bare takes brackets away that hold one thing.
 func bare(n *node) *node {
 	for n.op == opCat && len(n.sub) == 1 {
@@ -63,7 +73,24 @@ func (p *Pattern) PCRE() string {
 	return w.b.String()
 }
 
-type portable struct{ b strings.Builder }
+// FoldPCRE is PCRE, shorter where either case of all letters matches: then fold
+// is true, and what it writes needs the flag i.
+func (p *Pattern) FoldPCRE() (source string, fold bool) {
+	// A class over Unicode would get letters by the flag that it has not.
+	w := portable{fold: p.bytes}
+	p.tree.walk(func(n *node) {
+		if n.op == opSet && !slices.Equal(n.set.foldASCII(), n.set) {
+			w.fold = false
+		}
+	})
+	w.node(p.tree)
+	return w.b.String(), w.fold
+}
+
+type portable struct {
+	b    strings.Builder
+	fold bool // every set has either case of its letters
+}
 
 func (w *portable) node(n *node) {
 	switch n.op {
@@ -72,7 +99,13 @@ func (w *portable) node(n *node) {
 	case opSet:
 		w.set(n.set)
 	case opCat:
-		for _, s := range n.sub {
+		for i, s := range n.sub {
+			// Beside a word character either edge is just an edge, which
+			// needs no look around.
+			if s.op == opAssert && (s.at == atWordStart && i+1 < len(n.sub) && wordy(n.sub[i+1]) || s.at == atWordEnd && i > 0 && wordy(n.sub[i-1])) {
+				w.b.WriteString(`\b`)
+				continue
+			}
 			w.group(s, s.op == opAlt)
 		}
 	case opAlt:
@@ -105,6 +138,21 @@ func (w *portable) node(n *node) {
 		w.node(n.sub[0])
 		w.b.WriteByte(')')
 	}
+}
+
+// wordy tells whether n is one word character.
+func wordy(n *node) bool {
+	if n.op != opSet || len(n.set) == 0 || n.set.size() > 64 {
+		return false
+	}
+	for i := 0; i < len(n.set); i += 2 {
+		for c := n.set[i]; c <= n.set[i+1]; c++ {
+			if !isWord(c) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (w *portable) group(n *node, brackets bool) {
@@ -180,6 +228,9 @@ func (w *portable) set(r ranges) {
 		return
 	case len(r) == 2 && r[0] == r[1]:
 		w.char(r[0])
+		return
+	case w.fold && len(r) == 4 && r[0] == r[1] && r[2] == r[3] && r[0]+32 == r[2] && r[0] >= 'A' && r[0] <= 'Z':
+		w.char(r[2])
 		return
 	}
 	w.b.WriteByte('[')

@@ -122,11 +122,18 @@ func portableAgrees(t *testing.T, source string, o Options, texts [][]byte) {
 	if err != nil {
 		return
 	}
-	q, err := Compile(p.PCRE(), Options{Bytes: o.Bytes || o.Dialect != PCRE})
+	folded, fold := p.FoldPCRE()
+	agrees(t, p, folded, Options{Bytes: o.Bytes || o.Dialect != PCRE, Fold: fold}, texts)
+	agrees(t, p, p.PCRE(), Options{Bytes: o.Bytes || o.Dialect != PCRE}, texts)
+}
+
+func agrees(t *testing.T, p *Pattern, written string, o Options, texts [][]byte) {
+	t.Helper()
+	q, err := Compile(written, o)
 	if err != nil {
 		// Spelled out it may be too large for the engine, and never wrong.
-		if len(p.PCRE()) < 1000 {
-			t.Fatalf("%q (%+v): %q: %v", source, o, p.PCRE(), err)
+		if len(written) < 1000 {
+			t.Fatalf("%q: %v", written, err)
 		}
 		return
 	}
@@ -134,7 +141,7 @@ func portableAgrees(t *testing.T, source string, o Options, texts [][]byte) {
 		a, errA := p.Match(text, nil)
 		b, errB := q.Match(text, nil)
 		if errA == nil && errB == nil && a != b {
-			t.Fatalf("%q (%+v) says %v of %q, as %q it says %v", source, o, a, text, p.PCRE(), b)
+			t.Fatalf("the pattern says %v of %q, as %q (%+v) it says %v", a, text, written, o, b)
 		}
 	}
 }

@@ -60,6 +60,11 @@ func newRouter(t testing.TB, role string, c Config) *Router {
 
 func tryRouter(t testing.TB, role string, c Config) (*Router, error) {
 	t.Helper()
+	return New(options(t, role, c))
+}
+
+func options(t testing.TB, role string, c Config) Options {
+	t.Helper()
 	tab := compile(t, c)
 	o := Options{Tables: tab, Hops: hops("a", "b", "c"), InboundHops: map[string]smtpproxy.NextHop{}}
 	for _, d := range tab.Needed() {
@@ -77,7 +82,7 @@ func tryRouter(t testing.TB, role string, c Config) (*Router, error) {
 	case "content-filter":
 		o.Default = hop{name: "back"}
 	}
-	return New(o)
+	return o
 }
 
 // client is a transaction of somebody.

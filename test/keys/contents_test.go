@@ -153,7 +153,7 @@ func mimeRows() []effect {
 // bare leaves one check alone, so that it is seen what it does by itself.
 func bare(check string) string {
 	var b strings.Builder
-	for _, c := range []string{"mime", "attachment"} {
+	for _, c := range []string{"rules", "mime", "attachment"} {
 		if c != check {
 			fmt.Fprintf(&b, "check.%s.mode = \"off\"\n", c)
 		}

@@ -38,6 +38,7 @@ func tables() map[string][]effect {
 		"TestSpamFilters": spamRows(),
 		"TestHold":        holdRows(),
 
+		"TestRules":         ruleRows(),
 		"TestPostfixTables": postfixRows(),
 	}
 }

@@ -26,6 +26,32 @@ func postfixRows() []effect {
 	}
 }
 
+// ruleRows are the keys of [check.rules].
+func ruleRows() []effect {
+	const p = "check.rules."
+	own := func(keys string) string {
+		return p + `files = ["{file:[[rule]]|id = "hi"|match = ['subject contains "hello"']|` + keys + `}"]`
+	}
+	refuse := own(`action = "reject"`)
+	return []effect{
+		{key: p + "mode", value: `"observe"`, base: refuse, scene: simple, want: "-answer 550 5.7.1 Refused by rule [hi]", still: "rules.hi"},
+		{key: p + "files", value: refuse[len(p+"files = "):], scene: simple, want: "+answer 550 5.7.1 Refused by rule [hi]"},
+		{key: p + "builtin", value: `["extensions"]`, base: p + "builtin = []", scene: programAttached, want: "+rules."},
+	}
+}
+
+// TestRules: the keys of [check.rules]; the scene is the message.
+func TestRules(t *testing.T) {
+	run(t, ruleRows(), func(t *testing.T, toml string, e effect) string {
+		if strings.HasPrefix(e.line(), "check.rules.builtin") && strings.Contains(toml, e.line()) {
+			toml = e.line() // a key stands once
+		}
+		d := newDesk(t, bare("rules")+withFile(t, toml))
+		d.judge(e.scene, mail.In)
+		return d.text()
+	})
+}
+
 // forwarded is a message with another one in it.
 const forwarded = "Subject: outside\r\nMIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n\r\nSubject: inside\r\nContent-Type: text/plain\r\n\r\nx\r\n"
 
@@ -37,3 +63,6 @@ func TestPostfixTables(t *testing.T) {
 		return d.text()
 	})
 }
+
+// programAttached has the name of a program, and nothing in it.
+const programAttached = "Subject: x\r\nContent-Type: application/octet-stream; name=\"a.bat\"\r\n\r\nx\r\n"

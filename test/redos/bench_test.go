@@ -18,7 +18,7 @@ func BenchmarkLatency(b *testing.B) {
 	text := slices.Repeat([]byte("Estimado cliente, le enviamos la factura de su pedido.\r\n"), 70)
 	hostile := Shape{Pump: "a", Spoil: "!"}.Attack(60)
 	for _, kind := range []struct{ name, source string }{{"linear", `(?i)pago\s+(?:urgente|inmediato)`}, {"backtracking", `(\d)\1\1(?=€)`}} {
-		for _, n := range []int{0, 2, 8, 32} {
+		for _, n := range []int{0, 4, 16} {
 			for _, gated := range []bool{false, true} {
 				b.Run(fmt.Sprintf("%s/hostile=%d/gate=%v", kind.name, n, gated), func(b *testing.B) {
 					gate := pattern.NewGate(0)
@@ -47,12 +47,13 @@ func BenchmarkLatency(b *testing.B) {
 					var took []time.Duration
 					given := 0
 					for b.Loop() {
-						began := time.Now()
+						// The next message comes in a millisecond: from then on it waits.
+						began := time.Now().Add(time.Millisecond)
+						time.Sleep(time.Millisecond)
 						if _, err := innocent.Match(text, budget()); err != nil {
 							given++
 						}
 						took = append(took, time.Since(began))
-						time.Sleep(time.Millisecond) // the next message
 					}
 					close(stop)
 					all.Wait()

@@ -170,8 +170,8 @@ func TestManyAtOnce(t *testing.T) {
 			b := pattern.NewBudget(time.Hour, func() time.Time {
 				asked++
 				switch {
-				case i%3 == 0 && asked%2 == 0:
-					return begin.Add(-48 * time.Hour) // set back
+				case i%3 == 0:
+					return begin.Add(-48 * time.Hour * time.Duration(asked)) // is set back
 				case i%3 == 1:
 					return begin.Add(time.Duration(asked) * 10 * time.Minute) // runs away
 				}

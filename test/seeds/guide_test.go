@@ -69,17 +69,17 @@ func guideNames() []row {
 
 func guideTexts() []row {
 	return []row{
-		{table: antiVirus, line: 9, pattern: `/Rem I am sorry.*/`, caught: 8, rules: "phrase-rem-sorry", texts: []string{"Rem I am sorry for this"},
+		{table: antiVirus, line: 9, pattern: `/Rem I am sorry.*/`, caught: 10, rules: "phrase-rem-sorry", texts: []string{"Rem I am sorry for this"},
 			nearTexts: []string{"About the theorem I am sorry: it is wrong.", "I am sorry"}},
-		{table: antiVirus, line: 10, pattern: `/Te mando este archivo para que me des tu punto de vista/`, caught: 8, rules: "phrase-sircam",
+		{table: antiVirus, line: 10, pattern: `/Te mando este archivo para que me des tu punto de vista/`, caught: 10, rules: "phrase-sircam",
 			texts: []string{"Te mando este archivo para que me des tu punto de vista"}, nearTexts: []string{"Te mando este archivo para que me digas algo"}},
-		{table: antiVirus, line: 11, pattern: `/I send you this file in order to have your advice/`, caught: 8, rules: "phrase-sircam",
+		{table: antiVirus, line: 11, pattern: `/I send you this file in order to have your advice/`, caught: 10, rules: "phrase-sircam",
 			texts: []string{"I send you this file in order to have your advice"}, nearTexts: []string{"I send you this file to have your advice"}},
-		{table: antiVirus, line: 12, pattern: `/Espero me puedas ayudar con el archivo que te mando/`, caught: 8, rules: "phrase-sircam",
+		{table: antiVirus, line: 12, pattern: `/Espero me puedas ayudar con el archivo que te mando/`, caught: 10, rules: "phrase-sircam",
 			texts: []string{"Espero me puedas ayudar con el archivo que te mando"}, nearTexts: []string{"Espero que me puedas ayudar con esto"}},
-		{table: antiVirus, line: 13, pattern: `/Espero te guste este archivo que te mando/`, caught: 8, rules: "phrase-sircam",
+		{table: antiVirus, line: 13, pattern: `/Espero te guste este archivo que te mando/`, caught: 10, rules: "phrase-sircam",
 			texts: []string{"Espero te guste este archivo que te mando"}, nearTexts: []string{"Espero te guste este archivo"}},
-		{table: antiVirus, line: 14, pattern: `/Este es el archivo con la información que me pediste/`, caught: 3, rules: "phrase-sircam",
+		{table: antiVirus, line: 14, pattern: `/Este es el archivo con la información que me pediste/`, caught: 4, rules: "phrase-sircam",
 			texts: []string{"Este es el archivo con la información que me pediste"}, nearTexts: []string{"Este es el archivo con las fotos que me pediste"}},
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"net/url"
 	"strings"
 
+	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -173,7 +175,22 @@ func written(s string) (out []form) {
 	add("hard blanks", utf8+"8bit\n", strings.ReplaceAll(s, " ", "\u00a0"))
 	add("soft hyphens", utf8+"8bit\n", strings.ReplaceAll(s, "e", "e\u00ad"))
 	add("zero width", utf8+"8bit\n", strings.ReplaceAll(s, "e", "\u200be"))
+	for _, c := range []struct {
+		label string
+		set   encoding.Encoding
+	}{
+		{"windows-1252", charmap.Windows1252}, {"iso-8859-15", charmap.ISO8859_15}, {"macintosh", charmap.Macintosh}, {"cp850", charmap.CodePage850},
+		{"utf-16", unicode.UTF16(unicode.BigEndian, unicode.UseBOM)}, {"utf-16le", unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM)},
+	} {
+		octets, err := c.set.NewEncoder().String("Hola:\n\n" + s + "\n\nUn saludo\n")
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, form{c.label, letter("Content-Type: text/plain; charset="+c.label+"\nContent-Transfer-Encoding: base64\n", b64(octets))})
+	}
 	out = append(out,
+		form{"no charset", letter("Content-Type: text/plain\nContent-Transfer-Encoding: 8bit\n", l1)},
+		form{"without MIME", crlf(head + "Subject: hola\n\nHola:\n\n" + s + "\n")},
 		form{"base64", letter(utf8+"base64\n", b64("Hola:\n\n"+s+"\n\nUn saludo\n"))},
 		form{"decomposed in base64", letter(utf8+"base64\n", b64("Hola:\n\n"+norm.NFD.String(s)+"\n"))},
 	)

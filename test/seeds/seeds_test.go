@@ -1,7 +1,9 @@
 package seeds
 
 import (
+	"encoding/base64"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +217,50 @@ func TestGuide(t *testing.T) {
 	t.Logf("%d letters: ours find all, the guide's own patterns %d", all, caught)
 }
 
+// TestGuideMeaning: what stands in the table as the meaning of a pattern is
+// what the pattern finds when Postfix shows it the line, and of every word that
+// it lists there is one.
+func TestGuideMeaning(t *testing.T) {
+	t.Parallel()
+	for _, r := range guide() {
+		kind := postfix.PCRE
+		if r.table == antiVirus {
+			kind = postfix.Regexp
+		}
+		own, problems := postfix.Parse(r.pattern+" REJECT\n", kind)
+		if len(problems) > 0 {
+			t.Fatalf("%s:%d: %+v", r.table, r.line, problems)
+		}
+		var lines []string
+		for _, n := range r.names {
+			lines = append(lines, ` filename="`+n+`"`)
+			if r.line == 2 && r.table == pcre {
+				lines[len(lines)-1] = " name=" + n
+			}
+		}
+		lines = append(append(append(lines, r.texts...), r.tags...), r.lines...)
+		for _, h := range r.headers {
+			lines = append(lines, h[0]+": "+h[1])
+		}
+		for _, l := range lines {
+			if _, _, ok, err := own.Lookup([]byte(l), pattern.NewBudget(10*time.Second, time.Now)); !ok || err != nil {
+				t.Errorf("%s:%d does not find %q: %v", r.table, r.line, l, err)
+			}
+		}
+		for _, group := range regexp.MustCompile(`\(([^()]*\|[^()]*)\)`).FindAllStringSubmatch(r.pattern, -1) {
+			if group[1] == "filename|name" || len(r.names) == 0 {
+				continue
+			}
+			for _, word := range strings.Split(group[1], "|") {
+				re := regexp.MustCompile(`(?i)(^|\.)` + word + `($|\.)`)
+				if !slices.ContainsFunc(r.names, re.MatchString) {
+					t.Errorf("%s:%d: no name for %q", r.table, r.line, word)
+				}
+			}
+		}
+	}
+}
+
 // Every name that a rule lists is found by that rule, however it is written.
 func TestEveryName(t *testing.T) {
 	t.Parallel()
@@ -268,6 +314,46 @@ func TestWhoAnswers(t *testing.T) {
 			}
 			if s := ask(t, set, f.raw); len(s.refuse) == 0 || s.refuse[0] != want {
 				t.Errorf("%q, %s: %q", name, f.name, s.refuse)
+			}
+		}
+	}
+}
+
+// Names that show one thing and open another (attacks E-45, E-47).
+func TestTricks(t *testing.T) {
+	t.Parallel()
+	set := shipped(t)
+	for _, c := range []struct{ name, want string }{
+		{"factura.pdf" + strings.Repeat(" ", 60) + ".exe", "double-program"},
+		{"factura.pdf_.exe", "double-program"},
+		{"factura.pdf...exe", "double-program"},
+		{"factura.pdf.EXE . . .", "double-program"},
+		{"factura.pdf\u2024exe", "double-program"},
+		{"factura．ｐｄｆ．ｅｘｅ", "double-program"},
+		{"factura.pdf.e\u200bxe", "double-program"},
+		{"factura.p\u00addf.js", "double-script"},
+		{"factura.exe::$DATA", "ext-program"},
+		{"..\\..\\factura.exe", "ext-program"},
+		{"C:\\Temp\\Happy99.exe", "virus-happy99"},
+		{"happy\u200b99.exe", "virus-happy99"},
+		{"Ｈａｐｐｙ99.exe", "virus-happy99"},
+		{"Happy99.exe. .", "virus-happy99"},
+		{"a.exe%20", "ext-program"},
+		{"factura.vbs\t", "ext-script"},
+		{"acta.{00020812-0000-0000-c000-000000000046}..", "name-class-id"},
+		{"acta．｛00020812-0000-0000-c000-000000000046｝", "name-class-id"},
+		{"acta\u202ecod.scr", "name-right-to-left"},
+		{"command.com", "ext-com"},
+		{"www.banco.com", "ext-com"},
+	} {
+		quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(c.name)
+		for _, f := range []form{
+			{"RFC 2231", withPart("Content-Disposition: attachment; filename*=UTF-8''" + percent(c.name) + "\n")},
+			{"encoded word", withPart("Content-Disposition: attachment; filename=\"=?utf-8?B?" + base64.StdEncoding.EncodeToString([]byte(c.name)) + "?=\"\n")},
+			{"quoted", withPart("Content-Type: application/octet-stream; name=\"" + quoted + "\"\n")},
+		} {
+			if s := ask(t, set, f.raw); len(s.refuse) == 0 || !slices.Contains(s.refuse, c.want) {
+				t.Errorf("%q, %s: %q", c.name, f.name, s.ids)
 			}
 		}
 	}
