@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -10,6 +12,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"garita/admin"
+	checks "garita/filters/all"
 	"garita/mail"
 	"garita/rules"
 	"garita/rules/builtin"
@@ -236,15 +240,52 @@ func (h ruleHits) String() string {
 	return fmt.Sprintf("%d, the last at %s", h.Count, h.Last.Local().Format(time.DateTime))
 }
 
+// hitsPage is how many fit an answer of the socket with certainty.
+const hitsPage = 1000
+
+// hitsRequest holds the arguments of the verb.
+type hitsRequest struct {
+	After int `json:"after,omitempty"`
+}
+
+type hitsAnswer struct {
+	Rules []ruleHits `json:"rules"`
+	More  bool       `json:"more,omitempty"`
+}
+
+// ruleHits is the verb of the running gateway.
+func (d *daemon) ruleHits(_ context.Context, raw json.RawMessage) (any, error) {
+	var q hitsRequest
+	if len(raw) > 0 && json.Unmarshal(raw, &q) != nil {
+		return nil, &admin.Error{Code: admin.CodeUsage, Text: "the arguments are not those of rules hits"}
+	}
+	g := d.now.Load()
+	if g == nil {
+		return nil, &admin.Error{Code: admin.CodeTemporary, Text: "the gateway is " + stateName(d.state.Load())}
+	}
+	all := g.helpers.RuleHits()
+	slices.SortFunc(all, func(a, b checks.RuleHit) int { return cmp.Compare(a.ID, b.ID) })
+	from := min(max(q.After, 0), len(all))
+	to := min(from+hitsPage, len(all))
+	out := hitsAnswer{Rules: []ruleHits{}, More: to < len(all)}
+	for _, h := range all[from:to] {
+		out.Rules = append(out.Rules, ruleHits{ID: h.ID, Count: h.Count, Last: h.Last})
+	}
+	return out, nil
+}
+
 // hitsOf asks the running gateway.
 func hitsOf(f *socketFlag) (map[string]ruleHits, error) {
-	var page []ruleHits
-	if err := call(f, "rules hits", &page); err != nil {
-		return nil, err
-	}
-	out := make(map[string]ruleHits, len(page))
-	for _, h := range page {
-		out[h.ID] = h
+	out := map[string]ruleHits{}
+	for after, more := 0, true; more; {
+		var page hitsAnswer
+		if err := callWith(f, "rules hits", hitsRequest{After: after}, &page); err != nil {
+			return nil, err
+		}
+		for _, h := range page.Rules {
+			out[h.ID] = h
+		}
+		after, more = after+len(page.Rules), page.More && len(page.Rules) > 0
 	}
 	return out, nil
 }
