@@ -14,9 +14,9 @@ func contents() []Case {
 	program := []byte("MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00" + strings.Repeat("\x00", 44) + "\x80\x00\x00\x00" + strings.Repeat("\x00", 64) + "PE\x00\x00")
 	letterhead := document()
 	return []Case{
-		held("double-extension", "invoice.pdf.exe, its name in base64", "factura.pdf.exe, nombre en base64", "554 5.7.1",
+		held("double-extension", "invoice.pdf.exe, its name in base64", "factura.pdf.exe, nombre en base64", "550 5.7.1",
 			attached("Invoice", `application/octet-stream; name="=?UTF-8?B?`+b64("factura.pdf.exe")+`?="`, `attachment`, program)),
-		held("name-without-charset", "program, RFC 2231 name, no charset", "programa, nombre RFC 2231 sin charset", "554 5.7.1",
+		held("name-without-charset", "program, RFC 2231 name, no charset", "programa, nombre RFC 2231 sin charset", "550 5.7.1",
 			attached("Photo", `image/jpeg`, `attachment; filename*=''foto%2Eexe`, program)),
 		held("program-in-zips", "a program in a zip in a zip", "un programa en un zip en un zip", "554 5.7.1",
 			attached("Offer", `application/zip; name=oferta.zip`, `attachment; filename=oferta.zip`,

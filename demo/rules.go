@@ -34,7 +34,7 @@ func rules() []Case {
 		rule("ext-script", "a script, its name in pieces (RFC 2231)", "un guion, nombre a trozos (RFC 2231)",
 			attached("Pieces", `text/plain`, "attachment; filename*0*=UTF-8''informe%2E;\r\n filename*1=vbs", []byte("x = 1\r\n"))),
 		rule("ext-program", "a program, its name an encoded word", "un programa, nombre codificado",
-			attached("Word", `image/jpeg`, `attachment; filename="=?ISO-8859-1?Q?canci=F3n=2Escr?="`, program)),
+			attached("Word", `application/octet-stream`, `attachment; filename="=?ISO-8859-1?Q?canci=F3n=2Escr?="`, program)),
 		rule("ext-program", "a uuencoded .pif in the text", "un .pif en uuencode en el texto",
 			[]byte(head("Uu", "text/plain; charset=us-ascii")+"See below.\r\n\r\nbegin 644 fotos.pif\r\n#0V%T\r\n`\r\nend\r\n")),
 		contained("quotes-a-virus", "a letter that quotes a virus", "una carta que cita un virus",
