@@ -35,12 +35,15 @@ type program struct {
 	// files are the conditions of match about attachments: they hold of one
 	// attachment together.
 	files []term
+	late  bool // some condition is about text or body
 }
 
 // term is a condition, perhaps turned around.
 type term struct {
 	atom int32
 	not  bool
+	file bool // about attachments
+	late bool // about text and body
 }
 
 // Compile makes a set of files, in their order, with their overrides applied.
@@ -180,13 +183,18 @@ func (c *compiler) near(id string) string {
 func (c *compiler) rule(r *Rule) {
 	p := program{rule: r}
 	for _, t := range c.terms(r.Match) {
-		if perFile(c.set.atoms[t.atom].cond.Subject) {
+		if t.file {
 			p.files = append(p.files, t)
 		} else {
 			p.match = append(p.match, t)
 		}
 	}
 	p.any, p.not = c.terms(r.Any), c.terms(r.Not)
+	for _, list := range [][]term{p.match, p.any, p.not} {
+		for _, t := range list {
+			p.late = p.late || t.late
+		}
+	}
 	c.set.programs = append(c.set.programs, p)
 }
 
@@ -206,7 +214,7 @@ func (c *compiler) terms(conditions []*Condition) []term {
 			c.set.atoms = append(c.set.atoms, a)
 			c.view(cond).add(i, a)
 		}
-		out = append(out, term{atom: i, not: not})
+		out = append(out, term{atom: i, not: not, file: perFile(cond.Subject), late: late(cond.Subject)})
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
@@ -39,7 +40,9 @@ type atom struct {
 	nets *netSet
 	// parents: an entry "example.org" fits what is below and addresses there.
 	parents bool
-	over    bool         // the pattern runs over folded text (flag a)
+	over    bool // the pattern runs over folded text (flag a)
+	reach   pattern.Reach
+	near    bool         // a match is about where its literal is, as reach says
 	rest    pattern.Need // what the pattern needs besides what it is found by
 }
 
@@ -96,6 +99,9 @@ func newAtom(c *Condition, op Op) *atom {
 		}
 	case op == Matches:
 		a.over = strings.Contains(c.Flags, "a")
+		if a.reach, a.near = pattern.ReachOf(c.Pattern); a.over {
+			a.near = false
+		}
 	}
 	return a
 }
@@ -380,11 +386,13 @@ func (a *atom) listed(text []byte) bool {
 }
 
 func ascii(text []byte) bool {
-	for len(text) >= 8 {
-		if text[0]|text[1]|text[2]|text[3]|text[4]|text[5]|text[6]|text[7] >= 0x80 {
+	for len(text) >= 32 {
+		w := binary.LittleEndian.Uint64(text) | binary.LittleEndian.Uint64(text[8:]) |
+			binary.LittleEndian.Uint64(text[16:]) | binary.LittleEndian.Uint64(text[24:])
+		if w&0x8080808080808080 != 0 {
 			return false
 		}
-		text = text[8:]
+		text = text[32:]
 	}
 	for _, c := range text {
 		if c >= 0x80 {

@@ -14,6 +14,7 @@ const (
 	maxListOctets  = 16 << 20
 	maxListEntries = 1_000_000
 	maxListEntry   = 1000
+	maxListsOctets = 64 << 20 // of all lists that one rule file names
 )
 
 // list is a file of entries, read once for all conditions that name it.
@@ -48,6 +49,10 @@ func (p *parser) readList(path string) *list {
 		return l
 	case len(text) > maxListOctets:
 		l.err = fmt.Errorf("the list %s is larger than %d MB", path, maxListOctets>>20)
+		return l
+	}
+	if p.listOctets += len(text); p.listOctets > maxListsOctets {
+		l.err = fmt.Errorf("the lists of this file are larger than %d MB together", maxListsOctets>>20)
 		return l
 	}
 	l.text = text

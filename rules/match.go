@@ -67,6 +67,9 @@ type run struct {
 	epoch  uint32
 	// lastLine is the line that a pattern was tried on last.
 	lastLine []int
+	// Of patterns that are tried on pieces of a text: how far, and how much.
+	nearEpoch         []uint32
+	nearTo, nearSpent []int
 
 	fields  []rawField
 	bodyAt  int
@@ -90,14 +93,14 @@ type run struct {
 type bits struct{ yes, unknown []uint64 }
 
 // keep is the largest buffer that is kept between messages: with the places it
-// is 8 MB at most for each goroutine that matches.
-const keep = 1 << 20
+// is 16 MB at most for each goroutine that matches.
+const keep = 2 << 20
 
 func newRun(s *Set) *run {
 	n := len(s.atoms)
 	return &run{
 		s: s, state: make([]truth, n), wanted: make([]bool, n), placed: make([]uint8, n), took: make([]time.Duration, n),
-		files: make([]bits, n), mark: make([]uint32, n), lastLine: make([]int, n),
+		files: make([]bits, n), mark: make([]uint32, n), lastLine: make([]int, n), nearEpoch: make([]uint32, n), nearTo: make([]int, n), nearSpent: make([]int, n),
 	}
 }
 
@@ -108,6 +111,7 @@ func (r *run) begin(ctx context.Context, in Input, b *pattern.Budget, o MatchOpt
 	clear(r.placed)
 	clear(r.took)
 	clear(r.mark)
+	clear(r.nearEpoch)
 	r.epoch = 0
 	r.readRaw, r.late = false, false
 	words := 0
@@ -216,12 +220,12 @@ func (r *run) want() bool {
 	any := false
 	for i := range r.s.programs {
 		p := &r.s.programs[i]
-		if !r.applies(p) || r.rule(p) == no {
+		if !p.late || !r.applies(p) || r.rule(p) == no {
 			continue
 		}
-		for _, list := range [][]term{p.match, p.any, p.not} {
+		for _, list := range [...][]term{p.match, p.any, p.not} {
 			for _, t := range list {
-				if late(r.s.atoms[t.atom].cond.Subject) {
+				if t.late {
 					r.wanted[t.atom], any = true, true
 				}
 			}
@@ -236,11 +240,10 @@ func late(s Subject) bool { return s == BodyLine || s == Text || s == Tag || s =
 // term is the truth of one condition. Before text and body are read, those
 // about them are unknown.
 func (r *run) term(t term) truth {
-	a := r.s.atoms[t.atom]
-	switch s := a.cond.Subject; {
-	case !r.late && late(s):
+	switch {
+	case t.late && !r.late:
 		return unknown
-	case perFile(s):
+	case t.file:
 		return r.single(t.atom).turned(t.not)
 	}
 	return r.state[t.atom].turned(t.not)

@@ -7,10 +7,12 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"garita/message"
 	"garita/rules"
 	"garita/rules/fold"
+	"garita/rules/pattern"
 )
 
 // slow is a condition about text as its definition has it: everything folded.
@@ -156,10 +158,10 @@ not = ['attachments > 0', 'defect contains "a"', 'text contains "no"']
 	f.Add(mixed)
 	f.Add("Subject: a\r\n b\r\n\r\naaaaaaaaaaaaaaaaaaaaaaaaaaaa!")
 	f.Add("Content-Type: text/html\r\n\r\n<iframe src='cid:1'>")
+	s := compile(f, all)
 	f.Fuzz(func(t *testing.T, raw string) {
-		s := compile(t, all)
 		in := rules.Input{Tx: envelope(), Index: message.ReadIndex([]byte(raw), message.DefaultIndexLimits()), Raw: []byte(raw)}
-		first := match(t, s, in)
+		first := s.Match(context.Background(), in, pattern.NewBudget(100*time.Millisecond, time.Now), rules.MatchOptions{})
 		seen := map[string]bool{}
 		for _, h := range first.Hits {
 			seen[h.Rule.ID] = true
@@ -183,4 +185,131 @@ not = ['attachments > 0', 'defect contains "a"', 'text contains "no"']
 			}
 		}
 	})
+}
+
+// A pattern is tried on pieces of a text about its literal: what comes out must
+// be what the whole text says.
+func TestPiecesAreWhole(t *testing.T) {
+	sources := []string{`punto\s+de`, `^vista`, `vista$`, `(?m)^vista$`, `\bvista\b`, `(?i)punto.{0,10}vista`, `punto.*vista`, `(?s)punto.*vista`, `archivo\z`, `\Aarchivo`,
+		`archivo[^x]*punto`, `(?i)k+elvin`, `\Bvista`, `(uno|dos)\npunto`, `vista\W`, `^punto|vista$`, `archivo{2,3}`}
+	r := rand.New(rand.NewPCG(3, 4))
+	words := []string{"punto", "vista", "Punto", "archivo", "archivoo", "avista", "vistas", " ", " ", "\n", "\r\n", "x", "é", "de", "uno\npunto", "\u212aelvin", ".", "\u0301", "relleno y más "}
+	var conditions []*rules.Condition
+	for _, source := range sources {
+		p, err := pattern.Compile(source, pattern.Options{})
+		if err != nil {
+			t.Fatal(source, err)
+		}
+		conditions = append(conditions, &rules.Condition{Subject: rules.Text, Op: rules.Matches, Regexp: source, Pattern: p})
+	}
+	s := byHand(t, conditions...)
+	for range 3000 {
+		var b strings.Builder
+		for range r.IntN(20) {
+			b.WriteString(words[r.IntN(len(words))])
+		}
+		text := b.String()
+		in := textInput(text)
+		if len(in.Index.Parts) != 1 || len(in.Index.Parts[0].Bodies()) != 1 {
+			continue
+		}
+		got := map[string]bool{}
+		for _, h := range match(t, s, in).Hits {
+			got[h.Rule.ID] = true
+		}
+		for i, c := range conditions {
+			want, err := c.Pattern.Match([]byte(text), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id := fmt.Sprintf("r%d", i); got[id] != want {
+				t.Fatalf("%s in %q: %v", c.Regexp, text, got[id])
+			}
+		}
+	}
+}
+
+// Lines that the search finds are those that a look at every line finds.
+func TestLinesFastIsSlow(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	words := []string{"punto", "Vista", "de", " ", " ", "\r\n", "\n", "x", "\xe9", "archivo", "\t", "ar", "chivo", "\x00", "VISTA", "\r"}
+	values := []string{"punto de", "vista", "x", "archivo", "de ", "\xe9x", "ARCHIVO", " vista", "e v"}
+	sources := []string{`^punto`, `(?i)vista$`, `archivo.*x`, `^.$`, `\xe9`, `^$`, `(de|ar) ?x`, `(?s)x.*punto`}
+	var conditions []*rules.Condition
+	for _, op := range textOps() {
+		for _, v := range values {
+			conditions = append(conditions, &rules.Condition{Subject: rules.BodyLine, Op: op, Values: []string{v}})
+		}
+	}
+	for _, source := range sources {
+		p, err := pattern.Compile(source, pattern.Options{Bytes: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conditions = append(conditions, &rules.Condition{Subject: rules.BodyLine, Op: rules.Matches, Regexp: source, Pattern: p})
+	}
+	s := byHand(t, conditions...)
+	for range 2000 {
+		var b strings.Builder
+		for range r.IntN(25) {
+			b.WriteString(words[r.IntN(len(words))])
+		}
+		text := b.String()
+		got := map[string]bool{}
+		for _, h := range match(t, s, textInput(text)).Hits {
+			got[h.Rule.ID] = true
+		}
+		lines := strings.SplitAfter(text, "\n")
+		if n := len(lines); lines[n-1] == "" {
+			lines = lines[:n-1]
+		}
+		for i, c := range conditions {
+			want := false
+			for _, line := range lines {
+				line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+				want = want || lineFits(t, c, line)
+			}
+			if id := fmt.Sprintf("r%d", i); got[id] != want {
+				t.Fatalf("op %d %q %s in %q: %v", c.Op, c.Values, c.Regexp, text, got[id])
+			}
+		}
+	}
+}
+
+func lineFits(t *testing.T, c *rules.Condition, line string) bool {
+	t.Helper()
+	if c.Op == rules.Matches {
+		ok, err := c.Pattern.Match([]byte(line), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	small := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if r >= 'A' && r <= 'Z' {
+				r += 'a' - 'A'
+			}
+			return r
+		}, latin1Runes(s))
+	}
+	line, value := small(line), small(c.Values[0])
+	switch c.Op {
+	case rules.Is:
+		return line == value
+	case rules.Contains:
+		return strings.Contains(line, value)
+	case rules.Starts:
+		return strings.HasPrefix(line, value)
+	}
+	return strings.HasSuffix(line, value)
+}
+
+// latin1Runes makes a character of each octet.
+func latin1Runes(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		b.WriteRune(rune(s[i]))
+	}
+	return b.String()
 }

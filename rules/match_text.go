@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"sort"
+	"unicode/utf8"
 
 	"garita/rules/fold"
 	"garita/rules/pattern"
@@ -86,8 +87,12 @@ func odd(text []byte, i int) int {
 	const each, high = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(text); i += 8 {
 		w := binary.LittleEndian.Uint64(text[i:])
-		if w&high == 0 && (w+(0x80-0x20)*each)&^((w+each)&high)&high == high {
-			continue
+		if w&high == 0 {
+			// With all high bits clear, adding to each octet carries nowhere.
+			below20, below0E, below09 := ^(w + (0x80-0x20)*each), ^(w + (0x80-0x0E)*each), ^(w + (0x80-0x09)*each)
+			if (below20&^(below0E&^below09)|(w+each))&high == 0 {
+				continue
+			}
 		}
 		for k := range 8 {
 			if oddOctet(text[i+k]) {
@@ -158,7 +163,7 @@ func (w *textRun) verbatim(l *literal) {
 func (w *textRun) candidate(k, at int) {
 	n := len(w.v.lits)
 	if k >= n {
-		w.pattern(w.v.regs[k-n], false)
+		w.about(w.v.regs[k-n], at)
 		return
 	}
 	l := &w.v.lits[k]
@@ -251,10 +256,67 @@ func (w *textRun) candidateFolded(k, at int) {
 	w.noteFolded(l, from)
 }
 
-func (w *textRun) candidatePlain(k, _ int) {
+func (w *textRun) candidatePlain(k, at int) {
 	if n := len(w.v.lits); k >= n && !w.s.atoms[w.v.regs[k-n]].over {
-		w.pattern(w.v.regs[k-n], false)
+		w.about(w.v.regs[k-n], at)
 	}
+}
+
+// about runs a pattern over as much of the text about its literal as a match
+// can reach. Where it matches there by the grace of the cut (a ^ or \b at its
+// ends), the whole text decides; and so it does when the pieces become more than
+// the text.
+func (w *textRun) about(i int32, at int) {
+	a := w.s.atoms[i]
+	if !a.near || w.raw == nil || w.mark[i] == w.epoch || w.idle(i) {
+		w.pattern(i, false)
+		return
+	}
+	from, to := w.piece(a, at)
+	if w.nearEpoch[i] != w.epoch {
+		w.nearEpoch[i], w.nearTo[i], w.nearSpent[i] = w.epoch, -1, 0
+	}
+	if to <= w.nearTo[i] {
+		return // candidates come in order: the piece before had it
+	}
+	w.nearTo[i] = to
+	if w.nearSpent[i] += to - from; w.nearSpent[i] > 2*len(w.raw) {
+		w.pattern(i, false)
+		return
+	}
+	ok, known := w.try(i, w.raw[from:to])
+	switch {
+	case known && !ok:
+		return
+	case !known || !a.reach.Alone:
+		w.pattern(i, false)
+		return
+	}
+	w.mark[i] = w.epoch
+	f, t := w.span(i, w.raw[from:to])
+	w.note(w.v, i, w.p, w.raw, from+f, from+t)
+}
+
+// piece is the line about a place, or as much as a match may have, and a little
+// more.
+func (w *textRun) piece(a *atom, at int) (from, to int) {
+	const edge = 8
+	if a.reach.Max >= 0 {
+		from, to = max(0, at-a.reach.Max-edge), min(len(w.raw), at+a.reach.Max+edge)
+		for from > 0 && !utf8.RuneStart(w.raw[from]) {
+			from--
+		}
+		for to < len(w.raw) && !utf8.RuneStart(w.raw[to]) {
+			to++
+		}
+		return from, to
+	}
+	from = max(0, bytes.LastIndexByte(w.raw[:at], '\n'))
+	to = len(w.raw)
+	if n := bytes.IndexByte(w.raw[at:], '\n'); n >= 0 {
+		to = at + n + 1
+	}
+	return from, to
 }
 
 // noteFolded keeps a hit in folded text, whose place in the text is not known.

@@ -33,6 +33,8 @@ type parser struct {
 	file  string
 	id    string // of the rule at hand
 	lists map[string]*list
+	// listOctets are those of all lists.
+	listOctets int
 }
 
 // Parse reads a rule file. The file may be used only when there is no problem

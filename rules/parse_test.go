@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -446,6 +447,8 @@ func TestLists(t *testing.T) {
 			return make([]byte, maxListOctets+1), nil
 		case "/abs/latin1":
 			return []byte("ma\xf1ana"), nil
+		case "/etc/garita/rules.d/1", "/etc/garita/rules.d/2", "/etc/garita/rules.d/3", "/etc/garita/rules.d/4", "/etc/garita/rules.d/5":
+			return append([]byte("x\n"), bytes.Repeat([]byte("#"), 14<<20)...), nil
 		case "/abs/empty":
 			return nil, nil
 		}
@@ -471,6 +474,10 @@ func TestLists(t *testing.T) {
 	}
 	if reads["/etc/garita/rules.d/names.txt"] != 1 {
 		t.Error("a list is read once", reads)
+	}
+	_, problems = read("subject in list 1", "subject in list 2", "subject in list 3", "subject in list 4", "subject in list 5", "subject in list 1")
+	if len(problems) != 1 || !strings.Contains(problems[0].Text, "larger than 64 MB together") {
+		t.Error(problems)
 	}
 	for c, want := range map[string]string{
 		`client in list "bad nets"`:     `bad nets:3:3: rule x: "nonsense" is not an address or network`,

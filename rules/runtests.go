@@ -12,6 +12,8 @@ import (
 // testBudget is the time that the backtracking patterns of one test may take.
 const testBudget = 2 * time.Second
 
+const outOfTime = "there was no time for the tests of this rule and those behind it"
+
 // RunTests runs the tests of rules, each against its own rule alone, whatever
 // its mode, direction and date. The problems are those that came out otherwise.
 // limits are those of the message index.
@@ -23,7 +25,7 @@ func RunTests(ctx context.Context, s *Set, limits message.IndexLimits) []Problem
 		}
 		if ctx.Err() != nil {
 			return append(problems, Problem{File: clean(r.File), Line: r.Line, Rule: r.ID,
-				Text: "there was no time for the tests of this rule and those behind it"})
+				Text: outOfTime})
 		}
 		problems = append(problems, runRule(ctx, r, limits)...)
 	}
@@ -47,6 +49,9 @@ func runRule(ctx context.Context, r *Rule, limits message.IndexLimits) (problems
 		got := set.Match(ctx, in, pattern.NewBudget(testBudget, time.Now), MatchOptions{All: true})
 		p := Problem{File: clean(r.File), Line: t.Line, Rule: r.ID}
 		switch hit := len(got.Hits) > 0; {
+		case ctx.Err() != nil:
+			p.Line, p.Text = r.Line, outOfTime
+			return append(problems, p)
 		case len(got.GivenUp) > 0:
 			p.Text = "the test was given up: a pattern takes too long"
 		case hit && t.Miss:

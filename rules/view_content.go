@@ -83,7 +83,9 @@ func (r *run) partContent(p *message.Part, text, pages bool) {
 		}
 		last = b.Data
 		shown, isPage := declared, page
-		if t := filetype.Detect(b.Data); t.Class == filetype.Markup {
+		if declared && bytes.IndexByte(b.Data, '<') < 0 {
+			// There is no page in it, whatever it is.
+		} else if t := filetype.Detect(b.Data); t.Class == filetype.Markup {
 			shown, isPage = true, isPage || t.Name == "html" || t.Name == "svg" || t.Name == "xhtml"
 		} else if t.Class == filetype.Text {
 			shown = true

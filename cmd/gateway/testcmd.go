@@ -48,6 +48,10 @@ type tested struct {
 	// Disarmed are the places that would be replaced; the message goes on
 	// without them, and the original is kept.
 	Disarmed []testedEdit `json:"disarmed,omitempty"`
+	// Rewritten are those of the operator's tables in the body, Readdressed is
+	// where rules send it.
+	Rewritten   []testedEdit    `json:"rewritten,omitempty"`
+	Readdressed []testedAddress `json:"readdressed,omitempty"`
 }
 
 // testedEdit is a range of the message and the size of what stands there then.
@@ -55,6 +59,13 @@ type testedEdit struct {
 	At       int64 `json:"at"`
 	Octets   int64 `json:"octets"`
 	Inserted int   `json:"inserted"`
+}
+
+// testedAddress is what a rule does to the envelope: redirect, bcc or route.
+type testedAddress struct {
+	Action string `json:"action"`
+	To     string `json:"to"`
+	Rule   string `json:"rule,omitempty"`
 }
 
 type testedFinding struct {
@@ -103,6 +114,12 @@ func (c *testCommand) Run(t *terminal) error {
 	fmt.Fprintf(t.out, "verdict  %s\n%s\nscore    %g\ntook     %.2f ms\n", r.Verdict, t.fold("reply    "+oneLine(r.Reply)), r.Score, r.Milliseconds)
 	for _, e := range r.Disarmed {
 		fmt.Fprintf(t.out, "disarm   %d octets at %d are replaced by %d; the original is kept\n", e.Octets, e.At, e.Inserted)
+	}
+	for _, e := range r.Rewritten {
+		fmt.Fprintf(t.out, "rewrite  %d octets at %d are replaced by %d\n", e.Octets, e.At, e.Inserted)
+	}
+	for _, e := range r.Readdressed {
+		fmt.Fprintln(t.out, t.fold(fmt.Sprintf("%-8s %s %s", e.Action, oneLine(e.To), oneLine(e.Rule))))
 	}
 	for _, f := range r.Findings {
 		fmt.Fprintln(t.out, t.fold(f.line()))
@@ -344,6 +361,8 @@ type witness struct {
 	disarm   []message.Edit // what they want out of it
 	rewrite  []message.Edit // what the operator's tables put into it
 	disarmed []message.Edit // what was taken out
+	tables   []message.Edit // what was put in
+	sent     []mail.EnvelopeEdit
 }
 
 func milliseconds(d time.Duration) float64 {
@@ -410,11 +429,12 @@ func (w *witness) Again(ctx context.Context, tx *mail.Transaction, m *message.Me
 // Finish tells what the message came to.
 func (w *witness) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome) {
 	w.Policy.Finish(ctx, tx, o)
-	if len(w.disarm)+len(w.rewrite) == 0 {
-		return
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.sent = o.Envelope
+	if len(w.disarm)+len(w.rewrite) == 0 || tx.Exempt != "" {
+		return
+	}
 	for _, f := range tx.Findings { // of the wire itself
 		if (f.Filter == "disarm" || f.Filter == "rewrite") && !slices.ContainsFunc(w.findings, func(g mail.Finding) bool { return f.Symbol == g.Symbol }) {
 			w.findings = append(w.findings, f)
@@ -422,7 +442,7 @@ func (w *witness) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outco
 	}
 	switch o.Kind {
 	case mail.Relayed:
-		w.disarmed = w.disarm
+		w.disarmed, w.tables = w.disarm, w.rewrite
 	case mail.Held:
 		w.last.Verdict = mail.Quarantine
 	}
@@ -453,6 +473,16 @@ func (w *witness) result(r mail.Reply) *tested {
 	}
 	for _, e := range w.disarmed {
 		out.Disarmed = append(out.Disarmed, testedEdit{e.At, e.Delete, len(e.Insert)})
+	}
+	for _, e := range w.tables {
+		out.Rewritten = append(out.Rewritten, testedEdit{e.At, e.Delete, len(e.Insert)})
+	}
+	for _, e := range w.sent {
+		to := e.To.String()
+		if e.Kind == mail.EditRoute {
+			to = e.Hop
+		}
+		out.Readdressed = append(out.Readdressed, testedAddress{e.Kind, to, e.Rule})
 	}
 	out.Milliseconds = milliseconds(w.took)
 	return out

@@ -18,7 +18,6 @@ import (
 	"garita/accounts"
 	"garita/admin"
 	"garita/config"
-	"garita/filters/all"
 	"garita/mail"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
@@ -91,15 +90,7 @@ func (f *faults) addError(table string, err error) {
 		}
 		return
 	}
-	var rule *all.RuleError
-	if errors.As(err, &rule) {
-		p := rule.Problem
-		key := "check.rules." + rule.Key
-		if p.Rule != "" {
-			p.Text = "rule " + p.Rule + ": " + p.Text
-		}
-		f.add(key, p.Suggestion, "%s", p.Text)
-		f.last().other = &config.Problem{File: p.File, Line: p.Line, Column: p.Column, Key: key, Text: p.Text, Suggestion: p.Suggestion, Source: p.Excerpt}
+	if f.rule(err) {
 		return
 	}
 	var p smtpproxy.Problem
@@ -401,18 +392,6 @@ func publicly(p netip.Prefix) bool {
 		return false
 	}
 	return a.Is4() && p.Bits() < 20 || a.Is6() && p.Bits() < 32
-}
-
-// observed warns of what an operator believes to work: his own lists are
-// lowered with every other check.
-func (f *faults) observed() {
-	a := &f.s.Check.Access
-	if f.s.Mode != "observe" || len(slices.Concat(a.Clients, a.Names, a.Helo, a.Senders, a.Recipients, a.ClientFiles, a.NameFiles,
-		a.HeloFiles, a.SenderFiles, a.RecipientFiles)) == 0 && len(a.Entry) == 0 {
-		return
-	}
-	f.add("mode", "set mode = \"enforce\", and the checks that shall not decide to observe", "observe: the entries of check.access refuse nothing either")
-	f.last().warning = true
 }
 
 func known(names []string) string {

@@ -17,6 +17,18 @@ type Helpers struct {
 	scanner *clamav.Scanner // nil: the check is off
 	spam    []spamFilter
 	hits    *rules.Hits
+	gate    *rules.Gate
+	atOnce  int // of the gate
+}
+
+// slow gives the gate of slow patterns: one for all messages, as long as its
+// size stays.
+func (h *Helpers) slow(c rules.Config, old *Helpers) *rules.Gate {
+	h.gate, h.atOnce = c.NewGate(), c.AtOnce
+	if old != nil && old.gate != nil && old.atOnce == h.atOnce {
+		h.gate = old.gate
+	}
+	return h.gate
 }
 
 // counting gives the counters of rules: one for the life of the process.

@@ -61,6 +61,7 @@ type Check struct {
 	t       *Tables
 	options tables.Options
 	time    time.Duration
+	gate    *pattern.Gate
 	hops    []string
 	lanes   *filters.Lanes
 	doubt   *filters.Doubt
@@ -71,7 +72,8 @@ type Check struct {
 }
 
 // New makes the check of tables that c.Read has read; with nil it reads them.
-func New(c Config, t *Tables, site filters.Site) (filters.Check, error) {
+// Slow patterns wait at the gate, which may be nil.
+func New(c Config, t *Tables, site filters.Site, gate *pattern.Gate) (filters.Check, error) {
 	if t == nil {
 		var errs []error
 		if t, errs, _ = c.Read(site.NextHops); len(errs) > 0 {
@@ -83,7 +85,7 @@ func New(c Config, t *Tables, site filters.Site) (filters.Check, error) {
 		return filters.Check{}, fmt.Errorf("postfix: over_budget = %w", err)
 	}
 	k := &Check{
-		t: t, time: c.MessageTime, hops: site.NextHops, doubt: doubt, poison: filters.Poison{Check: Name},
+		t: t, time: c.MessageTime, gate: gate, hops: site.NextHops, doubt: doubt, poison: filters.Poison{Check: Name},
 		options: tables.Options{NoMIME: c.DisableMIMEInputProcessing, WholeBody: c.WholeBody, KeepStray: c.KeepStrayCR, MaxHits: maxHits},
 		lanes:   filters.NewLanes(runtime.GOMAXPROCS(0)), now: time.Now, scan: tables.Scan,
 	}
@@ -119,7 +121,7 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res fil
 	}
 	defer leave()
 	raw := x.Parts[0].Source.Data
-	r := k.scan(raw, k.t.tables, k.options, pattern.NewBudget(k.time, k.now))
+	r := k.scan(raw, k.t.tables, k.options, pattern.NewBudget(k.time, k.now).Through(k.gate))
 	return k.result(raw, r, tx)
 }
 

@@ -55,7 +55,7 @@ func TestText(t *testing.T) {
 
 func made(t testing.TB, c Config, site filters.Site) filters.Check {
 	t.Helper()
-	check, err := New(c, nil, site)
+	check, err := New(c, nil, site, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"garita/message"
 	language "garita/rules"
 	"garita/rules/builtin"
+	"garita/rules/pattern"
 )
 
 // Config is the table [check.rules].
@@ -27,7 +27,7 @@ type Config struct {
 	MatchTime   time.Duration `toml:"match_time" doc:"What one match of a pattern that goes back and forth in the text may take (back-references and look-around; all other patterns need time in proportion to the text)."`
 	MessageTime time.Duration `toml:"message_time" doc:"What all such matches may take for one message."`
 	OverBudget  string        `toml:"over_budget" enum:"defer-then-quarantine,defer,quarantine,continue" doc:"What is done about a message for which rules were given up over that time: put it off once and hold it the second time, always put it off, hold it, or let it pass with the rules that were looked at."`
-	AtOnce      int           `toml:"at_once" doc:"Messages that rules are looked at for at once; others wait, and a quarter more is for small ones alone. 0: the number of processors less one."`
+	AtOnce      int           `toml:"at_once" doc:"Slow matches of such patterns at once, over all messages, tables of Postfix among them; others wait, and lose their time. 0: the number of processors less one, so that hostile mail leaves one to the others."`
 }
 
 // All is the word for all shipped sets.
@@ -119,12 +119,11 @@ func (c Config) settings() (errs []error) {
 	return errs
 }
 
-func (c Config) atOnce() int {
-	if c.AtOnce > 0 {
-		return c.AtOnce
-	}
-	return max(1, runtime.GOMAXPROCS(0)-1)
-}
+// Gate bounds the slow matches of all messages together.
+type Gate = pattern.Gate
+
+// NewGate makes the one of this configuration.
+func (c Config) NewGate() *Gate { return pattern.NewGate(c.AtOnce) }
 
 // Paths are the rule files that there are now, in order. A name without * that
 // is not there stays in the list: reading it says so.

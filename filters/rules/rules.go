@@ -22,6 +22,7 @@ package rules
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,7 @@ const (
 // Options are what the check needs beside its configuration.
 type Options struct {
 	Hits *Hits // nil: hits are not counted
+	Gate *Gate // nil: the check has its own
 	// Now is the clock by which rules expire; nil: the real one.
 	Now func() time.Time
 }
@@ -67,6 +69,7 @@ type Check struct {
 	set    *language.Set
 	time   time.Duration
 	hits   *Hits
+	gate   *Gate
 	lanes  *filters.Lanes
 	doubt  *filters.Doubt
 	poison filters.Poison
@@ -90,8 +93,11 @@ func New(c Config, s *Set, site filters.Site, o Options) (filters.Check, error) 
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Gate == nil {
+		o.Gate = c.NewGate()
+	}
 	k := &Check{
-		set: s.set, time: c.MessageTime, hits: o.Hits, lanes: filters.NewLanes(c.atOnce()), doubt: doubt,
+		set: s.set, time: c.MessageTime, hits: o.Hits, gate: o.Gate, lanes: filters.NewLanes(runtime.GOMAXPROCS(0)), doubt: doubt,
 		poison: filters.Poison{Check: Name}, now: o.Now, match: s.set.Match,
 	}
 	mode, _ := mail.ParseMode(c.Mode)
@@ -127,7 +133,7 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res fil
 	}
 	defer leave()
 	in := language.Input{Tx: tx, Index: x, Raw: x.Parts[0].Source.Data}
-	r := k.match(ctx, in, pattern.NewBudget(k.time, k.now), language.MatchOptions{Now: k.now()})
+	r := k.match(ctx, in, pattern.NewBudget(k.time, k.now).Through(k.gate), language.MatchOptions{Now: k.now()})
 	if err := ctx.Err(); err != nil {
 		return filters.Result{}, fmt.Errorf("rules: %w", err)
 	}

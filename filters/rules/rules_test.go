@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -186,12 +187,11 @@ func TestPanicIsHeld(t *testing.T) {
 	}
 }
 
-// TestAtOnce (I10): large messages wait for each other, small ones for none of
-// them, and one that waits too long is put off.
-func TestAtOnce(t *testing.T) {
-	c := folder(t, "[[rule]]\nid = \"it\"\n"+bill+"action = \"reject\"\n")
-	c.AtOnce = 1
-	k := made(t, c, Options{}).Impl.(*Check)
+// TestLargeBesideSmall (I10): large messages wait for each other, small ones
+// for none of them, and one that waits too long is put off.
+func TestLargeBesideSmall(t *testing.T) {
+	k := made(t, folder(t, "[[rule]]\nid = \"it\"\n"+bill+"action = \"reject\"\n"), Options{}).Impl.(*Check)
+	k.lanes = filters.NewLanes(1)
 	large := letter(t, "Subject: factura\n\n"+strings.Repeat("0123456789\n", 30000))
 	leave, err := k.lanes.Wait(t.Context(), large.Message.Size())
 	if err != nil {
@@ -212,14 +212,23 @@ func TestAtOnce(t *testing.T) {
 	if res, err := k.CheckMessage(t.Context(), large); err != nil || len(res.Findings) != 1 {
 		t.Errorf("large: %+v %v", res, err)
 	}
-	c.AtOnce = 2
-	k = made(t, c, Options{}).Impl.(*Check)
-	for range 2 {
-		if leave, err := k.lanes.Wait(t.Context(), large.Message.Size()); err != nil {
-			t.Fatal(err)
-		} else {
-			defer leave()
-		}
+}
+
+// TestAtOnce: slow matches pass a gate of that size.
+func TestAtOnce(t *testing.T) {
+	c := folder(t, "[[rule]]\nid = \"it\"\n"+bill)
+	c.AtOnce = 3
+	if !reflect.DeepEqual(c.NewGate(), pattern.NewGate(3)) || reflect.DeepEqual(c.NewGate(), pattern.NewGate(4)) {
+		t.Error("the gate has another size")
+	}
+	k := made(t, c, Options{}).Impl.(*Check)
+	passed := false
+	k.match = func(_ context.Context, _ language.Input, b *pattern.Budget, _ language.MatchOptions) language.Result {
+		passed = reflect.ValueOf(b).Elem().FieldByName("gate").Pointer() == reflect.ValueOf(k.gate).Pointer()
+		return language.Result{}
+	}
+	if _, err := k.CheckMessage(t.Context(), letter(t, "A: b\n\nx\n")); err != nil || !passed {
+		t.Errorf("%v %v", passed, err)
 	}
 }
 

@@ -42,7 +42,7 @@ const (
 	maxWork     = 200_000 // steps of one search
 	totalWork   = 150_000_000
 	maxPairs    = 4_000_000
-	maxAttacks  = 60
+	maxAttacks  = 40
 	maxFindings = 2_000
 )
 

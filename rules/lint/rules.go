@@ -71,7 +71,7 @@ func (l *linter) costs(o *one) {
 			if t.Pattern == nil {
 				continue
 			}
-			if f, ok := l.cost(t.Pattern); ok {
+			if f, ok := l.cost(t.Pattern, longestOf(t.Subject), t.Subject == rules.Text && !overFolded(t.Condition)); ok {
 				f.File, f.Line, f.Rule = o.File, o.Line, o.ID
 				f.Text = say(t.Condition) + " " + f.Text
 				l.add(f)
@@ -84,16 +84,29 @@ func (l *linter) costs(o *one) {
 // steps for an octet are slower than a line of mail is read.
 const heavySteps = 3000
 
-func (l *linter) cost(p *pattern.Pattern) (Finding, bool) {
+// longestOf is how long a text a stranger can give for a subject.
+func longestOf(s rules.Subject) int {
+	if s <= rules.Size {
+		return 1000 // a path has at most 256 octets, RFC 5321 section 4.5.3.1
+	}
+	return 100_000
+}
+
+// tooMany is a number of steps that no match has the time for.
+const tooMany = 3e7
+
+// cost tells what is dear about a pattern; longest is the length of its texts,
+// newline says that they may end with one.
+func (l *linter) cost(p *pattern.Pattern, longest int, newline bool) (Finding, bool) {
 	if lang := l.language(p); p.Heavy() && (lang == nil || lang.Steps() > heavySteps) {
 		return Finding{ID: "cost", Text: "is so large a pattern that its matches are charged to the time of a message: many words belong into a list (in list FILE), and large repeats as {0,5000} cost their number"}, true
 	}
-	if p.Linear() || l.attacks <= 0 {
+	if p.Linear() || !newline && !p.Backtracks() || l.attacks <= 0 {
 		return Finding{}, false
 	}
 	l.attacks--
 	a, ok := pattern.FindAttack(p)
-	if !ok {
+	if !ok || a.StepsAt(longest) < tooMany {
 		return Finding{}, false
 	}
 	grows := "grows exponentially"

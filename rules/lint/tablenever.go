@@ -14,7 +14,11 @@ const maxLine = 2048
 func (t *tableLint) own(e *entry) {
 	accents := false
 	for _, x := range e.All[len(e.All)-e.Own:] {
-		if f, ok := t.cost(x.Pattern); ok {
+		longest := 100_000 // header_size_limit
+		if t.view == postfix.Body {
+			longest = maxLine
+		}
+		if f, ok := t.cost(x.Pattern, longest, false); ok {
 			f.File, f.Line = t.file, e.Line
 			f.Text = "the pattern " + f.Text
 			t.add(f)

@@ -79,6 +79,20 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
+// BenchmarkManyAttributes is the dearest tag: as many attributes as are kept,
+// with names as alike as can be.
+func BenchmarkManyAttributes(b *testing.B) {
+	tag := "<a"
+	for i := range MaxAttributes {
+		tag += fmt.Sprintf(" %c%c", 'a'+i/26, 'a'+i%26)
+	}
+	page := []byte(strings.Repeat(tag+">", 1000))
+	b.SetBytes(int64(len(page)))
+	for b.Loop() {
+		Read(page, Visitor{Tag: func([]byte, []Attribute, int) {}})
+	}
+}
+
 func TestNoAllocation(t *testing.T) {
 	page := newsletter(20_000)
 	v := Visitor{Tag: func([]byte, []Attribute, int) {}, Text: func([]byte, int, bool) {}}
@@ -103,6 +117,30 @@ func TestLimits(t *testing.T) {
 	}})
 	if got, want := fmt.Sprint(tags), fmt.Sprint([]string{fmt.Sprint("a", MaxAttributes, 0), fmt.Sprint("b", 1, MaxValue)}); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestManyDuplicates is that the first of two counts, however many there are.
+func TestManyDuplicates(t *testing.T) {
+	for _, n := range []int{1, few - 1, few, few + 1, 100} {
+		var page bytes.Buffer
+		page.WriteString("<a")
+		for turn := range 3 {
+			for i := range n {
+				fmt.Fprintf(&page, " a%d=%d", i, turn)
+			}
+		}
+		page.WriteString(" last>")
+		Read(page.Bytes(), Visitor{Tag: func(_ []byte, attributes []Attribute, _ int) {
+			if len(attributes) != n+1 || string(attributes[n].Name) != "last" {
+				t.Errorf("%d: %d attributes", n, len(attributes))
+			}
+			for i, a := range attributes[:n] {
+				if string(a.Name) != fmt.Sprintf("a%d", i) || string(a.Value) != "0" {
+					t.Errorf("%d: %s=%s", n, a.Name, a.Value)
+				}
+			}
+		}})
 	}
 }
 

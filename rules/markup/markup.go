@@ -20,6 +20,7 @@ package markup
 
 import (
 	"bytes"
+	"hash/maphash"
 	"sync"
 )
 
@@ -50,7 +51,9 @@ type Visitor struct {
 func Read(page []byte, v Visitor) {
 	r := readers.Get().(*reader)
 	defer func() {
-		*r = reader{attributes: r.attributes[:0], ranges: r.ranges[:0], buf: r.buf[:0], text: r.text[:0]}
+		r.page, r.v, r.at = nil, Visitor{}, 0
+		r.broke, r.foreign, r.outlook = false, false, false
+		r.attributes, r.ranges, r.buf, r.text = r.attributes[:0], r.ranges[:0], r.buf[:0], r.text[:0]
 		if cap(r.buf)+cap(r.text) <= maxKept {
 			readers.Put(r)
 		}
@@ -83,8 +86,10 @@ type reader struct {
 	outlook    bool
 	ranges     []span // of conditional comments
 	attributes []Attribute
-	buf        []byte // decoded names and values of one tag
-	text       []byte // a decoded run of text
+	names      [512]uint8 // numbers of attributes by their names, from few on
+	tabled     bool       // names is of this tag
+	buf        []byte     // decoded names and values of one tag
+	text       []byte     // a decoded run of text
 }
 
 // span is a range of the page.
@@ -172,7 +177,7 @@ func (r *reader) endTag() {
 // startTag reads from "<" and a letter on.
 func (r *reader) startTag() {
 	from := r.at
-	r.attributes, r.buf = r.attributes[:0], r.buf[:0]
+	r.attributes, r.buf, r.tabled = r.attributes[:0], r.buf[:0], false
 	name, at, ok := r.tagName(from + 1)
 	if r.at, ok = r.inside(at, ok, r.v.Tag != nil); !ok {
 		return // 13.2.5.8: end of file in a tag; there is none
@@ -304,10 +309,8 @@ func (r *reader) value(at int) ([]byte, int) {
 
 // keep adds an attribute, if there is none of its name.
 func (r *reader) keep(name, value []byte) {
-	for i := range r.attributes {
-		if bytes.Equal(r.attributes[i].Name, name) {
-			return
-		}
+	if !r.first(name) {
+		return
 	}
 	value = value[:min(len(value), MaxValue)]
 	if bytes.IndexByte(value, '&') >= 0 || bytes.IndexByte(value, 0) >= 0 {
@@ -316,4 +319,46 @@ func (r *reader) keep(name, value []byte) {
 		value = r.buf[from:len(r.buf):len(r.buf)]
 	}
 	r.attributes = append(r.attributes, Attribute{Name: name, Value: value})
+}
+
+// few attributes are compared one by one, more by a table.
+const few = 12
+
+// seed makes it impossible to choose names that meet in the table.
+var seed = maphash.MakeSeed()
+
+// first tells whether the tag has no attribute of that name yet, which will be
+// the next.
+func (r *reader) first(name []byte) bool {
+	n := len(r.attributes)
+	if n < few {
+		for i := range r.attributes {
+			if bytes.Equal(r.attributes[i].Name, name) {
+				return false
+			}
+		}
+		return true
+	}
+	if !r.tabled {
+		r.tabled = true
+		// From here on; MaxAttributes leave it half empty.
+		clear(r.names[:])
+		for i := range r.attributes {
+			r.enter(r.attributes[i].Name, uint8(i+1))
+		}
+	}
+	return r.enter(name, uint8(n+1))
+}
+
+// enter puts a name in the table, as the attribute of that number from 1, if it
+// is not there.
+func (r *reader) enter(name []byte, number uint8) bool {
+	at := maphash.Bytes(seed, name) % uint64(len(r.names))
+	for ; r.names[at] != 0; at = (at + 1) % uint64(len(r.names)) {
+		if i := r.names[at]; int(i) <= len(r.attributes) && bytes.Equal(r.attributes[i-1].Name, name) {
+			return false
+		}
+	}
+	r.names[at] = number
+	return true
 }

@@ -91,10 +91,10 @@ func accessFile(s *sheet, l *lists, text []byte, o Options, entry func(list, lin
 		into, name := l.into(o.Check, key)
 		full := strings.TrimSpace(key + " " + a.right)
 		switch {
-		case a.skipped != "":
-			line.Fate, line.Why = Skipped, a.skipped
 		case unfit(o.Check, key) != "":
 			line.Fate, line.Why = Skipped, unfit(o.Check, key)
+		case a.skipped != "":
+			line.Fate, line.Why = Skipped, strings.ReplaceAll(a.skipped, "KEY", show(key, 80))
 		case l.seen[name+"\x00"+strings.ToLower(key)]:
 			line.Fate, line.Why = Skipped, "the key stands before; postmap keeps the last and warns, here the first counts"
 		default:
@@ -125,7 +125,7 @@ func unfit(check, key string) string {
 		return "! and if of CIDR tables have no equal: write the networks out"
 	case strings.HasPrefix(key, "/"):
 		return "it is a pattern: that is for a rule, as match = ['" + subjectOf(check) + " matches /.../i']"
-	case check == "client" && strings.EqualFold(key, "unknown"):
+	case strings.EqualFold(key, "unknown"):
 		return "\"unknown\" stands for clients without a name: [check.client] looks at those"
 	case (check == "client" || check == "helo") && strings.Contains(key, "@"):
 		return "it is an address of mail, which this check never asks for; import the file with --check sender too"

@@ -27,7 +27,7 @@ func (t *tableImport) dead(r postfix.Rule) (sample, why string) {
 			if !ok {
 				return "", why
 			}
-			if t.fires(r.Line, message(text)) {
+			if t.fires(r.Line, carrier(text)) {
 				return "", "" // it does, after all
 			}
 			return string(text), why
@@ -137,9 +137,9 @@ func attached(line []byte) []byte {
 		"Content-Type: application/octet-stream\r\nContent-Disposition: attachment;\r\n " + string(line) + "\r\n\r\nAAAA\r\n--=_b--\r\n")
 }
 
-// message is one with a text as a header of a part, of an attached message and
+// carrier is a message with a text as a header of a part, of an attached message and
 // of its own. A blank before it makes it go on from a header.
-func message(text []byte) []byte {
+func carrier(text []byte) []byte {
 	line := string(text)
 	if line == "" || line[0] == ' ' || line[0] == '\t' {
 		line = "X-Sample: x\r\n" + line

@@ -157,7 +157,7 @@ func (m *mainImport) smartTLS() {
 		}
 	}
 	for _, old := range []string{"smtp_use_tls", "smtp_enforce_tls"} {
-		if m.v.isSet(old) {
+		if m.v.isSet(old) && (!m.smart || old != name) {
 			m.say(old, Changed, "next_hop.NAME.tls", "obsolete since Postfix 2.3 (smtp_tls_security_level)")
 		}
 	}

@@ -130,6 +130,9 @@ func (t *tableImport) one(i int, r postfix.Rule) {
 		return
 	}
 	l.Fate, l.Why = Imported, strings.Join(t.remarks(r, c), "; ")
+	if view == postfix.Header && !t.options.Everywhere && headerName(r.All) == "" {
+		d.add("the MIME headers of the message, which Postfix looks up in mime_header_checks, are looked at too")
+	}
 	if d.changed != "" {
 		l.Fate = Changed
 		l.Why = strings.TrimSuffix(d.changed+"; "+l.Why, "; ")

@@ -29,8 +29,8 @@ func (a Attack) Text(n int) string { return a.Prefix + strings.Repeat(a.Pump, n)
 // what is found does not depend on the machine.
 const (
 	maxAttackProgram = 3000
-	maxAttackSteps   = 300_000     // of one text
-	maxAttackWork    = 100_000_000 // of all texts
+	maxAttackSteps   = 300_000    // of one text
+	maxAttackWork    = 40_000_000 // of all texts
 	maxPumps         = 90
 	maxAsked         = 2 // times for each end and growth
 	maxAskedKinds    = 30
@@ -56,6 +56,19 @@ func FindAttack(p *Pattern) (Attack, bool) {
 	h.ingredients(p.tree, prog)
 	return h.search()
 }
+
+// StepsAt estimates what a text of so many octets takes; of an exponential
+// attack it is more than can be said.
+func (a Attack) StepsAt(octets int) float64 {
+	if a.Degree == 0 {
+		return math.Inf(1)
+	}
+	return float64(a.Steps) * math.Pow(float64(octets)/float64(a.Times*len(a.Pump)), float64(a.Degree))
+}
+
+// Backtracks tells whether every text is matched by the backtracking engine, and
+// not just those that end with a newline.
+func (p *Pattern) Backtracks() bool { return p.linear == nil }
 
 // hunt is one search.
 type hunt struct {

@@ -104,6 +104,8 @@ func machines() []form {
 	return []form{
 		{"a letter named after its subject", forwarded("Pedido de tienda.com")},
 		{"a letter with that subject and no name", part("multipart/mixed", "--b1\nContent-Type: message/rfc822\n\nSubject: Registro en www.tienda.com\n\nHola\n")},
+		{"a letter named after a domain like a file", forwarded("Novedades de www.xml.com")},
+		{"a bookmark of a document", withPart("Content-Disposition: attachment; filename=\"acta.pdf.url\"\n")},
 		{"an eml", forwarded("Pedido de tienda.com.eml")},
 		{"a report", part("multipart/report; report-type=delivery-status", "--b1\nContent-Type: text/plain\n\nNo se pudo entregar\n--b1\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.sender.example\n\nFinal-Recipient: rfc822; x@our.example\nAction: failed\nStatus: 5.1.1\n\n--b1\nContent-Type: text/rfc822-headers\n\nSubject: hola.com\n\n")},
 		{"signed", part("multipart/signed; protocol=\"application/pgp-signature\"; micalg=pgp-sha256", "--b1\nContent-Type: text/plain\n\nHola\n--b1\nContent-Type: application/pgp-signature; name=\"signature.asc\"\n\n-----BEGIN PGP SIGNATURE-----\n\niQEz\n-----END PGP SIGNATURE-----\n")},
