@@ -10,7 +10,7 @@ import (
 	"garita/rules"
 )
 
-var tomlBlock = regexp.MustCompile("(?s)```toml\n(.*?)```")
+var tomlBlock = regexp.MustCompile("(?s)```toml rule\n(.*?)```")
 
 // TestRuleExamples: every example of docs/rules.md is a good rule file, and its
 // tests come out. The Spanish page has the same ones.
