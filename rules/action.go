@@ -182,13 +182,13 @@ func (p *parser) action(v *value, s string, r *Rule) (Action, bool) {
 
 func actionHint(word string) string {
 	switch strings.ToLower(word) {
-	case "hold":
+	case "hold", "cuarentena":
 		return `did you mean quarantine?`
 	case "dunno", "ok", "accept", "allow", "permit":
 		return "did you mean pass? It only ends the looking at rules; an allow list lets mail past"
-	case "deny", "refuse", "block":
+	case "deny", "refuse", "block", "rechazar", "bloquear":
 		return "did you mean reject?"
-	case "drop", "delete":
+	case "drop", "delete", "descartar", "borrar":
 		return "did you mean discard?"
 	case "log":
 		return "did you mean info?"

@@ -98,8 +98,9 @@ func TestNoAllocationPerLine(t *testing.T) {
 		return testing.AllocsPerRun(20, func() { s.Match(context.Background(), in, nil, rules.MatchOptions{}) })
 	}
 	small, large := cost(1<<10), cost(1<<20)
-	// A buffer that the pool gave up in between is made anew.
-	if large > small+8 {
+	// Buffers that the pool gave up in between are made anew; 1 MB has 13,000
+	// lines.
+	if large > small+200 {
 		t.Errorf("%v allocations for 1 KB, %v for 1 MB", small, large)
 	}
 }

@@ -35,6 +35,9 @@ type parser struct {
 	lists map[string]*list
 	// listOctets are those of all lists.
 	listOctets int
+	// patterns is the time that compiling them has taken by now.
+	patterns time.Duration
+	now      func() time.Time
 }
 
 // Parse reads a rule file. The file may be used only when there is no problem
@@ -45,8 +48,12 @@ func Parse(src Source, o ParseOptions) (*File, []Problem) {
 }
 
 func parse(src Source, o ParseOptions) (*File, *reader, []Problem) {
-	p := &parser{reader: readTOML(newDocument(src.Name, bytes.Clone(src.Text))), o: o, file: src.Name, lists: map[string]*list{}}
-	f := &File{Name: src.Name}
+	p := &parser{reader: readTOML(newDocument(src.Name, bytes.Clone(src.Text))), o: o, file: src.Name, lists: map[string]*list{}, now: time.Now}
+	return p.read()
+}
+
+func (p *parser) read() (*File, *reader, []Problem) {
+	f := &File{Name: p.file}
 	for _, t := range p.tables {
 		if p.errors >= maxProblems {
 			break
@@ -93,6 +100,9 @@ func (p *parser) unused(t *table) {
 	}
 	slices.Sort(known)
 	for _, e := range t.entries {
+		if p.errors >= maxProblems {
+			return
+		}
 		if e.used {
 			continue
 		}

@@ -26,6 +26,9 @@ func (p *parser) conditions(t *table, key string) []*Condition {
 	}
 	var out []*Condition
 	for _, item := range items {
+		if p.errors >= maxProblems {
+			break
+		}
 		s, ok := p.text(item, "a condition")
 		if !ok {
 			continue
@@ -166,7 +169,7 @@ func (sc *scanner) unknownOperator(t token, form subjectForm) {
 	}
 	suggestion := ""
 	switch strings.ToLower(t.text) {
-	case "==", "equals", "equal":
+	case "==", "equals", "equal", "es":
 		suggestion = "did you mean is?"
 		if form.kind >= aboutNumber {
 			suggestion = "did you mean =?"
@@ -175,13 +178,13 @@ func (sc *scanner) unknownOperator(t token, form subjectForm) {
 		suggestion = "write not " + subject + " is …"
 	case "does", "doesn't", "not":
 		suggestion = "write not " + subject + " contains …"
-	case "=~", "~", "~=", "like", "match", "regex", "regexp":
+	case "=~", "~", "~=", "like", "match", "regex", "regexp", "coincide":
 		suggestion = "did you mean matches?"
-	case "startswith", "begins", "starts-with":
+	case "startswith", "begins", "starts-with", "empieza", "comienza":
 		suggestion = "did you mean starts?"
-	case "endswith", "ends-with":
+	case "endswith", "ends-with", "termina":
 		suggestion = "did you mean ends?"
-	case "has", "includes", "contain":
+	case "has", "includes", "contain", "contiene":
 		suggestion = "did you mean contains?"
 	case "missing", "absent":
 		suggestion = "did you mean is missing?"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -12,6 +13,10 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 )
+
+// maxPatternTime bounds the compiling of one file's patterns, which a few repeats
+// make dear: a reload must not take minutes.
+const maxPatternTime = 20 * time.Second
 
 // pattern reads /pattern/flags and compiles it.
 func (sc *scanner) pattern(c *Condition) bool {
@@ -74,7 +79,13 @@ func (sc *scanner) pattern(c *Condition) bool {
 		sc.fail(p, "the pattern is not UTF-8", "")
 		return false
 	}
+	if sc.p.patterns > maxPatternTime {
+		sc.fail(p, fmt.Sprintf("the patterns of this file take more than %v to read", maxPatternTime), "write smaller repeats, or a list of words: in list FILE")
+		return false
+	}
+	start := sc.p.now()
 	compiled, err := pattern.Compile(source, o)
+	sc.p.patterns += sc.p.now().Sub(start)
 	if err != nil {
 		sc.badPattern(p, err)
 		return false

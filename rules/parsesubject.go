@@ -148,7 +148,9 @@ func (sc *scanner) unknownSubject(t token) {
 		"filename": "attachment name", "file": "attachment name", "extension": "attachment extension", "mime": "mime header NAME or any mime header",
 		"any": "any header", "nested": "nested header NAME or any nested header", "raw": "raw header NAME or raw any header",
 		"html": "html tag or html attribute NAME", "attachment": "attachment name, attachment extension, attachment type, attachment declared or attachment size",
-		"reply-to": "header Reply-To", "hostname": "host", "ehlo": "helo", "tag": "html tag", "name": "attachment name"}
+		"reply-to": "header Reply-To", "hostname": "host", "ehlo": "helo", "tag": "html tag", "name": "attachment name",
+		"asunto": "subject", "remitente": "sender", "destinatario": "recipient", "adjunto": "attachment name", "texto": "text",
+		"cuerpo": "text (decoded) or body line (raw)", "cliente": "client", "usuario": "user", "cabecera": "header NAME", "encabezado": "header NAME"}
 	rest := sc.s[t.start:]
 	words := strings.Fields(rest[:min(len(rest), 200)])
 	suggestion := ""

@@ -142,6 +142,9 @@ func (r *reader) scrub(text []byte) ([]byte, bool) {
 				out[i] = ' '
 			}
 			r.syntax = true
+			if r.errors >= maxProblems {
+				return nil, false // a file of something else
+			}
 			if line := r.doc.line(i); !r.scrubbed[line] { // one report a line is enough
 				r.scrubbed[line] = true
 				r.report(span{i, i + 1}, bad, "save the file as UTF-8 text")

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"garita/message"
+	"garita/rules/fold"
 )
 
 // values reads "a" or "b" or ….
@@ -47,6 +48,9 @@ func (sc *scanner) fitting(c *Condition, t token) bool {
 	switch {
 	case t.text == "" && (c.Op != Is || c.Subject.form().kind == aboutOctets):
 		sc.fail(t, "every text "+c.Op.String()+" nothing", "write what it should be, or "+c.Subject.String()+` is ""`)
+	case t.text != "" && c.Subject.form().kind != aboutOctets && c.Subject.form().kind != aboutOctetsField && fold.Key(t.text) == "":
+		// Looked for, it would be in every text.
+		sc.fail(t, "white space and signs that are not seen do not count, so nothing is left of "+quoted(t.text), "write a word, or use matches or a raw subject")
 	case slices.Contains(c.Values, t.text):
 		sc.fail(t, "the value "+quoted(t.text)+" is there twice", "remove one")
 	case c.Subject == AttachmentExtension && (c.Op == Is || c.Op == Starts) && strings.HasPrefix(t.text, "."):

@@ -156,7 +156,7 @@ func (r *run) decode(charset string, data []byte, seven bool) []byte {
 	}
 	switch {
 	case label == "utf-8", label == "", label == "us-ascii":
-		if utf8.Valid(data) {
+		if valid(data) {
 			return data
 		}
 		if label != "utf-8" {
@@ -173,6 +173,27 @@ func (r *run) decode(charset string, data []byte, seven bool) []byte {
 	}
 	text, _, _ := field.Decode(label, data)
 	return []byte(text)
+}
+
+// valid tells UTF-8, eight octets of ASCII at a time also behind the first
+// letter that is not (utf8.Valid then goes octet by octet).
+func valid(data []byte) bool {
+	for i := 0; i < len(data); {
+		for i+8 <= len(data) && binary.LittleEndian.Uint64(data[i:])&0x8080808080808080 == 0 {
+			i += 8
+		}
+		for i < len(data) && data[i] < utf8.RuneSelf {
+			i++
+		}
+		for i < len(data) && data[i] >= utf8.RuneSelf {
+			r, n := utf8.DecodeRune(data[i:])
+			if r == utf8.RuneError && n == 1 {
+				return false
+			}
+			i += n
+		}
+	}
+	return true
 }
 
 // octetTable is what each octet beyond ASCII stands for.

@@ -40,7 +40,7 @@ type Finding struct {
 
 const (
 	maxWork     = 200_000 // steps of one search
-	totalWork   = 150_000_000
+	totalWork   = 100_000_000
 	maxPairs    = 4_000_000
 	maxAttacks  = 40
 	maxFindings = 2_000
@@ -123,11 +123,10 @@ func (l *linter) apart(all, none []*pattern.Language) (text []byte, found, prove
 	if slices.Contains(all, nil) || slices.Contains(none, nil) || l.work <= 0 {
 		return nil, false, false
 	}
-	l.work -= maxWork / 40 // a search is short as a rule
-	text, found, proved = pattern.Common(maxWork, all, none)
-	if !found && !proved {
-		l.work -= maxWork
-	}
+	most := min(maxWork, l.work)
+	left := most
+	text, found, proved = pattern.Common(&left, all, none)
+	l.work -= most - left + 100
 	return text, found, proved
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"garita/mail"
 	"garita/rules"
 )
 
@@ -65,7 +64,7 @@ func (l *linter) pair(first, second *one) bool {
 	}
 	if hidden && lasts(second.Rule, first.Rule) && l.ruleImplies(first, second) {
 		v, w := verdictOf(first.Rule), verdictOf(second.Rule)
-		if v != w && v != 0 && w != 0 && first.Mode == mail.Enforce && second.Mode == mail.Enforce {
+		if v != w && v != 0 && w != 0 && first.Mode.String() == enforce && second.Mode.String() == enforce {
 			l.tell(second, "contradiction", fmt.Sprintf("it hits the same messages as %s (%s) and says %s where that says %s: %s wins",
 				first.ID, first.Place(), nameOf(w), nameOf(v), nameOf(max(v, w))), "")
 			return true
@@ -89,13 +88,16 @@ func (l *linter) pair(first, second *one) bool {
 // stronger.
 func (l *linter) drowned(narrow, wide *one) bool {
 	v, w := verdictOf(narrow.Rule), verdictOf(wide.Rule)
-	if narrow.Mode != mail.Enforce || wide.Mode != mail.Enforce || v == 0 || w <= v {
+	if narrow.Mode.String() != enforce || wide.Mode.String() != enforce || v == 0 || w <= v {
 		return false
 	}
 	l.tell(narrow, "contradiction", fmt.Sprintf("its %s never counts: %s (%s) hits whatever it hits, too, and says %s",
 		nameOf(v), wide.ID, wide.Place(), nameOf(w)), "")
 	return true
 }
+
+// enforce is how the mode is written in which a rule's verdict counts.
+const enforce = "enforce"
 
 // meet tells whether a message can be for both.
 func meet(a, b *rules.Rule) bool {
@@ -113,10 +115,10 @@ func lasts(wide, narrow *rules.Rule) bool {
 
 // ends tells a rule after which, when it hits, no other is looked at.
 func ends(r *rules.Rule) bool {
-	if r.Stop && (r.Mode == mail.Enforce || r.Mode == mail.Score) {
+	if r.Stop && (r.Mode.String() == enforce || r.Mode.String() == "score") {
 		return true
 	}
-	return r.Mode == mail.Enforce && slices.ContainsFunc(r.Actions, func(a rules.Action) bool { return a.Kind == rules.Pass })
+	return r.Mode.String() == enforce && slices.ContainsFunc(r.Actions, func(a rules.Action) bool { return a.Kind == rules.Pass })
 }
 
 // verdictOf is the strength of a rule's verdict: of several the strongest

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"garita/mail"
 	"garita/rules"
 	"garita/rules/fold"
 	"garita/rules/pattern"
@@ -41,7 +40,7 @@ type one struct {
 func (l *linter) rules(s *rules.Set, now time.Time) {
 	var live []*one
 	for _, r := range s.Rules() {
-		if r.Mode == mail.Off {
+		if r.Mode.String() == "off" {
 			continue
 		}
 		o := &one{Rule: r, match: termsOf(r.Match), any: termsOf(r.Any), none: termsOf(r.Not)}

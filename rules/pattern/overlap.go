@@ -39,11 +39,11 @@ func (p *Pattern) Heavy() bool { return p.heavy }
 
 // Common looks for a text that is in each language of all and in none of none:
 // the shortest, or one of them. If there is none, proved says that this is
-// sure: the search was not given up after work steps, and no language of none
-// holds more than its pattern matches. All languages must be over bytes, or all
+// sure: the search was not given up after *work steps, and no language of none
+// holds more than its pattern matches. What is left of work is left in it. All languages must be over bytes, or all
 // over Unicode text.
-func Common(work int, all, none []*Language) (text []byte, found, proved bool) {
-	s := &search{work: work, all: len(all), exact: true}
+func Common(work *int, all, none []*Language) (text []byte, found, proved bool) {
+	s := &search{work: *work, all: len(all), exact: true}
 	for _, l := range slices.Concat(all, none) {
 		if len(s.progs) > 0 && s.bytes != l.bytes {
 			return nil, false, false
@@ -55,6 +55,7 @@ func Common(work int, all, none []*Language) (text []byte, found, proved bool) {
 	}
 	s.alphabet()
 	text, found = s.run()
+	*work = max(s.work, 0)
 	return text, found, !found && s.work > 0 && s.exact
 }
 
