@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"garita/rules"
 	"garita/rules/lint"
@@ -122,7 +123,7 @@ func (s *Settings) postfixTables() (out []postfixTable) {
 
 // lintOf looks at rules and tables.
 func lintOf(set *rules.Set, tables []postfixTable) ([]lintFinding, error) {
-	found := lint.Rules(set)
+	found := lint.RulesAt(set, time.Now())
 	for _, one := range tables {
 		text, err := readAtMost(one.file, postfix.MaxTable)
 		if err != nil {

@@ -2,6 +2,7 @@ package docs
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -59,5 +60,31 @@ func TestRuleExamples(t *testing.T) {
 	}
 	if len(pages["rules.es.md"]) != len(pages["rules.md"]) {
 		t.Error("the pages have different numbers of examples")
+	}
+}
+
+// TestRulePages: the rule files on other pages are good rule files too.
+func TestRulePages(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob("../../filters/*/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range append(pages, more...) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, m := range tomlBlock.FindAllStringSubmatch(string(text), -1) {
+			_, problems := rules.Parse(rules.Source{Name: page, Text: []byte(m[1])}, rules.ParseOptions{})
+			for _, p := range problems {
+				if !p.Warning {
+					t.Errorf("%s, example %d: %s", page, i+1, p.String())
+				}
+			}
+		}
 	}
 }
