@@ -46,7 +46,7 @@ func rules() []Case {
 
 // rule is a case of a message that a rule refuses.
 func rule(id, en, es string, msg []byte) Case {
-	c := held("rule-"+id, en, es, "550 5.7.1", msg)
+	c := held(strings.ReplaceAll(strings.ToLower(en), " ", "-"), en, es, "550 5.7.1", msg)
 	c.Want.Text = "[" + id + "]"
 	return c
 }

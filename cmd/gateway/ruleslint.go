@@ -113,7 +113,11 @@ func (s *Settings) postfixTables() (out []postfixTable) {
 		view postfix.View
 		list []string
 	}{{postfix.Header, c.HeaderChecks}, {postfix.MIMEHeader, c.MIMEHeaderChecks}, {postfix.NestedHeader, c.NestedHeaderChecks}, {postfix.Body, c.BodyChecks}} {
-		for _, name := range one.list {
+		list := one.list
+		if len(list) == 1 && list[0] == "$header_checks" {
+			list = c.HeaderChecks
+		}
+		for _, name := range list {
 			kind, file, _ := strings.Cut(name, ":")
 			out = append(out, postfixTable{name, kind, file, one.view})
 		}
