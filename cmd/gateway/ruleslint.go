@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"garita/config"
 	"garita/rules"
 	"garita/rules/lint"
 	"garita/rules/postfix"
@@ -147,4 +148,32 @@ func lintOf(set *rules.Set, tables []postfixTable) ([]lintFinding, error) {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.ID, b.ID))
 	})
 	return slices.Compact(out), nil
+}
+
+// lintInto adds what the linter says of a configuration's own rules and tables
+// to the warnings of config check. The shipped sets are looked at by their
+// tests; what one of them hides is told at the hidden rule.
+func lintInto(doc *config.Document, s *Settings) {
+	lists, err := checksOf(s)
+	if err != nil {
+		return // told already
+	}
+	found, err := lintOf(lists.Rules(), s.postfixTables())
+	if err != nil {
+		doc.Warn("check.postfix", err.Error(), "")
+		return
+	}
+	for _, f := range found {
+		if strings.HasPrefix(f.File, "builtin:") {
+			continue
+		}
+		text := f.Text
+		if f.Rule != "" {
+			text = f.Rule + ": " + text
+		}
+		if f.Witness != "" {
+			text += ", as with " + f.Witness
+		}
+		doc.AddOther(config.Problem{File: f.File, Line: f.Line, Text: text, Suggestion: "docs/lint.md, " + f.ID}, true)
+	}
 }
