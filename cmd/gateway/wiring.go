@@ -177,7 +177,11 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	if g.routes, err = routesOf(s); err != nil {
 		return nil, err
 	}
-	if err = p.makeHops(g, old); err != nil {
+	lists, err := checksOf(s)
+	if err != nil {
+		return nil, err
+	}
+	if err = p.makeHops(g, old, ruleHops(s, lists)...); err != nil {
 		return nil, err
 	}
 	g.wire = &smtpproxy.Settings{

@@ -49,6 +49,7 @@ func table() []row {
 		{"message", []string{"message/*"}},
 		{"message/*", nil},
 		{"filetype", nil},
+		{"mailbox", nil},
 		{"failover", nil},
 		{"document", []string{"filetype"}},
 		{"disarm", []string{"message", "filetype"}},
