@@ -63,8 +63,12 @@ func (r *run) partContent(p *message.Part, text, pages bool) {
 	if p.Children {
 		return // readers that see what is inside do not show its body
 	}
-	declared, page := len(p.Types) == 0, false
+	// Mail programs show text/plain, and what has no type, as it is (RFC 2045
+	// section 5.2): tags in it are words. A file is opened by what it is. Its
+	// text is read both ways all the same.
+	declared, page, words := len(p.Types) == 0, false, !attachment(p)
 	for _, t := range p.Types {
+		words = words && t == "text/plain"
 		declared = declared || strings.HasPrefix(t, "text/") || t == "application/xhtml+xml"
 		page = page || t == "text/html" || t == "application/xhtml+xml"
 	}
@@ -89,6 +93,7 @@ func (r *run) partContent(p *message.Part, text, pages bool) {
 		if !shown || !isPage && !text {
 			continue
 		}
+		r.words = words && !page
 		data := b.Data
 		if attachment(p) && len(data) > maxFileText {
 			data = data[:maxFileText]
@@ -258,7 +263,7 @@ type pageRun struct{ text, page int }
 // htmlPage takes a page to pieces once, for its tags and for its text.
 func (r *run) htmlPage(page []byte, pl *spot, text bool) {
 	var v markup.Visitor
-	if r.s.pages {
+	if r.s.pages && !r.words {
 		v.Tag = func(name []byte, attributes []markup.Attribute, at int) { r.tag(name, attributes, at, page, pl) }
 	}
 	if text {
