@@ -2,11 +2,14 @@ package greylist
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"garita/mail"
 	"garita/store"
@@ -46,8 +49,14 @@ type Filter struct {
 	Limit     int    `json:"limit,omitempty"`
 }
 
-// maxPage bounds the entries of one answer.
-const maxPage = 200
+const (
+	// maxPage and maxOctets bound one answer, as JSON.
+	maxPage   = 1000
+	maxOctets = 300 << 10
+	// scan is how many rows the store is asked for at once: it looks at all
+	// that it has each time.
+	scan = 100_000
+)
 
 // Admin is the table as commands see it. Delay is by which Waiting is told,
 // IPv4 and IPv6 the lengths of networks; zero is the default.
@@ -75,10 +84,14 @@ func (a *Admin) List(ctx context.Context, f Filter) (page []Entry, more bool, er
 		return nil, false, err
 	}
 	page = []Entry{}
-	after := f.After
+	octets := 0
+	after, ok := inKey(f.After)
+	if !ok {
+		return nil, false, fmt.Errorf("%w: %.60q is no key", ErrUnclear, f.After)
+	}
 	for {
 		// One look through the store for many rows: it sorts them each time.
-		items, err := a.Store.List(ctx, prefix, after, 5000)
+		items, err := a.Store.List(ctx, prefix, after, scan)
 		if err != nil {
 			return nil, false, err
 		}
@@ -88,15 +101,30 @@ func (a *Admin) List(ctx context.Context, f Filter) (page []Entry, more bool, er
 			if !ok || !a.fits(&f, &e) {
 				continue
 			}
-			if len(page) == f.Limit {
+			octets += e.weight()
+			if len(page) == f.Limit || octets > maxOctets && len(page) > 0 {
 				return page, true, nil
 			}
 			page = append(page, e)
 		}
-		if len(items) < 5000 {
+		if len(items) < scan {
 			return page, false, nil
 		}
 	}
+}
+
+// weight bounds the octets of an entry in JSON, where a strange one takes six.
+func (e *Entry) weight() int {
+	n := 300
+	for _, s := range []string{e.Key, e.Client, e.Sender, e.Recipient} {
+		for i := 0; i < len(s); i++ {
+			if c := s[i]; c < ' ' || c > '~' || strings.IndexByte(`"\\<>&`, c) >= 0 {
+				n += 5
+			}
+			n++
+		}
+	}
+	return n
 }
 
 // offset is what must be added to a time of the table for one of the wall.
@@ -113,7 +141,7 @@ func (a *Admin) offset(ctx context.Context) (int64, error) {
 }
 
 func (a *Admin) entry(it *store.Item, off int64) (Entry, bool) {
-	e := Entry{Key: it.Key, Expires: it.Expires}
+	e := Entry{Key: outKey(it.Key), Expires: it.Expires}
 	x, y, ok := decode(it.Value)
 	at := func(n int64) time.Time { return time.Unix(n+off, 0).UTC() }
 	switch {
@@ -226,7 +254,13 @@ func (a *Admin) now() time.Time {
 
 // Forget removes entries by their keys, durably.
 func (a *Admin) Forget(ctx context.Context, keys []string) error {
-	for _, k := range keys {
+	keys = slices.Clone(keys)
+	for i, k := range keys {
+		var ok bool
+		if keys[i], ok = inKey(k); !ok {
+			return fmt.Errorf("%w: %.60q is no key", ErrUnclear, k)
+		}
+		k = keys[i]
 		if !strings.HasPrefix(k, "greylist/") || k == clockKey {
 			return fmt.Errorf("%w: %.60q is no entry of the greylist", ErrUnclear, k)
 		}
@@ -241,4 +275,23 @@ func (a *Admin) Forget(ctx context.Context, keys []string) error {
 		}
 	}
 	return nil
+}
+
+// hexPrefix begins a key that JSON could not carry: addresses are hostile text.
+const hexPrefix = "hex:"
+
+func outKey(k string) string {
+	if utf8.ValidString(k) {
+		return k
+	}
+	return hexPrefix + hex.EncodeToString([]byte(k))
+}
+
+func inKey(k string) (string, bool) {
+	text, ok := strings.CutPrefix(k, hexPrefix)
+	if !ok {
+		return k, true
+	}
+	raw, err := hex.DecodeString(text)
+	return string(raw), err == nil
 }

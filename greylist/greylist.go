@@ -49,6 +49,8 @@ const (
 	defaultRest        = 2 * time.Second
 	// autoPassEvery is how often a client's success counts, in seconds.
 	autoPassEvery = 3600
+	// rewrite is how old the time of a triplet that passes may be, in seconds.
+	rewrite = 60
 )
 
 // Options are what a Table is made of. Zero numbers are the defaults, but
@@ -142,6 +144,7 @@ type Answer struct {
 type Table struct {
 	o     Options
 	clock clock
+	lease atomic.Pointer[lease]
 	rest  atomic.Int64 // unix nanoseconds until which the store is left alone
 	told  atomic.Bool  // that there is no room
 	fresh ring         // newcomers
@@ -192,18 +195,36 @@ func New(o Options) (*Table, error) {
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
 // Check judges a triplet and remembers it. An error comes with the answer Pass.
-func (t *Table) Check(ctx context.Context, q *Request) (Answer, error) {
+func (t *Table) Check(_ context.Context, q *Request) (Answer, error) {
 	if t.resting() {
 		return Answer{Reason: Fault}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.o.Wait)
-	defer cancel()
-	a, err := t.check(ctx, q)
+	a, err := t.check(t.budget(), q)
 	if err != nil {
 		t.fault()
 		return Answer{Reason: Fault}, fmt.Errorf("greylist: %w", err)
 	}
 	return a, nil
+}
+
+// lease is a deadline that calls of the same moment share: a timer for each
+// would be a good part of what a call costs.
+type lease struct {
+	ctx    context.Context
+	cancel context.CancelFunc // never called: its time ends it
+	fresh  time.Time          // until which it is given out
+}
+
+// budget is a context that ends within Wait, and not before half of it.
+func (t *Table) budget() context.Context {
+	now := time.Now()
+	l := t.lease.Load()
+	if l == nil || !now.Before(l.fresh) {
+		l = &lease{fresh: now.Add(t.o.Wait / 2)}
+		l.ctx, l.cancel = context.WithDeadline(context.Background(), now.Add(t.o.Wait))
+		t.lease.Store(l)
+	}
+	return l.ctx
 }
 
 // resting tells that the store had a fault a moment ago: a message must not
@@ -257,8 +278,11 @@ func (t *Table) check(ctx context.Context, q *Request) (Answer, error) {
 	if now-first >= delay || before {
 		life = t.o.MaxAge
 	}
-	if err := t.o.Store.Put(ctx, key, encode(first, now), life); err != nil {
-		return Answer{}, err
+	// Who mails all day is not written each time: a minute in 35 days is none.
+	if !found || now-last >= rewrite || !before && (now != last || first == now) {
+		if err := t.o.Store.Put(ctx, key, encode(first, now), life); err != nil {
+			return Answer{}, err
+		}
 	}
 	left := delay - (now - first)
 	switch {

@@ -8,12 +8,11 @@ import (
 // Wrote remembers that one of our users wrote to somebody: the answer is not
 // delayed. It is for mail that was relayed. A day has a bound: a user whose
 // machine was taken over must not fill the store with strangers.
-func (t *Table) Wrote(ctx context.Context, ours, stranger string) error {
+func (t *Table) Wrote(_ context.Context, ours, stranger string) error {
 	if t.resting() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.o.Wait)
-	defer cancel()
+	ctx := t.budget()
 	now := t.clock.now(ctx, &t.o)
 	key := pairKey(ours, stranger)
 	_, known, err := t.o.Store.Get(ctx, key)
@@ -34,12 +33,11 @@ func (t *Table) Wrote(ctx context.Context, ours, stranger string) error {
 }
 
 // Corresponds tells that our user has written to that sender.
-func (t *Table) Corresponds(ctx context.Context, ours, stranger string) (bool, error) {
+func (t *Table) Corresponds(_ context.Context, ours, stranger string) (bool, error) {
 	if stranger == "" || t.resting() {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.o.Wait)
-	defer cancel()
+	ctx := t.budget()
 	raw, known, err := t.o.Store.Get(ctx, pairKey(ours, stranger))
 	if err != nil {
 		t.fault()

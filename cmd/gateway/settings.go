@@ -13,6 +13,7 @@ import (
 	"garita/maillog"
 	"garita/message"
 	"garita/metrics"
+	"garita/policyd"
 	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
@@ -40,6 +41,7 @@ type Settings struct {
 
 	Conduct conduct.Config `toml:"conduct" doc:"How much a client may do in a minute, and who is banned for how long. Trusted peers are not counted."`
 	Hold    hold.Config    `toml:"hold" doc:"The holding place: where mail is kept that a check quarantines, until garita hold release or delete."`
+	Policyd policyd.Config `toml:"policyd" doc:"The policy server for Postfix, in the place of postgrey (docs/policyd.md)."`
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
 
@@ -128,6 +130,7 @@ func defaults() Settings {
 		Identity: identity.Default(),
 		Conduct:  conduct.Default(),
 		Hold:     hold.Default(),
+		Policyd:  policyd.Default(),
 		Metrics:  metrics.Default(),
 		Route:    routing.Default(),
 		MIME:     defaultMIME(),

@@ -45,6 +45,7 @@ type status struct {
 	DNS        dnsStatus          `json:"dns"`
 	Store      store.Stats        `json:"store"`
 	Hold       *hold.Room         `json:"hold,omitempty"`
+	Policy     *policyStatus      `json:"policy,omitempty"`
 	TLS        []certStatus       `json:"tls"`
 	Helpers    []all.HelperStatus `json:"helpers"`
 	Log        logStatus          `json:"log"`
@@ -137,6 +138,7 @@ func (d *daemon) status() status {
 		room := k.Room()
 		s.Hold = &room
 	}
+	s.Policy = d.parts.door.status()
 	s.TLS = g.certificates()
 	s.Helpers = g.helpers.Status()
 	return s
