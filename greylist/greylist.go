@@ -236,7 +236,7 @@ func (t *Table) resting() bool {
 
 func (t *Table) fault() { t.rest.Store(max(1, (t.clock.steady() + t.o.Rest).Nanoseconds())) }
 
-// check is smtpd_access_policy of postgrey, from "auto whitelist clients" on.
+// check is smtpd_access_policy of postgrey, from its look at clients that came back often on.
 func (t *Table) check(ctx context.Context, q *Request) (Answer, error) {
 	delay := seconds(q.Delay)
 	if delay <= 0 {

@@ -44,6 +44,7 @@ func (c *conn) serve() {
 			c.s.faults.Add(1)
 			c.s.warn("a request could not be answered; the connection was closed",
 				slog.String("error", fmt.Sprintf("panic: %v\n%s", p, debug.Stack())))
+			_ = c.flush()
 		}
 	}()
 	c.in = make([]byte, 0, 4<<10)
@@ -55,6 +56,8 @@ func (c *conn) serve() {
 		if err == nil {
 			continue
 		}
+		// What was asked before it is answered all the same.
+		_ = c.flush()
 		if !quiet(err) {
 			c.s.faults.Add(1)
 			c.s.warn("a request could not be answered; the connection was closed", slog.String("error", err.Error()))
@@ -218,12 +221,12 @@ func (c *conn) flush() error {
 func (c *conn) answer(text string) error {
 	r, err := parse(text)
 	if err != nil {
-		// What was asked before it is answered all the same.
-		return errors.Join(err, c.flush())
+		return err
 	}
 	c.s.requests.Add(1)
+	action := c.judge(context.Background(), &r)
 	c.out = append(c.out, "action="...)
-	c.out = append(c.out, c.judge(context.Background(), &r)...)
+	c.out = append(c.out, action...)
 	c.out = append(c.out, "\n\n"...)
 	if len(c.out) >= keepBuffer {
 		return c.flush()

@@ -41,19 +41,24 @@ func (c *conn) judge(ctx context.Context, r *Request) string {
 			c.s.seen.end(last)
 		}
 	}
-	i.mu.Lock()
-	if i.tx == nil || i.ended {
-		i.begin(set.policy, r, c)
-	}
-	i.update(r)
-	d, again := i.ask(ctx, state, r)
-	action := c.s.action(set, i, state, d, again)
-	i.mu.Unlock()
+	action := c.s.about(ctx, set, i, c, state, r)
 	if r.Instance == "" {
 		c.last = nil
 		c.s.seen.end(i)
 	}
 	return action
+}
+
+// about asks about one message, one question at a time.
+func (s *Server) about(ctx context.Context, set *settings, i *instance, c *conn, state string, r *Request) string {
+	i.mu.Lock()
+	defer i.mu.Unlock() // whatever the engine does
+	if i.tx == nil || i.ended {
+		i.begin(set.policy, r, c)
+	}
+	i.update(r)
+	d, again := i.ask(ctx, state, r)
+	return s.action(set, i, state, d, again)
 }
 
 // action puts a decision into Postfix's words (access(5)).

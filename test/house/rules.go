@@ -59,6 +59,7 @@ func table() []row {
 		{"tables", nil},
 		{"accounts", []string{"tables"}},
 		{"conduct", []string{"store", "smtpproxy", "mail"}},
+		{"greylist", []string{"mail", "store"}},
 		{"identity", []string{"mail", "message"}},
 		{"users", []string{"mail", "store", "identity"}},
 		{"tls", nil},
