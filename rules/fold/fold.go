@@ -103,25 +103,30 @@ func words(dst, text []byte) ([]byte, int) {
 // runes folds the run of characters beyond ASCII at the start of text, and
 // returns the rest. Syllables are put together behind from only.
 func runes(dst, text []byte, from int) ([]byte, []byte) {
-	latin := table()
+	characters := table()
 	for len(text) > 0 && text[0] >= utf8.RuneSelf {
 		r, size := utf8.DecodeRune(text)
-		if r < tabled {
-			if e := &latin[r]; e.n < whole {
-				if e.n == 1 && e.to[0] == ' ' {
-					dst = blank(dst)
-				} else {
-					dst = append(dst, e.to[:e.n]...)
-				}
-				text = text[size:]
-				continue
-			}
-		}
 		if r >= 0x4E00 && r < 0xA000 || r >= syllables && r < afterLast {
 			dst = append(dst, text[:size]...) // Han and Hangul are what they are
-		} else {
-			dst = long(dst, r, from)
+			text = text[size:]
+			continue
 		}
+		if r < tabled {
+			switch e := &characters.of[r]; {
+			case e.n == 1 && e.to[0] == ' ':
+				dst = blank(dst)
+			case e.n < whole:
+				dst = append(dst, e.to[:e.n]...)
+			case e.n == apart:
+				at := int(e.to[0]) | int(e.to[1])<<8 | int(e.to[2])<<16
+				dst = append(dst, characters.long[at:at+int(e.to[3])]...)
+			default:
+				dst = long(dst, r, from)
+			}
+			text = text[size:]
+			continue
+		}
+		dst = long(dst, r, from)
 		text = text[size:]
 	}
 	return dst, text
