@@ -205,7 +205,8 @@ func (r *run) pattern(v *view, i int32, text, norm []byte, p *spot, all bool) {
 	where := text
 	if a.over {
 		where = norm
-	} else if all && a.cond.Pattern != nil && !pattern.Required(a.cond.Pattern).In(text) || !all && !a.rest.In(text) {
+	}
+	if all && a.cond.Pattern != nil && !pattern.Required(a.cond.Pattern).In(where) || !all && !a.over && !a.rest.In(text) {
 		return
 	}
 	ok, known := r.try(i, where)

@@ -160,7 +160,7 @@ func (s *Set) Candidates(text []byte, hit func(pattern, at int)) {
 }
 
 // perHit is what a call of hit counts, beside a comparison's 1.
-const perHit = 4
+const perHit = 16
 
 // CandidatesWithin is Candidates with a bound: work is lessened by 1 for each
 // literal that is compared and by more for each that is there. Below zero the
