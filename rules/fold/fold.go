@@ -112,19 +112,20 @@ func runes(dst, text []byte, from int) ([]byte, []byte) {
 			continue
 		}
 		if r < tabled {
-			switch e := &characters.of[r]; {
-			case e.n == 1 && e.to[0] == ' ':
-				dst = blank(dst)
-			case e.n < whole:
-				dst = append(dst, e.to[:e.n]...)
-			case e.n == apart:
+			if e := &characters.of[r]; e.n < whole {
+				if e.n == 1 && e.to[0] == ' ' {
+					dst = blank(dst)
+				} else {
+					dst = append(dst, e.to[:e.n]...)
+				}
+				text = text[size:]
+				continue
+			} else if e.n == apart {
 				at := int(e.to[0]) | int(e.to[1])<<8 | int(e.to[2])<<16
 				dst = append(dst, characters.long[at:at+int(e.to[3])]...)
-			default:
-				dst = long(dst, r, from)
+				text = text[size:]
+				continue
 			}
-			text = text[size:]
-			continue
 		}
 		dst = long(dst, r, from)
 		text = text[size:]
