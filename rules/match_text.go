@@ -75,7 +75,7 @@ func (w *textRun) zones() {
 			return
 		}
 		r.zoneAt = append(r.zoneAt, pageRun{len(r.zone), start})
-		r.zone = append(fold.Text(r.zone, text[start:end]), ' ')
+		r.zone = append(fold.Word(r.zone, text[start:end]), ' ')
 		i = odd(text, end)
 	}
 	w.spent = 0
