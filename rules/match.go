@@ -85,6 +85,7 @@ type run struct {
 	decoded []byte
 	textRun textRun
 	runsAt  []pageRun
+	words   bool // tags in the part that is being read are words
 	spans   []bodyRun
 	table   lineTable
 }

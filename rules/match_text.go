@@ -75,7 +75,7 @@ func (w *textRun) zones() {
 			return
 		}
 		r.zoneAt = append(r.zoneAt, pageRun{len(r.zone), start})
-		if r.zone = append(fold.Text(r.zone, text[start:end]), ' '); len(r.zone) > foldTimes*len(text)+foldOctets {
+		if r.zone = append(fold.Word(r.zone, text[start:end]), ' '); len(r.zone) > foldTimes*len(text)+foldOctets {
 			w.whole = true
 			return
 		}

@@ -73,8 +73,12 @@ func (r *run) partContent(p *message.Part, text, pages bool) {
 		// uuencoded file in it, or with lines of a boundary, they do show.
 		return
 	}
-	declared, page := len(p.Types) == 0, false
+	// Mail programs show text/plain, and what has no type, as it is (RFC 2045
+	// section 5.2): tags in it are words. A file is opened by what it is. Its
+	// text is read both ways all the same.
+	declared, page, words := len(p.Types) == 0, false, !attachment(p)
 	for _, t := range p.Types {
+		words = words && t == "text/plain"
 		declared = declared || strings.HasPrefix(t, "text/") || t == "application/xhtml+xml"
 		page = page || t == "text/html" || t == "application/xhtml+xml"
 	}
@@ -99,6 +103,7 @@ func (r *run) partContent(p *message.Part, text, pages bool) {
 		if !shown || !isPage && !text {
 			continue
 		}
+		r.words = words && !page
 		data := b.Data
 		if (p.Attachment || !declared) && len(data) > maxFileText && attachment(p) {
 			data = data[:maxFileText]
@@ -126,7 +131,8 @@ func (r *run) charsets(p *message.Part, data []byte, text, plain, page bool) {
 		names = []string{""}
 	}
 	seven := ascii(data)
-	names = guessed(names, data, seven, page)
+	utf8 := !seven && valid(data)
+	names = guessed(names, data, seven, utf8, page)
 	if len(names) > maxBodies {
 		r.doubtContent()
 		names = names[:maxBodies]
@@ -139,7 +145,7 @@ func (r *run) charsets(p *message.Part, data []byte, text, plain, page bool) {
 			return
 		}
 		r.decoded = r.decoded[:0]
-		out := r.decode(name, data, seven)
+		out := r.decode(name, data, seven, utf8)
 		if several {
 			read[i] = maphash.Bytes(r.s.seed, out)
 			if slices.Contains(read[:i], read[i]) {
@@ -173,7 +179,7 @@ func (r *run) reading(p *message.Part, out []byte, text, plain, page bool) {
 // charsets of single octets it goes to a buffer that is kept. Octets of a
 // charset that nobody knows are read as if none was declared: as UTF-8, else as
 // Windows-1252.
-func (r *run) decode(charset string, data []byte, seven bool) []byte {
+func (r *run) decode(charset string, data []byte, seven, utf8 bool) []byte {
 	if seven && !shifts(charset) {
 		return data
 	}
@@ -183,7 +189,7 @@ func (r *run) decode(charset string, data []byte, seven bool) []byte {
 	}
 	switch {
 	case label == "utf-8", label == "", label == "us-ascii":
-		if valid(data) {
+		if seven || utf8 {
 			return data
 		}
 		if label != "utf-8" {
@@ -290,7 +296,7 @@ type pageRun struct{ text, page int }
 // htmlPage takes a page to pieces once, for its tags and for its text.
 func (r *run) htmlPage(page []byte, pl *spot, text bool) {
 	var v markup.Visitor
-	if r.s.pages {
+	if r.s.pages && !r.words {
 		v.Tag = func(name []byte, attributes []markup.Attribute, at int) { r.tag(name, attributes, at, page, pl) }
 	}
 	if text {

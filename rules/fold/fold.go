@@ -48,6 +48,30 @@ func Text(dst, text []byte) []byte {
 	return dst
 }
 
+// latin1 is the folded letter of U+00C0 to U+00FF, 0 where it is not one letter.
+const latin1 = "aaaaaa\x00ceeeeiiii\x00nooooo\x00\x00uuuuy\x00\x00aaaaaa\x00ceeeeiiii\x00nooooo\x00\x00uuuuy\x00y"
+
+// Word is Text for a word without blanks. One of ASCII and accented letters of
+// Western Europe, which most words are that have accents, is folded at the cost
+// of a look into 64 octets.
+func Word(dst, word []byte) []byte {
+	from := len(dst)
+	for i := 0; i < len(word); i++ {
+		switch c := word[i]; {
+		case c >= 'A' && c <= 'Z':
+			dst = append(dst, c+'a'-'A')
+		case c > ' ' && c < 0x7F:
+			dst = append(dst, c)
+		case c == 0xC3 && i+1 < len(word) && word[i+1]&0xC0 == 0x80 && latin1[word[i+1]&0x3F] != 0:
+			i++
+			dst = append(dst, latin1[word[i]&0x3F])
+		default:
+			return Text(dst[:from], word)
+		}
+	}
+	return dst
+}
+
 // octet folds one ASCII character.
 func octet(dst []byte, c byte) []byte {
 	switch {
