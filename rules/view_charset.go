@@ -15,7 +15,7 @@ import (
 // "decode"). Pages without a charset say theirs themselves. Text that is UTF-8
 // and declared to be another, and the other way round, is so often wrong that
 // webmail guesses; text of ASCII is never UTF-16.
-func guessed(names []string, data []byte, seven, utf8, page bool) []string {
+func guessed(names []string, data []byte, seven, isUTF8, page bool) []string {
 	out := names
 	add := func(name string) {
 		for _, have := range out {
@@ -46,7 +46,7 @@ func guessed(names []string, data []byte, seven, utf8, page bool) []string {
 	switch {
 	case first == "" || first == "us-ascii":
 		return out // decode guesses
-	case !utf8:
+	case !isUTF8:
 		if first == "utf-8" {
 			add("windows-1252")
 		}

@@ -131,8 +131,8 @@ func (r *run) charsets(p *message.Part, data []byte, text, plain, page bool) {
 		names = []string{""}
 	}
 	seven := ascii(data)
-	utf8 := !seven && valid(data)
-	names = guessed(names, data, seven, utf8, page)
+	isUTF8 := !seven && valid(data)
+	names = guessed(names, data, seven, isUTF8, page)
 	if len(names) > maxBodies {
 		r.doubtContent()
 		names = names[:maxBodies]
@@ -145,7 +145,7 @@ func (r *run) charsets(p *message.Part, data []byte, text, plain, page bool) {
 			return
 		}
 		r.decoded = r.decoded[:0]
-		out := r.decode(name, data, seven, utf8)
+		out := r.decode(name, data, seven, isUTF8)
 		if several {
 			read[i] = maphash.Bytes(r.s.seed, out)
 			if slices.Contains(read[:i], read[i]) {
@@ -179,7 +179,7 @@ func (r *run) reading(p *message.Part, out []byte, text, plain, page bool) {
 // charsets of single octets it goes to a buffer that is kept. Octets of a
 // charset that nobody knows are read as if none was declared: as UTF-8, else as
 // Windows-1252.
-func (r *run) decode(charset string, data []byte, seven, utf8 bool) []byte {
+func (r *run) decode(charset string, data []byte, seven, isUTF8 bool) []byte {
 	if seven && !shifts(charset) {
 		return data
 	}
@@ -189,7 +189,7 @@ func (r *run) decode(charset string, data []byte, seven, utf8 bool) []byte {
 	}
 	switch {
 	case label == "utf-8", label == "", label == "us-ascii":
-		if seven || utf8 {
+		if seven || isUTF8 {
 			return data
 		}
 		if label != "utf-8" {
