@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 
@@ -88,7 +89,7 @@ func TestGreylistCommands(t *testing.T) {
 		k.come("2001:db8::1", fmt.Sprintf("u%cx@\xff.example", 'a'+n), "d@our.example")
 	}
 	code, out, _ := k.run("list")
-	if code != 0 || strings.Count(out, "\n") != 28 || strings.ContainsAny(out, "\x1b\xff") || !strings.Contains(out, `a\x1b[2j@x.example`) || !strings.Contains(out, "waits") || !strings.Contains(out, "<>") {
+	if code != 0 || strings.Count(out, "\n") != 28 || strings.Contains(out, "\x1b") || !utf8.ValidString(out) || !strings.Contains(out, `a\x1b[2j@x.example`) || !strings.Contains(out, "waits") || !strings.Contains(out, "<>") {
 		t.Errorf("%d %q", code, out)
 	}
 	if code, out, _ := k.run("list", "--limit", "3"); code != 0 || !strings.Contains(out, "and more") || strings.Count(out, "\n") != 5 {
@@ -145,8 +146,8 @@ func TestGreylistMistakes(t *testing.T) {
 	}
 }
 
-// ask asks a policy server one question.
-func ask(network, addr, question string) (string, error) {
+// askPolicy asks a policy server one question.
+func askPolicy(network, addr, question string) (string, error) {
 	c, err := net.Dial(network, addr)
 	if err != nil {
 		return "", err
@@ -176,15 +177,8 @@ func TestPolicyServer(t *testing.T) {
 		t.Error("it is on by default")
 	}
 	on := "[policyd]\nenabled = true\nlisten = [\"" + socket + "\"]\n"
-	text, err := os.ReadFile(g.file("config.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(text), "[policyd]") {
-		t.Fatal("the test puts the table at the end")
-	}
-	reload("[dns]", on+"[dns]")
-	if got, err := ask("unix", socket, question); err != nil || got != "action=450 4.2.0 Greylisted, try again in 300 seconds\n" {
+	reload("[policyd]\n", on)
+	if got, err := askPolicy("unix", socket, question); err != nil || got != "action=450 4.2.0 Greylisted, try again in 300 seconds\n" {
 		t.Errorf("%q %v", got, err)
 	}
 	var st status
@@ -193,11 +187,12 @@ func TestPolicyServer(t *testing.T) {
 	}
 	// Other checks, another socket.
 	second := g.file("second.sock")
-	reload(on, "[policyd]\nenabled = true\nlisten = [\""+second+"\"]\nchecks = [\"access\"]\n[check.access]\nclients = [\"192.0.2.1 reject Not from here\"]\n")
-	if got, err := ask("unix", second, question); err != nil || !strings.HasPrefix(got, "action=554 5.7.1 Not from here") {
+	g.edit("[check.access]\n", "[check.access]\nclients = [\"192.0.2.1 reject Not from here\"]\n")
+	reload(on, "[policyd]\nenabled = true\nlisten = [\""+second+"\"]\nchecks = [\"access\"]\n")
+	if got, err := askPolicy("unix", second, question); err != nil || !strings.HasPrefix(got, "action=554 5.7.1 Not from here") {
 		t.Errorf("%q %v", got, err)
 	}
-	if _, err := ask("unix", socket, question); err == nil {
+	if _, err := askPolicy("unix", socket, question); err == nil {
 		t.Error("the old socket is there")
 	}
 	// A mistake changes nothing.
@@ -206,7 +201,7 @@ func TestPolicyServer(t *testing.T) {
 		t.Errorf("%d %q", code, text)
 	}
 	reload(`checks = ["nonesuch"]`, `checks = ["greylist"]`)
-	if got, err := ask("unix", second, question); err != nil || !strings.HasPrefix(got, "action=450 4.2.0 ") {
+	if got, err := askPolicy("unix", second, question); err != nil || !strings.HasPrefix(got, "action=450 4.2.0 ") {
 		t.Errorf("%q %v", got, err)
 	}
 	if code, out, text := g.command("greylist", "pass", "192.0.2.1"); code != 0 {
@@ -215,11 +210,11 @@ func TestPolicyServer(t *testing.T) {
 	g.cmd.Process.Kill()
 	<-g.ended
 	g = start(t, g.dir)
-	if got, err := ask("unix", second, question); err != nil || got != "action=DUNNO\n" {
+	if got, err := askPolicy("unix", second, question); err != nil || got != "action=DUNNO\n" {
 		t.Errorf("after a kill: %q %v", got, err)
 	}
-	reload("enabled = true", "enabled = false")
-	if _, err := ask("unix", second, question); err == nil {
+	reload("[policyd]\nenabled = true", "[policyd]\nenabled = false")
+	if _, err := askPolicy("unix", second, question); err == nil {
 		t.Error("it is not off")
 	}
 }
