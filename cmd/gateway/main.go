@@ -38,7 +38,7 @@ type commandLine struct {
 	Test         testCommand         `cmd:"" help:"Say what would happen to a message; nothing is delivered."`
 	Mime         mimeCommand         `cmd:"" help:"Show what is inside a message, in every reading that a mail client may have of it."`
 	Route        routeCommand        `cmd:"" help:"Say where mail for an address goes, and which line says so."`
-	Rules        rulesCommands       `cmd:"" help:"Ask the tables of rules."`
+	Rules        rulesCommands       `cmd:"" help:"Show, try and switch rules."`
 	Import       importCommands      `cmd:"" help:"Turn tables and settings of Postfix and MailScanner into rules and configuration."`
 	Session      sessionCommand      `cmd:"" help:"Play a client by hand: real answers, nothing delivered."`
 	Demo         demoCommand         `cmd:"" help:"Show on this machine, offline, what the gateway does with good and bad mail."`
