@@ -71,7 +71,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Listen: []string{"127.0.0.1:10023"}, Clients: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
-		SocketMode: "0666", Checks: []string{"greylist"}, MaxConnections: 1000, IdleTimeout: 20 * time.Minute, RequestTimeout: 30 * time.Second,
+		SocketMode: "0666", Checks: []string{"suspension", "greylist"}, MaxConnections: 1000, IdleTimeout: 20 * time.Minute, RequestTimeout: 30 * time.Second,
 	}
 }
 

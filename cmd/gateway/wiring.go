@@ -68,6 +68,9 @@ type parts struct {
 	faults  atomic.Uint64    // of checks
 	logins  logins
 	bypass  bypass
+	users   sending
+	// userRules are those of the configuration in use.
+	userRules atomic.Pointer[userRules]
 	// identities count messages by who said who sends.
 	identities identity.Counters
 	// listening gives our own addresses.
@@ -110,6 +113,12 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 	p.server = smtpproxy.NewServer(smtpproxy.ServerConfig{
 		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
 	})
+	if err := p.openUsers(); err != nil {
+		p.hold.close()
+		p.store.Close()
+		log.Close()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -263,7 +272,7 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 // engines makes the engine of the wire, and that of the policy server.
 func (p *parts) engines(s *Settings, dns *resolver.DNS, old *all.Helpers) (wire, asked *filters.Engine, helpers *all.Helpers, err error) {
 	where := site(s)
-	where.Store = p.store
+	where.Store, where.Users = p.store, p.users.registry
 	if dns != nil {
 		where.Resolver = dns
 	}
@@ -455,6 +464,7 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 		door.drop()
 		return err
 	}
+	p.userRules.Store(&userRules{g.settings.Identity.Names(), g.settings.Check.Suspension.Hook()})
 	k.commit(c)
 	door.commit(p, g)
 	return nil
@@ -470,6 +480,7 @@ func (p *parts) close(g *generation) error {
 		}
 	}
 	errs = append(errs, p.hold.close())
+	p.closeUsers()
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
 	}
