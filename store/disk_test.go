@@ -27,7 +27,7 @@ func openTest(t *testing.T, c Config, every time.Duration) *Memory {
 	return m
 }
 
-func dbPath(t *testing.T) string {
+func dbPath(t testing.TB) string {
 	// A name with what URLs and SQL treat on their own.
 	dir := filepath.Join(t.TempDir(), "a %41?#&';b")
 	if err := os.Mkdir(dir, 0o700); err != nil {

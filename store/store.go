@@ -41,8 +41,8 @@
 //
 // # Limits
 //
-// Config.Entries bounds counters, evictable values with set members, and kept
-// values, each for itself; Config.Bytes bounds the evictable values' octets. A
+// Config.Entries bounds counters and kept values, each for itself, Config.Values
+// evictable values with set members, and Config.Bytes their octets. A
 // full table drops, of a sample of 16, what has expired, else a counter of a
 // single act, else what expires soonest; kept values are never dropped, one too
 // many is ErrFull. A key has at most 1 KiB, a value 16 KiB, an act 16 windows;

@@ -36,6 +36,7 @@ type Settings struct {
 	Users accounts.Config `toml:"users" doc:"Who may log in at listeners with auth = true."`
 
 	Conduct conduct.Config `toml:"conduct" doc:"How much a client may do in a minute, and who is banned for how long. Trusted peers are not counted."`
+	Store   StoreSettings  `toml:"store" doc:"What is remembered from one session to the next: counters, bans, greylist triplets, suspended users."`
 	Hold    hold.Config    `toml:"hold" doc:"The holding place: where mail is kept that a check quarantines, until garita hold release or delete."`
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
@@ -123,6 +124,7 @@ func defaults() Settings {
 		DNS:      resolver.Default(),
 		Users:    accounts.Default(),
 		Conduct:  conduct.Default(),
+		Store:    defaultStore(),
 		Hold:     hold.Default(),
 		Metrics:  metrics.Default(),
 		Route:    routing.Default(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -200,7 +201,7 @@ func (s *Store) failed(tag int, err error) {
 // bounded and printable.
 func words(err error) error {
 	text := err.Error()
-	if errors.Is(err, context.DeadlineExceeded) {
+	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() || errors.Is(err, context.DeadlineExceeded) {
 		text = "no answer in time"
 	}
 	text = strings.Map(func(r rune) rune {

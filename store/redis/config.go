@@ -16,7 +16,7 @@ import (
 
 // Config is the section store.redis.
 type Config struct {
-	Mode             string        `toml:"mode" doc:"single (one server), sentinel, or cluster."`
+	Mode             string        `toml:"mode" enum:"single,sentinel,cluster" doc:"single (one server), sentinel, or cluster."`
 	URL              string        `toml:"url" secret:"true" doc:"redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS; of Sentinel the address of one Sentinel, of a cluster that of one node. url_file = \"path\" reads it from a file."`
 	Nodes            []string      `toml:"nodes" doc:"Further Sentinels or nodes as host:port, which have the same user and password."`
 	Master           string        `toml:"master" doc:"Name by which Sentinel knows the master."`

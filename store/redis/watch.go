@@ -30,6 +30,8 @@ type mirror struct {
 	mu    sync.Mutex
 	epoch string
 	last  int64
+	// settled is the number up to which values may be here before their events.
+	settled int64
 	// ahead are our own changes that were taken over before their events came.
 	ahead map[string]int64
 }
@@ -86,6 +88,11 @@ func (m *mirror) event(local *store.Memory, x goredis.XMessage) bool {
 			return true
 		}
 	}
+	if v <= m.settled && op == "put" {
+		if have, ok, _ := local.Get(context.Background(), key); ok && string(have) == value {
+			return true
+		}
+	}
 	m.apply(local, key, op == "put", []byte(value), time.Duration(ms)*time.Millisecond)
 	return true
 }
@@ -137,6 +144,9 @@ func (s *Store) listen() error {
 	streams, err := s.client.XRead(ctx, &goredis.XReadArgs{
 		Streams: []string{s.listName("events"), strconv.FormatInt(last, 10) + "-1"}, Count: eventsAtOnce, Block: listen,
 	}).Result()
+	if goredis.HasErrorPrefix(err, "UNBLOCKED") {
+		return nil // it has become a replica: the next call says what follows
+	}
 	if errors.Is(err, goredis.Nil) {
 		if version > last {
 			// The numbers went on and the events are gone.
@@ -201,6 +211,10 @@ func (s *Store) readAll(epoch string) error {
 	if err != nil {
 		return err
 	}
+	settled, err := s.client.Get(ctx, s.listName("version")).Int64()
+	if err != nil {
+		return err
+	}
 	have := map[string]store.Item{}
 	for _, it := range s.local.Kept() {
 		have[it.Key] = it
@@ -208,9 +222,25 @@ func (s *Store) readAll(epoch string) error {
 	m := &s.mirror
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	// What Redis does not have was deleted while we did not look; or Redis lost
+	// it, and all who run know better.
+	lost := m.epoch != "" && (epoch != m.epoch || version < m.last)
+	if lost {
+		clear(m.ahead) // numbers that mean nothing now
+	}
+	for key, v := range m.ahead {
+		if v <= version {
+			delete(m.ahead, key)
+			continue
+		}
+		delete(have, key)
+	}
 	for _, it := range items {
 		old, ok := have[it.Key]
 		delete(have, it.Key)
+		if m.ahead[it.Key] > 0 {
+			continue // ours is newer; if another's is newer still, its event comes
+		}
 		if ok && string(old.Value) == string(it.Value) && near(old.Expires, it.Expires) {
 			continue // no news to watchers
 		}
@@ -220,9 +250,6 @@ func (s *Store) readAll(epoch string) error {
 		}
 		m.apply(s.local, it.Key, true, it.Value, ttl)
 	}
-	// What Redis does not have was deleted while we did not look; or Redis lost
-	// it, and all who run know better.
-	lost := m.epoch != "" && (epoch != m.epoch || version < m.last)
 	for key, it := range have {
 		if !lost {
 			m.apply(s.local, key, false, nil, 0)
@@ -230,8 +257,7 @@ func (s *Store) readAll(epoch string) error {
 		}
 		s.journal.change(key, change{value: it.Value, kept: true, until: it.Expires})
 	}
-	m.epoch, m.last = epoch, version
-	clear(m.ahead)
+	m.epoch, m.last, m.settled = epoch, version, settled
 	if lost && len(have) > 0 {
 		return errLost
 	}

@@ -135,8 +135,12 @@ func TestTwoGatewaysOneLimit(t *testing.T) {
 func TestChangesReachAllGateways(t *testing.T) {
 	s := start(t)
 	a, b := up(t, config(s)), up(t, config(s))
-	events := b.Watch(t.Context(), "suspend/")
 	ctx := t.Context()
+	if err := a.Keep(ctx, "first", nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "both to follow", func() bool { return known(a, "first") && known(b, "first") })
+	events := b.Watch(t.Context(), "suspend/")
 	for i := range 200 {
 		if err := a.Keep(ctx, "suspend/u", fmt.Append(nil, i), 0); err != nil {
 			t.Fatal(err)
