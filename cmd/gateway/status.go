@@ -261,12 +261,7 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 	case d.Asked < d.Servers:
 		fmt.Fprintln(b, "dns        "+t.paint('r', fmt.Sprintf("%d of %d servers are silent", d.Servers-d.Asked, d.Servers)))
 	}
-	if s.Store.Fault != "" {
-		fmt.Fprintln(b, "store      "+t.paint('r', oneLine(s.Store.Fault)))
-	}
-	if sh := s.Shared; sh != nil && sh.Fault != "" {
-		fmt.Fprintf(b, "store      %s; %d changes wait for its return\n", t.paint('r', oneLine(sh.Fault)), sh.Pending)
-	}
+	s.writeStore(b, t)
 	for _, c := range s.TLS {
 		what := ""
 		if c.SelfMade {

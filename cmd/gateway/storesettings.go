@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 
 	"github.com/redis/go-redis/v9/logging"
 
@@ -84,4 +85,14 @@ func (p *parts) storeFault() (faults []string) {
 		faults = append(faults, "store: the shared store is away, this gateway counts by itself: "+p.shared.Fault().Error())
 	}
 	return faults
+}
+
+// writeStore tells what the disk and the shared store do not take.
+func (s *status) writeStore(b *strings.Builder, t *terminal) {
+	if s.Store.Fault != "" {
+		fmt.Fprintln(b, "store      "+t.paint('r', oneLine(s.Store.Fault)))
+	}
+	if sh := s.Shared; sh != nil && sh.Fault != "" {
+		fmt.Fprintf(b, "store      %s; %d changes wait for its return\n", t.paint('r', oneLine(sh.Fault)), sh.Pending)
+	}
 }
