@@ -20,6 +20,7 @@ import (
 	"garita/config"
 	"garita/filters"
 	"garita/filters/all"
+	"garita/identity"
 	"garita/mail"
 	"garita/maillog"
 	"garita/message"
@@ -67,6 +68,11 @@ type parts struct {
 	faults  atomic.Uint64    // of checks
 	logins  logins
 	bypass  bypass
+	users   sending
+	// userRules are those of the configuration in use.
+	userRules atomic.Pointer[userRules]
+	// identities count messages by who said who sends.
+	identities identity.Counters
 	// listening gives our own addresses.
 	listening func() []netip.AddrPort
 	// lookup finds the addresses of next hops; nil: the system's resolver.
@@ -107,6 +113,12 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 	p.server = smtpproxy.NewServer(smtpproxy.ServerConfig{
 		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
 	})
+	if err := p.openUsers(); err != nil {
+		p.hold.close()
+		p.store.Close()
+		log.Close()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -176,7 +188,11 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	if g.routes, err = routesOf(s); err != nil {
 		return nil, err
 	}
-	if err = p.makeHops(g, old); err != nil {
+	lists, err := checksOf(s)
+	if err != nil {
+		return nil, err
+	}
+	if err = p.makeHops(g, old, ruleHops(s, lists)...); err != nil {
 		return nil, err
 	}
 	g.wire = &smtpproxy.Settings{
@@ -250,7 +266,7 @@ func (g *generation) helping() *all.Helpers {
 // policy makes the engine with the configured checks; dns and old may be nil.
 func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filters.Engine, *all.Helpers, error) {
 	where := site(s)
-	where.Store = p.store
+	where.Store, where.Users = p.store, p.users.registry
 	if dns != nil {
 		where.Resolver = dns
 	}
@@ -275,8 +291,12 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 		}
 		return mode
 	}
+	chain, err := identity.New(s.Identity, where.Domains, &p.identities)
+	if err != nil {
+		return nil, nil, err
+	}
 	e, err := filters.New(filters.Config{
-		Checks: checks, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault,
+		Checks: checks, Identity: chain, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("check: %w", err)
@@ -431,6 +451,7 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 		c.drop()
 		return err
 	}
+	p.userRules.Store(&userRules{g.settings.Identity.Names(), g.settings.Check.Suspension.Hook()})
 	k.commit(c)
 	return nil
 }
@@ -445,6 +466,7 @@ func (p *parts) close(g *generation) error {
 		}
 	}
 	errs = append(errs, p.hold.close())
+	p.closeUsers()
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
 	}
