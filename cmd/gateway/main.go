@@ -31,6 +31,7 @@ type commandLine struct {
 	Reload       reloadCommand       `cmd:"" help:"Make the running gateway read its configuration again."`
 	Bypass       bypassCommand       `cmd:"" help:"Let checks refuse nothing for a while (observe), and say so loudly."`
 	Ban          banCommands         `cmd:"" help:"Show, make and lift bans of clients."`
+	User         userCommands        `cmd:"" help:"Suspend users, let them send again, see their sessions and how senders are known."`
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
 	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
