@@ -28,7 +28,7 @@ type Budget struct {
 const (
 	// freeOctets are what linear patterns read of one message before they are
 	// charged: more than ordinary mail has for them.
-	freeOctets = 1 << 20
+	freeOctets = 4 << 20
 	// perMatch is what a match costs besides, as octets.
 	perMatch = 64
 )

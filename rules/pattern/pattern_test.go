@@ -345,8 +345,8 @@ func TestLinearIsCharged(t *testing.T) {
 			break
 		}
 	}
-	// Three of a quarter of a MB are free, each of the others costs half of a second.
-	if n != 3+20 || b.Over() != 1 {
+	// Fifteen of a quarter of a MB are free, each of the others costs half of a second.
+	if n != 15+20 || b.Over() != 1 {
 		t.Errorf("given up after %d matches", n)
 	}
 }
