@@ -32,6 +32,8 @@ type commandLine struct {
 	Bypass       bypassCommand       `cmd:"" help:"Let checks refuse nothing for a while (observe), and say so loudly."`
 	Ban          banCommands         `cmd:"" help:"Show, make and lift bans of clients."`
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
+	Alert        alertCommands       `cmd:"" help:"Show what is wrong, say that it was seen, test the channels."`
+	Check        checkCommands       `cmd:"" help:"Be a plugin of Nagios and Icinga."`
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
 	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
 	Test         testCommand         `cmd:"" help:"Say what would happen to a message; nothing is delivered."`
@@ -88,6 +90,9 @@ func execute(args []string, t terminal) (code int) {
 		panic(err) // the tags above are wrong
 	}
 	context, err := parser.Parse(args)
+	if err != nil && args[0] == "check" {
+		return t.report(unknown("CHECK", printable(err.Error()))(&t))
+	}
 	if err != nil {
 		fmt.Fprintf(t.err, "garita: %s\nTry: %s --help\n", printable(err.Error()), commandOf(err))
 		return exitUsage

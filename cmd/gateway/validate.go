@@ -202,6 +202,9 @@ func (f *faults) parts() {
 	for _, err := range s.Metrics.Validate() {
 		f.addError("metrics", err)
 	}
+	for _, err := range s.Alert.Validate() {
+		f.addError("alert", err)
+	}
 	f.users()
 	f.certificates()
 	before := len(f.list)
