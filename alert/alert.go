@@ -2,6 +2,7 @@ package alert
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -79,9 +80,16 @@ type Text struct {
 	ES string `json:"es"`
 }
 
-// Texts formats a text with the same arguments in both languages.
+// Texts formats a text with the same arguments in both languages. Arguments
+// that are text may be hostile: their line ends must not make lines of ours.
 func Texts(en, es string, args ...any) Text {
-	return Text{fmt.Sprintf(en, args...), fmt.Sprintf(es, args...)}
+	safe := slices.Clone(args)
+	for i, a := range safe {
+		if s, ok := a.(string); ok {
+			safe[i] = oneLine(s)
+		}
+	}
+	return Text{fmt.Sprintf(en, safe...), fmt.Sprintf(es, safe...)}
 }
 
 // Fact is one detail. Its value may be hostile.

@@ -29,6 +29,9 @@ type readLists struct {
 func (s *Settings) checks() (l *all.Lists, errs, warnings []error) {
 	l, errs, warnings = s.Check.Read(time.Now, slices.Sorted(maps.Keys(s.NextHop)))
 	warnings = append(warnings, s.Check.Compare(budgetFor(s).Headroom)...) // the largest message
+	if l != nil {
+		warnings = append(warnings, hiddenByRules(s, l)...)
+	}
 	s.read.checkOf, s.read.checks = s.Check, l
 	return l, errs, warnings
 }

@@ -205,6 +205,9 @@ func (f *faults) parts() {
 	for _, err := range s.Alert.Validate() {
 		f.addError("alert", err)
 	}
+	for _, err := range s.Identity.Validate() {
+		f.addError("identity", err)
+	}
 	f.users()
 	f.certificates()
 	before := len(f.list)
