@@ -49,7 +49,7 @@ type MailConfig struct {
 
 // WebhookConfig is one [alert.webhook.NAME] table.
 type WebhookConfig struct {
-	URL            string `toml:"url" secret:"true" doc:"https:// address; http:// only to this machine itself. Redirects are not followed."`
+	URL            string `toml:"endpoint" secret:"true" doc:"https:// address; http:// only to this machine itself. Redirects are not followed."`
 	Secret         string `toml:"secret" secret:"true" doc:"Key of the signature in X-Garita-Signature, at least 16 octets."`
 	SeverityConfig        // severity
 }
@@ -68,7 +68,7 @@ type SyslogConfig struct {
 
 // NotifyConfig is one [alert.notify.NAME] table.
 type NotifyConfig struct {
-	URL            string `toml:"url" secret:"true" doc:"URL of the service, as \"ntfy://ntfy.example/topic\"; it holds its password. See docs/alerts.md."`
+	URL            string `toml:"service" secret:"true" doc:"URL of the service, as \"ntfy://ntfy.example/topic\"; it holds its password. See docs/alerts.md."`
 	SeverityConfig        // severity
 }
 
@@ -243,11 +243,11 @@ func (c WebhookConfig) validate(bad func(string, ...any)) {
 	u, err := url.Parse(c.URL)
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
-		bad("url: write an https:// address")
+		bad("endpoint: write an https:// address")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		bad("url: write https; http is for this machine only")
+		bad("endpoint: write https; http is for this machine only")
 	case u.Fragment != "":
-		bad("url: has a fragment, which is never sent")
+		bad("endpoint: has a fragment, which is never sent")
 	}
 	if len(c.Secret) < minSecret {
 		bad("secret: must have at least %d octets; make one with: openssl rand -hex 32", minSecret)
@@ -276,6 +276,6 @@ func (c SyslogConfig) validate(bad func(string, ...any)) {
 func (c NotifyConfig) validate(bad func(string, ...any)) {
 	c.severity(bad)
 	if scheme, ok := serviceOf(c.URL); !ok {
-		bad("url: shoutrrr has no service %.20q; it has %s", scheme, strings.Join(services(), ", "))
+		bad("service: shoutrrr has no service %.20q; it has %s", scheme, strings.Join(services(), ", "))
 	}
 }

@@ -32,36 +32,36 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	for want, change := range map[string]func(*Config){
-		"language = ":                         func(c *Config) { c.Language = "fr" },
-		"hold_off = ":                         func(c *Config) { c.HoldOff = 0 },
-		"after = ":                            func(c *Config) { c.After = -1 },
-		"remind = ":                           func(c *Config) { c.Remind = time.Minute },
-		"rate = ":                             func(c *Config) { c.Rate = 0 },
-		"gather = ":                           func(c *Config) { c.Gather = 0 },
-		"timeout = ":                          func(c *Config) { c.Timeout = time.Hour },
-		"disk_free = ":                        func(c *Config) { c.DiskFree = 100 },
-		"mail: the name ":                     func(c *Config) { c.Mail["Ops\x1b"] = c.Mail["ops"] },
-		"mail.ops.server = ":                  mail(func(m *MailConfig) { m.Server = "smtp.example" }),
-		"mail.ops.from = ":                    mail(func(m *MailConfig) { m.From = "x@example.org>\r\nRCPT TO:<y@z.example" }),
-		"mail.ops.to: ":                       mail(func(m *MailConfig) { m.To = nil }),
-		"mail.ops.to[0] = ":                   mail(func(m *MailConfig) { m.To = []string{"\"a b\"@example.org"} }),
-		"mail.ops.tls = \"maybe\": must":      mail(func(m *MailConfig) { m.TLS = "maybe" }),
-		"mail.ops.tls = \"none\": a password": mail(func(m *MailConfig) { m.TLS, m.User, m.Password = "none", "u", "p" }),
-		"mail.ops.user: ":                     mail(func(m *MailConfig) { m.Password = "p" }),
-		"mail.ops.password: ":                 mail(func(m *MailConfig) { m.User = "p" }),
-		"mail.ops.ca_file = ":                 mail(func(m *MailConfig) { m.CAFile = "/nonexistent" }),
-		"mail.ops.severity = ":                mail(func(m *MailConfig) { m.Severity = "" }),
-		"webhook.t.url: write https; http":    hook("http://tickets.example/topsecret", testSecret),
-		"webhook.t.url: write an https":       hook("ftp://tickets.example/topsecret", testSecret),
-		"webhook.t.url: has a fragment":       hook("https://tickets.example/#topsecret", testSecret),
-		"webhook.t.secret: ":                  hook("https://tickets.example/", "topsecret"),
-		"exec.p.command: ":                    func(c *Config) { c.Exec["p"] = ExecConfig{Command: []string{"pager"}, SeverityConfig: fromWarning()} },
+		"language = ":                           func(c *Config) { c.Language = "fr" },
+		"hold_off = ":                           func(c *Config) { c.HoldOff = 0 },
+		"after = ":                              func(c *Config) { c.After = -1 },
+		"remind = ":                             func(c *Config) { c.Remind = time.Minute },
+		"rate = ":                               func(c *Config) { c.Rate = 0 },
+		"gather = ":                             func(c *Config) { c.Gather = 0 },
+		"timeout = ":                            func(c *Config) { c.Timeout = time.Hour },
+		"disk_free = ":                          func(c *Config) { c.DiskFree = 100 },
+		"mail: the name ":                       func(c *Config) { c.Mail["Ops\x1b"] = c.Mail["ops"] },
+		"mail.ops.server = ":                    mail(func(m *MailConfig) { m.Server = "smtp.example" }),
+		"mail.ops.from = ":                      mail(func(m *MailConfig) { m.From = "x@example.org>\r\nRCPT TO:<y@z.example" }),
+		"mail.ops.to: ":                         mail(func(m *MailConfig) { m.To = nil }),
+		"mail.ops.to[0] = ":                     mail(func(m *MailConfig) { m.To = []string{"\"a b\"@example.org"} }),
+		"mail.ops.tls = \"maybe\": must":        mail(func(m *MailConfig) { m.TLS = "maybe" }),
+		"mail.ops.tls = \"none\": a password":   mail(func(m *MailConfig) { m.TLS, m.User, m.Password = "none", "u", "p" }),
+		"mail.ops.user: ":                       mail(func(m *MailConfig) { m.Password = "p" }),
+		"mail.ops.password: ":                   mail(func(m *MailConfig) { m.User = "p" }),
+		"mail.ops.ca_file = ":                   mail(func(m *MailConfig) { m.CAFile = "/nonexistent" }),
+		"mail.ops.severity = ":                  mail(func(m *MailConfig) { m.Severity = "" }),
+		"webhook.t.endpoint: write https; http": hook("http://tickets.example/topsecret", testSecret),
+		"webhook.t.endpoint: write an https":    hook("ftp://tickets.example/topsecret", testSecret),
+		"webhook.t.endpoint: has a fragment":    hook("https://tickets.example/#topsecret", testSecret),
+		"webhook.t.secret: ":                    hook("https://tickets.example/", "topsecret"),
+		"exec.p.command: ":                      func(c *Config) { c.Exec["p"] = ExecConfig{Command: []string{"pager"}, SeverityConfig: fromWarning()} },
 		"exec.p.command[1]: ": func(c *Config) {
 			c.Exec["p"] = ExecConfig{Command: []string{"/p", "\x00"}, SeverityConfig: fromWarning()}
 		},
 		"syslog.s.address = \"udp://h\": ": func(c *Config) { c.Syslog["s"] = SyslogConfig{Address: "udp://h", SeverityConfig: fromWarning()} },
 		"syslog.s.address = \"log\": ":     func(c *Config) { c.Syslog["s"] = SyslogConfig{Address: "log", SeverityConfig: fromWarning()} },
-		"notify.n.url: shoutrrr has no service": func(c *Config) {
+		"notify.n.service: shoutrrr has no service": func(c *Config) {
 			c.Notify["n"] = NotifyConfig{URL: "nobody://topsecret", SeverityConfig: fromWarning()}
 		},
 	} {
@@ -132,5 +132,48 @@ func TestKeys(t *testing.T) {
 		if a, b := play(&without, false), play(&with, true); a == b {
 			t.Errorf("%s changes nothing: %q", key, a)
 		}
+	}
+}
+
+// TestTimeout: alert.timeout bounds one attempt.
+func TestTimeout(t *testing.T) {
+	c := Default()
+	c.Timeout = 50 * time.Millisecond
+	c.Exec = map[string]ExecConfig{"slow": {Command: []string{script(t, "exec sleep 1000")}}}
+	k := newKit(t, c, nil)
+	got, err := k.Test(t.Context(), "exec.slow", "root")
+	if err != nil || len(got) != 1 || got[0].Error != "it did not end in time and was killed" {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// TestSeverity: each channel is told from its own severity on.
+func TestSeverity(t *testing.T) {
+	c := Default()
+	s := SeverityConfig{Severity: "critical"}
+	mail := mailTo("127.0.0.1:1", "none", "ops@example.org")
+	mail.SeverityConfig = s
+	c.Mail = map[string]MailConfig{"a": mail}
+	c.Webhook = map[string]WebhookConfig{"a": {URL: "https://127.0.0.1:1/", Secret: testSecret, SeverityConfig: s}}
+	c.Exec = map[string]ExecConfig{"a": {Command: []string{"/bin/false"}, SeverityConfig: s}}
+	c.Syslog = map[string]SyslogConfig{"a": {Address: "/nonexistent", SeverityConfig: s}}
+	c.Notify = map[string]NotifyConfig{"a": {URL: "ntfy://127.0.0.1/x", SeverityConfig: s}}
+	if errs := c.Validate(); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	k := newKit(t, c, nil)
+	// Nobody delivers here; what has been given to a worker waits in its queue
+	// or was tried.
+	k.Raise(Alert{Key: "a", Severity: Warning})
+	for name, w := range k.workers {
+		if _, ok := w.head(); ok || w.least != Critical {
+			t.Errorf("%s was told of a warning", name)
+		}
+	}
+	if len(k.workers) != 5 {
+		t.Errorf("%d channels", len(k.workers))
+	}
+	if d := DefaultMail(); d.least() != Warning {
+		t.Errorf("%v", d.least())
 	}
 }

@@ -110,5 +110,5 @@ func (c *notifyChannel) reason(err error) error {
 	if m := regexp.MustCompile(`\b[345][0-9][0-9]\b`).FindString(err.Error()); m != "" {
 		return fmt.Errorf("%s did not take it (status %s?)", name, m)
 	}
-	return fmt.Errorf("%s did not take it; look at the URL", name)
+	return fmt.Errorf("%s did not take it; look at its URL", name)
 }

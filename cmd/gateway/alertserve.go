@@ -111,8 +111,8 @@ func (a *alerting) judge(found []alert.Alert, now time.Time, after time.Duration
 
 // findings is everything that is wrong now.
 func (d *daemon) findings(g *generation, now time.Time) []alert.Alert {
-	return slices.Concat(d.hopAlerts(g), scannerAlerts(g, now), d.stateAlerts(g), d.holdAlerts(g), certificateAlerts(g, now),
-		d.diskAlerts(g), d.ownAlerts(g))
+	return slices.Concat(d.hopAlerts(g), scannerAlerts(g, now), d.stateAlerts(g), holdAlerts(d.parts.hold.keeper, g.settings.Alert.HoldAge, now),
+		certificateAlerts(g, now), diskAlerts(d.diskFigures(), g.settings.Alert.DiskFree), d.ownAlerts(g))
 }
 
 func fact(name string, value any) alert.Fact { return alert.Fact{Name: name, Value: fmt.Sprint(value)} }
@@ -209,8 +209,7 @@ func (d *daemon) stateAlerts(g *generation) (out []alert.Alert) {
 // holdWait bounds the look at the index of held messages.
 const holdWait = 5 * time.Second
 
-func (d *daemon) holdAlerts(g *generation) (out []alert.Alert) {
-	k := d.parts.hold.keeper
+func holdAlerts(k *hold.Keeper, age time.Duration, now time.Time) (out []alert.Alert) {
 	if k == nil {
 		return nil
 	}
@@ -221,11 +220,7 @@ func (d *daemon) holdAlerts(g *generation) (out []alert.Alert) {
 			Command: []string{"garita", "hold", "list"},
 			Facts:   []alert.Fact{fact("messages", fmt.Sprintf("%d/%d", r.Messages, r.MaxMessages)), fact("octets", fmt.Sprintf("%d/%d", r.Octets, r.MaxSize))}})
 	}
-	age := g.settings.Alert.HoldAge
-	if age == 0 {
-		return out
-	}
-	_, n, err := d.heldNow(context.Background(), g)
+	_, n, err := heldNow(context.Background(), k, age, now)
 	if err == nil && n > 0 {
 		out = append(out, alert.Alert{Key: "hold/age", Kind: alert.HoldAge, Severity: alert.Warning,
 			Subject: alert.Texts("%d held messages wait for longer than %s", "%d mensajes retenidos esperan desde hace más de %s", n, age),
@@ -269,9 +264,10 @@ func certificateAlerts(g *generation, now time.Time) (out []alert.Alert) {
 	return out
 }
 
-func (d *daemon) diskAlerts(g *generation) (out []alert.Alert) {
-	for _, one := range d.diskFigures() {
-		if least := uint64(max(g.settings.Alert.DiskFree, 0)); least > 0 && one.Total > 0 && one.Free < one.Total/100*least {
+func diskAlerts(disks []metrics.Disk, percent int) (out []alert.Alert) {
+	least := uint64(max(percent, 0))
+	for _, one := range disks {
+		if least > 0 && one.Total > 0 && one.Free < one.Total/100*least {
 			severity := alert.Warning
 			if one.Free < one.Total/200*least {
 				severity = alert.Critical
@@ -452,13 +448,12 @@ func (p *parts) updateAlerts(s *Settings) {
 }
 
 // heldNow counts what is held, and what of it waits for longer than hold_age.
-func (d *daemon) heldNow(ctx context.Context, g *generation) (n, late int, err error) {
+func heldNow(ctx context.Context, k *hold.Keeper, age time.Duration, now time.Time) (n, late int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, holdWait)
 	defer cancel()
-	k := d.parts.hold.keeper
-	if _, _, n, err = k.List(ctx, hold.Filter{Limit: 1, Copies: "none"}); err != nil || g.settings.Alert.HoldAge == 0 {
+	if _, _, n, err = k.List(ctx, hold.Filter{Limit: 1, Copies: "none"}); err != nil || age == 0 || n == 0 {
 		return n, 0, err
 	}
-	_, _, late, err = k.List(ctx, hold.Filter{Before: time.Now().Add(-g.settings.Alert.HoldAge), Limit: 1, Copies: "none"})
+	_, _, late, err = k.List(ctx, hold.Filter{Before: now.Add(-age), Limit: 1, Copies: "none"})
 	return n, late, err
 }

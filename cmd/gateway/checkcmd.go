@@ -332,7 +332,7 @@ func holdAnswer(ctx context.Context, d *daemon, g *generation) (a checkAnswer) {
 		return checkAnswer{Off: "not enabled (hold.enabled)"}
 	}
 	r := k.Room()
-	n, late, err := d.heldNow(ctx, g)
+	n, late, err := heldNow(ctx, k, g.settings.Alert.HoldAge, time.Now())
 	if err != nil {
 		a.State, a.Text = stateWarning, "the index of held messages does not answer; "
 	}
