@@ -66,7 +66,7 @@ func Open(o Options) (*Manager, error) {
 	if o.after == nil {
 		o.after = time.After
 	}
-	m := &Manager{o: o, log: o.Log, book: newBook(o.Config, oneLine(o.Host)), workers: map[string]*worker{}, counts: map[[2]string]uint64{},
+	m := &Manager{o: o, log: o.Log, book: newBook(o.Config, oneLine(o.Host)), workers: map[string]*worker{}, counts: map[[2]string]uint64{{logName, resultSent}: 0},
 		poke: make(chan struct{}, 1), stop: make(chan struct{})}
 	if err := m.recall(); err != nil {
 		// What was open will be raised again; a start does not wait for it.
@@ -190,8 +190,12 @@ func (m *Manager) send(list []Notice) {
 	}
 }
 
+// logName is the mail log among the channels that are counted.
+const logName = "log"
+
 // write tells the mail log, which is there without any configuration.
 func (m *Manager) write(n Notice) {
+	m.counts[[2]string{logName, resultSent}]++
 	attrs := []slog.Attr{slog.String("event", n.Event), slog.String("key", n.Alert.Key), slog.String("severity", n.Alert.Severity.String())}
 	for _, f := range n.Alert.Facts {
 		attrs = append(attrs, slog.String(f.Name, f.Value))
