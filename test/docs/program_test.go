@@ -280,7 +280,11 @@ func TestCommandsExist(t *testing.T) {
 			n++
 			words := strings.Fields(l)[1:]
 			command := words[0]
+<<<<<<< HEAD
 			if slices.Contains([]string{"config", "ban", "hold", "rules", "import", "alert", "check"}, command) && len(words) > 1 {
+=======
+			if slices.Contains([]string{"config", "ban", "hold", "rules", "import", "user", "limits"}, command) && len(words) > 1 {
+>>>>>>> main
 				command += " " + words[1]
 			}
 			text := help(command)
