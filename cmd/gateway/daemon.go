@@ -364,7 +364,6 @@ func (d *daemon) verbs() map[string]admin.Verb {
 		return d.parts.conduct
 	})
 	maps.Copy(verbs, d.holdVerbs())
-<<<<<<< HEAD
 	maps.Copy(verbs, d.checkVerbs())
 	maps.Copy(verbs, alertVerbs(func() (*alert.Manager, bool) {
 		g := d.now.Load()
@@ -373,9 +372,7 @@ func (d *daemon) verbs() map[string]admin.Verb {
 		}
 		return d.parts.alerts.manager, g.settings.Alert.Enabled
 	}))
-=======
 	maps.Copy(verbs, d.userVerbs())
->>>>>>> main
 	maps.Copy(verbs, map[string]admin.Verb{
 		"status":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
 		"diff":       {Run: d.diff},

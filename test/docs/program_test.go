@@ -280,11 +280,7 @@ func TestCommandsExist(t *testing.T) {
 			n++
 			words := strings.Fields(l)[1:]
 			command := words[0]
-<<<<<<< HEAD
-			if slices.Contains([]string{"config", "ban", "hold", "rules", "import", "alert", "check"}, command) && len(words) > 1 {
-=======
-			if slices.Contains([]string{"config", "ban", "hold", "rules", "import", "user", "limits"}, command) && len(words) > 1 {
->>>>>>> main
+			if slices.Contains([]string{"config", "ban", "hold", "rules", "import", "user", "limits", "alert", "check"}, command) && len(words) > 1 {
 				command += " " + words[1]
 			}
 			text := help(command)
