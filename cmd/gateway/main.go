@@ -33,6 +33,7 @@ type commandLine struct {
 	Ban          banCommands         `cmd:"" help:"Show, make and lift bans of clients."`
 	User         userCommands        `cmd:"" help:"Suspend users, let them send again, see their sessions and how senders are known."`
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
+	Greylist     greylistCommands    `cmd:"" help:"Show whom the greylist knows, let somebody pass, forget."`
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
 	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
 	Test         testCommand         `cmd:"" help:"Say what would happen to a message; nothing is delivered."`
