@@ -225,7 +225,7 @@ func (d *daemon) shutdown(signals <-chan os.Signal, why string) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		err := d.parts.server.Shutdown(ctx)
+		err := errors.Join(d.parts.server.Shutdown(ctx), d.parts.door.shutdown(ctx))
 		d.parts.hold.drain(ctx) // both have the same time
 		done <- err
 	}()
@@ -372,6 +372,7 @@ func (d *daemon) verbs() map[string]admin.Verb {
 		}
 		return d.parts.alerts.manager, g.settings.Alert.Enabled
 	}))
+	maps.Copy(verbs, greylistVerbs(d.greylist))
 	maps.Copy(verbs, d.userVerbs())
 	maps.Copy(verbs, map[string]admin.Verb{
 		"status":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},

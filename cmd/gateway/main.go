@@ -35,6 +35,7 @@ type commandLine struct {
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
 	Alert        alertCommands       `cmd:"" help:"Show what is wrong, say that it was seen, test the channels."`
 	Check        checkCommands       `cmd:"" help:"Be a plugin of Nagios and Icinga."`
+	Greylist     greylistCommands    `cmd:"" help:"Show whom the greylist knows, let somebody pass, forget."`
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
 	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
 	Test         testCommand         `cmd:"" help:"Say what would happen to a message; nothing is delivered."`
