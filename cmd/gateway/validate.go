@@ -205,6 +205,9 @@ func (f *faults) parts() {
 	for _, err := range s.Metrics.Validate() {
 		f.addError("metrics", err)
 	}
+	for _, err := range s.Alert.Validate() {
+		f.addError("alert", err)
+	}
 	for _, err := range s.Identity.Validate() {
 		f.addError("identity", err)
 	}

@@ -65,6 +65,7 @@ type parts struct {
 	tickets *tls.Tickets
 	conduct *conduct.Conduct
 	hold    holding
+	alerts  alerting
 	door    policyDoor
 	metrics *metrics.Metrics // nil in commands that only look
 	faults  atomic.Uint64    // of checks
@@ -106,6 +107,12 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 		return nil, err
 	}
 	if err := p.openHold(s); err != nil {
+		p.store.Close()
+		log.Close()
+		return nil, err
+	}
+	if err := p.openAlerts(s); err != nil {
+		p.hold.close()
 		p.store.Close()
 		log.Close()
 		return nil, err
@@ -476,6 +483,7 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 // close ends the parts in the order in which they need each other.
 func (p *parts) close(g *generation) error {
 	var errs []error
+	p.alerts.close()
 	if g != nil {
 		g.helpers.Close()
 		for _, h := range g.hops {
