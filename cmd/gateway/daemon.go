@@ -201,6 +201,7 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 			probeAll(ctx, d.now.Load().hops)
 			d.parts.bypass.remind(d.parts.log)
 			d.parts.hold.tick(d)
+			d.parts.drip.tick(d, time.Now())
 		case now := <-minute.C:
 			d.minutely(now)
 		case <-watchdog:
@@ -360,6 +361,7 @@ func (d *daemon) verbs() map[string]admin.Verb {
 	})
 	maps.Copy(verbs, d.holdVerbs())
 	maps.Copy(verbs, d.userVerbs())
+	maps.Copy(verbs, d.limitVerbs())
 	maps.Copy(verbs, map[string]admin.Verb{
 		"status":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
 		"diff":       {Run: d.diff},
