@@ -30,6 +30,7 @@ import (
 	"garita/smtpproxy/relay"
 	"garita/smtpproxy/routing"
 	"garita/store"
+	"garita/store/redis"
 	"garita/tls"
 )
 
@@ -44,7 +45,8 @@ type generation struct {
 	routes   *routing.Tables
 	marks    map[string]mark // of list files
 	hops     map[string]*hop
-	helpers  *all.Helpers // what checks do in the background
+	helpers  *all.Helpers    // what checks do in the background
+	asked    *filters.Engine // by the policy server
 	wire     *smtpproxy.Settings
 }
 
@@ -59,9 +61,12 @@ type parts struct {
 	// its figures.
 	store   store.Store
 	memory  *store.Memory
+	shared  *redis.Store // nil unless store.kind = "redis"; then store is it
 	tickets *tls.Tickets
 	conduct *conduct.Conduct
 	hold    holding
+	alerts  alerting
+	door    policyDoor
 	metrics *metrics.Metrics // nil in commands that only look
 	faults  atomic.Uint64    // of checks
 	logins  logins
@@ -103,6 +108,12 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 		return nil, err
 	}
 	if err := p.openHold(s); err != nil {
+		p.store.Close()
+		log.Close()
+		return nil, err
+	}
+	if err := p.openAlerts(s); err != nil {
+		p.hold.close()
 		p.store.Close()
 		log.Close()
 		return nil, err
@@ -180,7 +191,7 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 		return nil, err
 	}
 	var policy *filters.Engine
-	policy, g.helpers, err = p.policy(s, g.dns, old.helping())
+	policy, g.asked, g.helpers, err = p.engines(s, g.dns, old.helping())
 	if err != nil {
 		return nil, err
 	}
@@ -264,6 +275,12 @@ func (g *generation) helping() *all.Helpers {
 
 // policy makes the engine with the configured checks; dns and old may be nil.
 func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filters.Engine, *all.Helpers, error) {
+	e, _, helpers, err := p.engines(s, dns, old)
+	return e, helpers, err
+}
+
+// engines makes the engine of the wire, and that of the policy server.
+func (p *parts) engines(s *Settings, dns *resolver.DNS, old *all.Helpers) (wire, asked *filters.Engine, helpers *all.Helpers, err error) {
 	where := site(s)
 	where.Store, where.Users = p.store, p.users.registry
 	where.Names = s.Identity.Names()
@@ -275,11 +292,11 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 	}
 	lists, err := checksOf(s)
 	if err != nil {
-		return nil, nil, fmt.Errorf("check: %w", err)
+		return nil, nil, nil, fmt.Errorf("check: %w", err)
 	}
 	checks, helpers, err := lists.Checks(s.Check, where, old)
 	if err != nil {
-		return nil, nil, fmt.Errorf("check: %w", err)
+		return nil, nil, nil, fmt.Errorf("check: %w", err)
 	}
 	mode := mail.Enforce
 	if s.Mode == "observe" {
@@ -293,15 +310,17 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 	}
 	chain, err := identity.New(s.Identity, where.Domains, &p.identities)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	e, err := filters.New(filters.Config{
-		Checks: checks, Identity: chain, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault,
-	})
+	config := filters.Config{Checks: checks, Identity: chain, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault}
+	wire, err = filters.New(config)
 	if err != nil {
-		return nil, nil, fmt.Errorf("check: %w", err)
+		return nil, nil, nil, fmt.Errorf("check: %w", err)
 	}
-	return e, helpers, nil
+	if asked, err = asking(s, checks, config); err != nil {
+		return nil, nil, nil, err
+	}
+	return wire, asked, helpers, nil
 }
 
 // site is what checks know about ourselves.
@@ -433,6 +452,7 @@ func needRestart(start, now *Settings) []string {
 	if now.Hold.Enabled && !start.Hold.Enabled {
 		out = append(out, "hold.enabled")
 	}
+	add("store", start.Store, now.Store)
 	add("admin.socket", start.Admin.Socket, now.Admin.Socket)
 	add("limits.messages_total", start.Limits.MessagesTotal, now.Limits.MessagesTotal)
 	add("mime.memory", start.MIME.Memory, now.MIME.Memory)
@@ -450,19 +470,27 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 	if err != nil {
 		return err
 	}
+	door, err := p.door.prepare(g.settings.Policyd)
+	if err != nil {
+		c.drop()
+		return err
+	}
 	probeAndWait(ctx, g.hops, firstProbe)
 	if err := p.server.Apply(g.wire); err != nil {
 		c.drop()
+		door.drop()
 		return err
 	}
 	p.userRules.Store(&userRules{g.settings.Identity.Names(), g.settings.Check.Suspension.Hook()})
 	k.commit(c)
+	door.commit(p, g)
 	return nil
 }
 
 // close ends the parts in the order in which they need each other.
 func (p *parts) close(g *generation) error {
 	var errs []error
+	p.alerts.close()
 	if g != nil {
 		g.helpers.Close()
 		for _, h := range g.hops {

@@ -13,6 +13,7 @@ import (
 	"garita/filters/attachment"
 	"garita/filters/clamav"
 	"garita/filters/client"
+	"garita/filters/greylist"
 	"garita/filters/helo"
 	"garita/filters/limits"
 	"garita/filters/mime"
@@ -34,6 +35,7 @@ type Config struct {
 	Helo      helo.Config      `toml:"helo" doc:"The name in HELO and EHLO: its form, and whether the DNS knows it."`
 	Sender    sender.Config    `toml:"sender" doc:"The domain of the sender."`
 	Recipient recipient.Config `toml:"recipient" doc:"The domains that outbound mail goes to."`
+	Greylist  greylist.Config  `toml:"greylist" doc:"Strangers are asked to come back (docs/greylist.md)."`
 
 	Rules        rules.Config        `toml:"rules" doc:"Rules of your own, and the sets that come with the program (docs/rules.md)."`
 	Postfix      postfix.Config      `toml:"postfix" doc:"Postfix's own tables header_checks, mime_header_checks, nested_header_checks and body_checks, as they are."`
@@ -56,6 +58,7 @@ func Default() Config {
 		Helo:      helo.Default(),
 		Sender:    sender.Default(),
 		Recipient: recipient.Default(),
+		Greylist:  greylist.Default(),
 
 		Rules:        rules.Default(),
 		Postfix:      postfix.Default(),
@@ -71,10 +74,17 @@ func Default() Config {
 
 // Lists are the files of lists that checks name, as they were read.
 type Lists struct {
-	access  *access.Lists
-	rules   *rules.Set
-	postfix *postfix.Tables
+	access   *access.Lists
+	rules    *rules.Set
+	postfix  *postfix.Tables
+	greylist *greylist.Lists
+	// Grey are the seams of greylisting: the domain that a sender is
+	// authenticated for, and its clocks.
+	Grey GreylistOptions
 }
+
+// GreylistOptions are what the configuration does not say of greylisting.
+type GreylistOptions = greylist.Options
 
 // Rules are the rules that were read; nil: none were.
 func (read *Lists) Rules() *rules.Compiled {
@@ -96,7 +106,7 @@ func (read *Lists) RuleFiles() []string {
 type RuleError = rules.FileError
 
 // mistakes are those in what checks read from files.
-type mistakes struct{ access, rules, postfix []error }
+type mistakes struct{ access, rules, postfix, greylist []error }
 
 // Read reads the lists, once for all who want to know of them: their mistakes
 // and warnings, and the checks. hops are the names of next hops, nil when they
@@ -117,6 +127,8 @@ func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warni
 	odd(rules.Name, told)
 	l.postfix, wrong.postfix, told = c.Postfix.Read(hops)
 	odd(postfix.Name, told)
+	l.greylist, wrong.greylist, told = c.Greylist.Read()
+	odd(greylist.Name, told)
 	if errs = c.validate(wrong); len(errs) > 0 {
 		return nil, errs, warnings
 	}
@@ -125,7 +137,7 @@ func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warni
 
 // Validate gives every mistake, each naming its key.
 func (c Config) Validate() (errs []error) {
-	return c.validate(mistakes{access: c.Access.Validate(), rules: c.Rules.Validate(), postfix: c.Postfix.Validate()})
+	return c.validate(mistakes{access: c.Access.Validate(), rules: c.Rules.Validate(), postfix: c.Postfix.Validate(), greylist: c.Greylist.Validate()})
 }
 
 // validate gives every mistake, with those of the files.
@@ -140,6 +152,7 @@ func (c Config) validate(files mistakes) (errs []error) {
 		{helo.Name, c.Helo.Validate()},
 		{sender.Name, c.Sender.Validate()},
 		{recipient.Name, c.Recipient.Validate()},
+		{greylist.Name, files.greylist},
 		{rules.Name, files.rules},
 		{postfix.Name, files.postfix},
 		{mime.Name, c.MIME.Validate()},
@@ -192,6 +205,7 @@ func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.
 	l.add(helo.New(c.Helo, site))
 	l.add(sender.New(c.Sender, site))
 	l.add(recipient.New(c.Recipient, site))
+	l.add(greylist.New(c.Greylist, read.greylist, site, read.Grey))
 	l.add(rules.New(c.Rules, read.rules, site, rules.Options{Hits: h.counting(site, old), Gate: h.slow(c.Rules, old)}))
 	l.add(postfix.New(c.Postfix, read.postfix, site, h.gate))
 	l.add(mime.New(c.MIME))
