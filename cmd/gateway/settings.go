@@ -12,6 +12,7 @@ import (
 	"garita/maillog"
 	"garita/message"
 	"garita/metrics"
+	"garita/milterd"
 	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
@@ -38,6 +39,7 @@ type Settings struct {
 	Conduct conduct.Config `toml:"conduct" doc:"How much a client may do in a minute, and who is banned for how long. Trusted peers are not counted."`
 	Hold    hold.Config    `toml:"hold" doc:"The holding place: where mail is kept that a check quarantines, until garita hold release or delete."`
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
+	Milter  milterd.Config `toml:"milter" doc:"A door for an MTA that asks us about each message before it takes it: see docs/milter.md."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
 
 	Listener map[string]smtpproxy.ListenerConfig `toml:"listener" example:"inbound" doc:"One table for each thing that mail comes in by. The name is yours and stands in the log."`
@@ -125,6 +127,7 @@ func defaults() Settings {
 		Conduct:  conduct.Default(),
 		Hold:     hold.Default(),
 		Metrics:  metrics.Default(),
+		Milter:   milterd.Default(),
 		Route:    routing.Default(),
 		MIME:     defaultMIME(),
 		Score:    defaultScore(),

@@ -45,6 +45,7 @@ type status struct {
 	DNS        dnsStatus          `json:"dns"`
 	Store      store.Stats        `json:"store"`
 	Hold       *hold.Room         `json:"hold,omitempty"`
+	Milter     *milterStatus      `json:"milter,omitempty"`
 	TLS        []certStatus       `json:"tls"`
 	Helpers    []all.HelperStatus `json:"helpers"`
 	Log        logStatus          `json:"log"`
@@ -137,6 +138,7 @@ func (d *daemon) status() status {
 		room := k.Room()
 		s.Hold = &room
 	}
+	s.Milter = d.milterStatus()
 	s.TLS = g.certificates()
 	s.Helpers = g.helpers.Status()
 	return s
@@ -244,6 +246,7 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 		fmt.Fprintf(b, "%d %s", tr.Outcomes[k], k)
 	}
 	fmt.Fprintf(b, "; %d senders and recipients refused\n", tr.Refusals)
+	writeMilter(b, s.Milter)
 	writeHold(b, t, s.Hold)
 	u := s.Budget
 	fmt.Fprintf(b, "budget     %s of %s in use (%s in memory) by %d messages; %d told to come back\n",

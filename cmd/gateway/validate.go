@@ -202,6 +202,7 @@ func (f *faults) parts() {
 	for _, err := range s.Metrics.Validate() {
 		f.addError("metrics", err)
 	}
+	f.milter()
 	f.users()
 	f.certificates()
 	before := len(f.list)

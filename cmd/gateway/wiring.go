@@ -61,6 +61,7 @@ type parts struct {
 	tickets *tls.Tickets
 	conduct *conduct.Conduct
 	hold    holding
+	milter  *milterDoor      // nil in commands that only look
 	metrics *metrics.Metrics // nil in commands that only look
 	faults  atomic.Uint64    // of checks
 	logins  logins
@@ -102,6 +103,7 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 	}
 	p.budget = message.NewBudget(budgetFor(s))
 	p.room = message.NewRoom(s.MIME.Memory)
+	p.milter = newMilterDoor(p, s)
 	p.server = smtpproxy.NewServer(smtpproxy.ServerConfig{
 		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
 	})
@@ -141,6 +143,9 @@ func budgetFor(s *Settings) message.BudgetConfig {
 	c := message.BudgetConfig{Total: s.Limits.MessagesTotal, Memory: s.Limits.MessagesMemory, ReserveShare: 0.2}
 	for _, l := range s.Listener {
 		c.Headroom = max(c.Headroom, l.MaxMessageSize)
+	}
+	if s.Milter.Enabled {
+		c.Headroom = max(c.Headroom, s.Milter.MaxMessageSize)
 	}
 	return c
 }
@@ -427,12 +432,20 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 	if err != nil {
 		return err
 	}
-	probeAndWait(ctx, g.hops, firstProbe)
-	if err := p.server.Apply(g.wire); err != nil {
+	m, err := p.milter.prepare(g.settings.Milter)
+	if err != nil {
 		c.drop()
 		return err
 	}
+	probeAndWait(ctx, g.hops, firstProbe)
+	if err := p.server.Apply(g.wire); err != nil {
+		c.drop()
+		m.drop()
+		return err
+	}
+	p.milter.server.Apply(g.milterSettings(p))
 	k.commit(c)
+	p.milter.commit(m)
 	return nil
 }
 
