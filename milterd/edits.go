@@ -106,8 +106,8 @@ func (x *session) headerEdits(more []message.Edit) ([]op, error) {
 
 // below is where Postfix inserts a field that is to stand before the first
 // that the milter was shown: it counts its own Received, which it does not
-// show, and takes 0 and 1 for the place above it.
-const below = 2
+// show, and 0 is the place above it.
+const below = 1
 
 // fieldEdits gives the changes in an order in which none moves the place of
 // another: from the last field to the first, then what is added behind all.
