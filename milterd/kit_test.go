@@ -78,14 +78,19 @@ func (j *judge) Finish(_ context.Context, tx *mail.Transaction, o mail.Outcome) 
 }
 func (j *judge) Closed(*mail.Session) { j.mu.Lock(); defer j.mu.Unlock(); j.closed++ }
 
-func (j *judge) last(t *testing.T) (mail.Transaction, mail.Outcome) {
+// last waits for the nth end: the MTA is answered before it is told.
+func (j *judge) last(t *testing.T, n int) (mail.Transaction, mail.Outcome) {
 	t.Helper()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.ends) == 0 {
-		t.Fatal("no transaction has ended")
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		j.mu.Lock()
+		if len(j.ends) >= n {
+			defer j.mu.Unlock()
+			return j.txs[n-1], j.ends[n-1]
+		}
+		j.mu.Unlock()
 	}
-	return j.txs[len(j.txs)-1], j.ends[len(j.ends)-1]
+	t.Fatalf("fewer than %d transactions have ended", n)
+	panic("unreachable")
 }
 
 // box is a Keeper in memory.

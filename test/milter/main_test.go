@@ -90,7 +90,9 @@ func (p *script) Message(_ context.Context, tx *mail.Transaction) mail.Decision 
 	p.mu.Unlock()
 	d := asked(subject)
 	bcc := mail.Recipient{Path: mail.Path{Local: "copy", Domain: "our.test"}}
-	put := func(at, n int64, text string) { d.Edits = append(d.Edits, message.Edit{At: at, Delete: n, Insert: []byte(text)}) }
+	put := func(at, n int64, text string) {
+		d.Edits = append(d.Edits, message.Edit{At: at, Delete: n, Insert: []byte(text)})
+	}
 	switch subject {
 	case "discard":
 		d.Verdict = mail.Discard
