@@ -41,7 +41,8 @@ func (x *session) begin(ctx context.Context) {
 	if !ok {
 		x.srv.stats.noRoom.Add(1)
 		x.srv.log.Warn("milter", "messages_total is used up; mail is deferred", slog.String("id", t.ID))
-		t.refusal = &replyNoRoom
+		r := replyNoRoom
+		t.refusal = &r
 		return
 	}
 	t.grant = grant

@@ -169,10 +169,9 @@ func (x *session) mail(ctx context.Context, p []byte) error {
 	x.macros.user, x.macros.method, x.macros.sender = "", "", ""
 	x.tx = t
 	bad := mail.Sendable(path)
-	switch {
-	case bad != nil:
-	case params.Size > x.set.MaxMessageSize:
-		bad = &replyTooBig
+	if bad == nil && params.Size > x.set.MaxMessageSize {
+		r := replyTooBig
+		bad = &r
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.set.CommandTimeout)
 	defer cancel()

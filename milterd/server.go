@@ -34,6 +34,8 @@ type Server struct {
 	set      atomic.Pointer[Settings]
 	ids      mail.IDs
 	stats    counters
+	told     atomic.Int64 // when the last connection turned away was logged
+	toldOf   atomic.Int64 // and which of them that was
 
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -99,8 +101,7 @@ func (s *Server) start(c net.Conn) {
 		s.mu.Unlock()
 	}
 	if why != "" {
-		s.stats.turnedAway.Add(1)
-		s.log.Warn("milter", "a connection was turned away", slog.String("peer", c.RemoteAddr().String()), slog.String("why", why))
+		s.tellTurnedAway(c, why)
 		c.Close()
 		return
 	}
@@ -112,6 +113,20 @@ func (s *Server) start(c net.Conn) {
 		delete(s.open, x)
 		s.mu.Unlock()
 	}()
+}
+
+// tellEvery bounds the log of connections that were turned away: a scan of
+// ports would fill it.
+const tellEvery = 10 * time.Second
+
+func (s *Server) tellTurnedAway(c net.Conn, why string) {
+	n := s.stats.turnedAway.Add(1)
+	now, last := time.Now().UnixNano(), s.told.Load()
+	if now-last < int64(tellEvery) || !s.told.CompareAndSwap(last, now) {
+		return
+	}
+	s.log.Warn("milter", "a connection was turned away", slog.String("peer", c.RemoteAddr().String()), slog.String("why", why),
+		slog.Int64("not_logged", n-1-s.toldOf.Swap(n)))
 }
 
 // refused tells why a peer may not connect. Who reaches a unix socket was let

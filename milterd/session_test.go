@@ -47,8 +47,10 @@ func TestConversation(t *testing.T) {
 			len(tx.ForwardPaths) != 2 || tx.ForwardPaths[1].Orcpt != "x@y.example" || tx.Listener != ListenerName {
 			t.Errorf("%s: %+v %+v", name, tx, tx.Session)
 		}
-		if !strings.Contains(d.logged(), `queue_id="QID1"`) {
-			t.Errorf("%s: %s", name, d.logged())
+		for end := time.Now().Add(10 * time.Second); !strings.Contains(d.logged(), `queue_id="QID1"`); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %s", name, d.logged())
+			}
 		}
 		// The login belongs to that message.
 		must(t)(s.Mail("a@x.example", nil))

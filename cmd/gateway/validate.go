@@ -297,7 +297,7 @@ func (f *faults) badPair(table, cert, key, text string) {
 
 func (f *faults) listeners() {
 	s := f.s
-	if len(s.Listener) == 0 {
+	if len(s.Listener) == 0 && !s.Milter.Enabled {
 		f.add("listener", "add a table [listener.inbound]", "there is no listener, so no mail could come in")
 	}
 	seen := map[netip.AddrPort]string{}
