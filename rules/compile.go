@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"hash/maphash"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ type Set struct {
 	views    []*view
 	runs     sync.Pool // of *run
 	tables   sync.Map  // of *octetTable, by charset
+	seed     maphash.Seed
 
 	envelope, headers, files, content []*view
 	// Those that are found by name: fields of the message, of parts, of
@@ -85,10 +87,15 @@ func (c *compiler) collect(files []*File) {
 	for _, f := range files {
 		for _, r := range f.Rules {
 			if first := ids[r.ID]; first != nil {
+				// The shipped rules come last, and are not what is to be mended.
+				at, other, hint := r, first, "give one of them another id; to change a rule of another file, write [[override]]"
+				if strings.HasPrefix(r.File, "builtin:") && !strings.HasPrefix(first.File, "builtin:") {
+					at, other, hint = first, r, "give it another id; to change the shipped rule, write [[override]]"
+				}
 				c.problems = append(c.problems, Problem{
-					File: r.File, Line: r.Line, Rule: r.ID,
-					Text:       fmt.Sprintf("there is a rule %q already, in %s", r.ID, first.Place()),
-					Suggestion: "give one of them another id; to change a rule of another file, write [[override]]",
+					File: at.File, Line: at.Line, Rule: at.ID,
+					Text:       fmt.Sprintf("there is a rule %q already, in %s", r.ID, other.Place()),
+					Suggestion: hint,
 				})
 				continue
 			}
@@ -314,5 +321,6 @@ func (c *compiler) finish() {
 			s.envelope = append(s.envelope, v)
 		}
 	}
+	s.seed = maphash.MakeSeed()
 	s.runs.New = func() any { return newRun(s) }
 }

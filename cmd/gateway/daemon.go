@@ -222,7 +222,7 @@ func (d *daemon) shutdown(signals <-chan os.Signal, why string) error {
 	go func() {
 		ended := make(chan error, 1)
 		go func() { ended <- d.parts.milter.shutdown(ctx) }()
-		err := errors.Join(d.parts.server.Shutdown(ctx), <-ended)
+		err := errors.Join(d.parts.server.Shutdown(ctx), d.parts.door.shutdown(ctx), <-ended)
 		d.parts.hold.drain(ctx) // both have the same time
 		done <- err
 	}()
@@ -361,6 +361,8 @@ func (d *daemon) verbs() map[string]admin.Verb {
 		return d.parts.conduct
 	})
 	maps.Copy(verbs, d.holdVerbs())
+	maps.Copy(verbs, greylistVerbs(d.greylist))
+	maps.Copy(verbs, d.userVerbs())
 	maps.Copy(verbs, map[string]admin.Verb{
 		"status":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
 		"diff":       {Run: d.diff},

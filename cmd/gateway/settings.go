@@ -8,11 +8,13 @@ import (
 	"garita/filters"
 	"garita/filters/all"
 	"garita/hold"
+	"garita/identity"
 	"garita/mail"
 	"garita/maillog"
 	"garita/message"
 	"garita/metrics"
 	"garita/milterd"
+	"garita/policyd"
 	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
@@ -36,8 +38,12 @@ type Settings struct {
 	DNS   resolver.Config `toml:"dns" doc:"The name servers that checks ask, and that clients get their names from. servers = [\"off\"] turns it off. Next hops are looked up as every program of this machine does (hosts file, resolv.conf)."`
 	Users accounts.Config `toml:"users" doc:"Who may log in at listeners with auth = true."`
 
+	Identity identity.Config `toml:"identity" doc:"Who sends: limits and suspensions are about this user (docs/limits.md)."`
+
 	Conduct conduct.Config `toml:"conduct" doc:"How much a client may do in a minute, and who is banned for how long. Trusted peers are not counted."`
+	Store   StoreSettings  `toml:"store" doc:"What is remembered from one session to the next: counters, bans, greylist triplets, suspended users."`
 	Hold    hold.Config    `toml:"hold" doc:"The holding place: where mail is kept that a check quarantines, until garita hold release or delete."`
+	Policyd policyd.Config `toml:"policyd" doc:"The policy server for Postfix, in the place of postgrey (docs/policyd.md)."`
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
 	Milter  milterd.Config `toml:"milter" doc:"A door for an MTA that asks us about each message before it takes it: see docs/milter.md."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
@@ -124,8 +130,11 @@ func defaults() Settings {
 		Admin:    AdminSettings{Socket: "/run/garita/admin.sock"},
 		DNS:      resolver.Default(),
 		Users:    accounts.Default(),
+		Identity: identity.Default(),
 		Conduct:  conduct.Default(),
+		Store:    defaultStore(),
 		Hold:     hold.Default(),
+		Policyd:  policyd.Default(),
 		Metrics:  metrics.Default(),
 		Milter:   milterd.Default(),
 		Route:    routing.Default(),

@@ -20,6 +20,7 @@ import (
 	"garita/config"
 	"garita/filters"
 	"garita/filters/all"
+	"garita/identity"
 	"garita/mail"
 	"garita/maillog"
 	"garita/message"
@@ -29,6 +30,7 @@ import (
 	"garita/smtpproxy/relay"
 	"garita/smtpproxy/routing"
 	"garita/store"
+	"garita/store/redis"
 	"garita/tls"
 )
 
@@ -43,7 +45,8 @@ type generation struct {
 	routes   *routing.Tables
 	marks    map[string]mark // of list files
 	hops     map[string]*hop
-	helpers  *all.Helpers // what checks do in the background
+	helpers  *all.Helpers    // what checks do in the background
+	asked    *filters.Engine // by the policy server
 	wire     *smtpproxy.Settings
 }
 
@@ -58,14 +61,21 @@ type parts struct {
 	// its figures.
 	store   store.Store
 	memory  *store.Memory
+	shared  *redis.Store // nil unless store.kind = "redis"; then store is it
 	tickets *tls.Tickets
 	conduct *conduct.Conduct
 	hold    holding
-	milter  *milterDoor      // nil in commands that only look
+	milter  *milterDoor // nil in commands that only look
+	door    policyDoor
 	metrics *metrics.Metrics // nil in commands that only look
 	faults  atomic.Uint64    // of checks
 	logins  logins
 	bypass  bypass
+	users   sending
+	// userRules are those of the configuration in use.
+	userRules atomic.Pointer[userRules]
+	// identities count messages by who said who sends.
+	identities identity.Counters
 	// listening gives our own addresses.
 	listening func() []netip.AddrPort
 	// lookup finds the addresses of next hops; nil: the system's resolver.
@@ -107,6 +117,12 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 	p.server = smtpproxy.NewServer(smtpproxy.ServerConfig{
 		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
 	})
+	if err := p.openUsers(); err != nil {
+		p.hold.close()
+		p.store.Close()
+		log.Close()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -172,7 +188,7 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 		return nil, err
 	}
 	var policy *filters.Engine
-	policy, g.helpers, err = p.policy(s, g.dns, old.helping())
+	policy, g.asked, g.helpers, err = p.engines(s, g.dns, old.helping())
 	if err != nil {
 		return nil, err
 	}
@@ -256,8 +272,14 @@ func (g *generation) helping() *all.Helpers {
 
 // policy makes the engine with the configured checks; dns and old may be nil.
 func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filters.Engine, *all.Helpers, error) {
+	e, _, helpers, err := p.engines(s, dns, old)
+	return e, helpers, err
+}
+
+// engines makes the engine of the wire, and that of the policy server.
+func (p *parts) engines(s *Settings, dns *resolver.DNS, old *all.Helpers) (wire, asked *filters.Engine, helpers *all.Helpers, err error) {
 	where := site(s)
-	where.Store = p.store
+	where.Store, where.Users = p.store, p.users.registry
 	if dns != nil {
 		where.Resolver = dns
 	}
@@ -266,11 +288,11 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 	}
 	lists, err := checksOf(s)
 	if err != nil {
-		return nil, nil, fmt.Errorf("check: %w", err)
+		return nil, nil, nil, fmt.Errorf("check: %w", err)
 	}
 	checks, helpers, err := lists.Checks(s.Check, where, old)
 	if err != nil {
-		return nil, nil, fmt.Errorf("check: %w", err)
+		return nil, nil, nil, fmt.Errorf("check: %w", err)
 	}
 	mode := mail.Enforce
 	if s.Mode == "observe" {
@@ -282,13 +304,19 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 		}
 		return mode
 	}
-	e, err := filters.New(filters.Config{
-		Checks: checks, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault,
-	})
+	chain, err := identity.New(s.Identity, where.Domains, &p.identities)
 	if err != nil {
-		return nil, nil, fmt.Errorf("check: %w", err)
+		return nil, nil, nil, err
 	}
-	return e, helpers, nil
+	config := filters.Config{Checks: checks, Identity: chain, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault}
+	wire, err = filters.New(config)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("check: %w", err)
+	}
+	if asked, err = asking(s, checks, config); err != nil {
+		return nil, nil, nil, err
+	}
+	return wire, asked, helpers, nil
 }
 
 // site is what checks know about ourselves.
@@ -415,6 +443,7 @@ func needRestart(start, now *Settings) []string {
 	if now.Hold.Enabled && !start.Hold.Enabled {
 		out = append(out, "hold.enabled")
 	}
+	add("store", start.Store, now.Store)
 	add("admin.socket", start.Admin.Socket, now.Admin.Socket)
 	add("limits.messages_total", start.Limits.MessagesTotal, now.Limits.MessagesTotal)
 	add("mime.memory", start.MIME.Memory, now.MIME.Memory)
@@ -432,19 +461,28 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 	if err != nil {
 		return err
 	}
+	door, err := p.door.prepare(g.settings.Policyd)
+	if err != nil {
+		c.drop()
+		return err
+	}
 	m, err := p.milter.prepare(g.settings.Milter)
 	if err != nil {
 		c.drop()
+		door.drop()
 		return err
 	}
 	probeAndWait(ctx, g.hops, firstProbe)
 	if err := p.server.Apply(g.wire); err != nil {
 		c.drop()
+		door.drop()
 		m.drop()
 		return err
 	}
+	p.userRules.Store(&userRules{g.settings.Identity.Names(), g.settings.Check.Suspension.Hook()})
 	p.milter.server.Apply(g.milterSettings(p))
 	k.commit(c)
+	door.commit(p, g)
 	p.milter.commit(m)
 	return nil
 }
@@ -459,6 +497,7 @@ func (p *parts) close(g *generation) error {
 		}
 	}
 	errs = append(errs, p.hold.close())
+	p.closeUsers()
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
 	}

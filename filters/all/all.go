@@ -13,6 +13,7 @@ import (
 	"garita/filters/attachment"
 	"garita/filters/clamav"
 	"garita/filters/client"
+	"garita/filters/greylist"
 	"garita/filters/helo"
 	"garita/filters/mime"
 	"garita/filters/postfix"
@@ -21,15 +22,19 @@ import (
 	"garita/filters/rules"
 	"garita/filters/sender"
 	"garita/filters/spamassassin"
+	"garita/filters/suspension"
 )
 
 // Config is the table [check], one field for each check in list order.
 type Config struct {
+	Suspension suspension.Config `toml:"suspension" doc:"Users who may not send (garita user suspend). It holds in every mode."`
+
 	Access    access.Config    `toml:"access" doc:"The operator's own lists of clients, HELO names, senders and recipients."`
 	Client    client.Config    `toml:"client" doc:"The client's name in the reverse DNS."`
 	Helo      helo.Config      `toml:"helo" doc:"The name in HELO and EHLO: its form, and whether the DNS knows it."`
 	Sender    sender.Config    `toml:"sender" doc:"The domain of the sender."`
 	Recipient recipient.Config `toml:"recipient" doc:"The domains that outbound mail goes to."`
+	Greylist  greylist.Config  `toml:"greylist" doc:"Strangers are asked to come back (docs/greylist.md)."`
 
 	Rules        rules.Config        `toml:"rules" doc:"Rules of your own, and the sets that come with the program (docs/rules.md)."`
 	Postfix      postfix.Config      `toml:"postfix" doc:"Postfix's own tables header_checks, mime_header_checks, nested_header_checks and body_checks, as they are."`
@@ -43,11 +48,14 @@ type Config struct {
 // Default is every check's default.
 func Default() Config {
 	return Config{
+		Suspension: suspension.Default(),
+
 		Access:    access.Default(),
 		Client:    client.Default(),
 		Helo:      helo.Default(),
 		Sender:    sender.Default(),
 		Recipient: recipient.Default(),
+		Greylist:  greylist.Default(),
 
 		Rules:        rules.Default(),
 		Postfix:      postfix.Default(),
@@ -61,10 +69,17 @@ func Default() Config {
 
 // Lists are the files of lists that checks name, as they were read.
 type Lists struct {
-	access  *access.Lists
-	rules   *rules.Set
-	postfix *postfix.Tables
+	access   *access.Lists
+	rules    *rules.Set
+	postfix  *postfix.Tables
+	greylist *greylist.Lists
+	// Grey are the seams of greylisting: the domain that a sender is
+	// authenticated for, and its clocks.
+	Grey GreylistOptions
 }
+
+// GreylistOptions are what the configuration does not say of greylisting.
+type GreylistOptions = greylist.Options
 
 // Rules are the rules that were read; nil: none were.
 func (read *Lists) Rules() *rules.Compiled {
@@ -86,7 +101,7 @@ func (read *Lists) RuleFiles() []string {
 type RuleError = rules.FileError
 
 // mistakes are those in what checks read from files.
-type mistakes struct{ access, rules, postfix []error }
+type mistakes struct{ access, rules, postfix, greylist []error }
 
 // Read reads the lists, once for all who want to know of them: their mistakes
 // and warnings, and the checks. hops are the names of next hops, nil when they
@@ -107,6 +122,8 @@ func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warni
 	odd(rules.Name, told)
 	l.postfix, wrong.postfix, told = c.Postfix.Read(hops)
 	odd(postfix.Name, told)
+	l.greylist, wrong.greylist, told = c.Greylist.Read()
+	odd(greylist.Name, told)
 	if errs = c.validate(wrong); len(errs) > 0 {
 		return nil, errs, warnings
 	}
@@ -115,7 +132,7 @@ func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warni
 
 // Validate gives every mistake, each naming its key.
 func (c Config) Validate() (errs []error) {
-	return c.validate(mistakes{access: c.Access.Validate(), rules: c.Rules.Validate(), postfix: c.Postfix.Validate()})
+	return c.validate(mistakes{access: c.Access.Validate(), rules: c.Rules.Validate(), postfix: c.Postfix.Validate(), greylist: c.Greylist.Validate()})
 }
 
 // validate gives every mistake, with those of the files.
@@ -124,11 +141,13 @@ func (c Config) validate(files mistakes) (errs []error) {
 		key  string
 		errs []error
 	}{
+		{suspension.Name, c.Suspension.Validate()},
 		{access.Name, files.access},
 		{client.Name, c.Client.Validate()},
 		{helo.Name, c.Helo.Validate()},
 		{sender.Name, c.Sender.Validate()},
 		{recipient.Name, c.Recipient.Validate()},
+		{greylist.Name, files.greylist},
 		{rules.Name, files.rules},
 		{postfix.Name, files.postfix},
 		{mime.Name, c.MIME.Validate()},
@@ -174,11 +193,13 @@ func Checks(c Config, site filters.Site) ([]filters.Check, error) {
 func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.Check, *Helpers, error) {
 	var l list
 	h := &Helpers{}
+	l.add(suspension.New(c.Suspension, site.Users))
 	l.add(access.New(c.Access, read.access))
 	l.add(client.New(c.Client, site))
 	l.add(helo.New(c.Helo, site))
 	l.add(sender.New(c.Sender, site))
 	l.add(recipient.New(c.Recipient, site))
+	l.add(greylist.New(c.Greylist, read.greylist, site, read.Grey))
 	l.add(rules.New(c.Rules, read.rules, site, rules.Options{Hits: h.counting(site, old), Gate: h.slow(c.Rules, old)}))
 	l.add(postfix.New(c.Postfix, read.postfix, site, h.gate))
 	l.add(mime.New(c.MIME))

@@ -79,7 +79,7 @@ func TestEveryCharacter(t *testing.T) {
 }
 
 func FuzzText(f *testing.F) {
-	for _, s := range []string{"", "  ", "Ábc  d", "\u1112\u1161\u11AB", "a\u0301\u0323\u00A8 x", "\xe2\x80", "ABCDEFGH  IJKLMNOP \x00qrstuvwx"} {
+	for _, s := range []string{"", "  ", "Ábc  d", "\u1112\u1161\u11AB", "\u1112\u3155", "\uFFBE\uFFC3", "a\u0301\u0323\u00A8 x", "\xe2\x80", "ABCDEFGH  IJKLMNOP \x00qrstuvwx"} {
 		f.Add([]byte(s), uint16(3))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, cut uint16) {
@@ -150,5 +150,19 @@ func TestNoAllocation(t *testing.T) {
 	dst := make([]byte, 0, 2*len(text))
 	if n := testing.AllocsPerRun(20, func() { dst = Text(dst[:0], text) }); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestWord: a word is folded as text is, whatever is in it.
+func TestWord(t *testing.T) {
+	for r := rune(1); r < 0x3000; r++ {
+		for _, word := range []string{string(r), "Ab" + string(r) + "ción", "é" + string(r) + "\u0301", "\xC3" + string(r), string(r) + "\xC3"} {
+			if strings.ContainsFunc(word, unicode.IsSpace) {
+				continue
+			}
+			if got, want := Word([]byte("x "), []byte(word)), Text([]byte("x "), []byte(word)); string(got) != string(want) {
+				t.Fatalf("%q: %q, want %q", word, got, want)
+			}
+		}
 	}
 }

@@ -174,7 +174,7 @@ func (p *Pattern) Linear() bool { return p.linear != nil && !p.endsNL }
 // Match tells whether the pattern is anywhere in the text.
 func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 	if p.fast(text) {
-		if !p.heavy {
+		if !p.heavy && b.free(len(text)) {
 			return p.matchLinear(text), nil
 		}
 		since, ok := b.start()
@@ -182,7 +182,9 @@ func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 			return false, ErrOverBudget
 		}
 		matched := p.matchLinear(text)
-		b.done(since, false)
+		if spent := b.done(since, false); !p.heavy {
+			b.left += spent / 2 // nothing makes it worse than the text is long
+		}
 		return matched, nil
 	}
 	matched := false

@@ -41,7 +41,7 @@ type row struct {
 func table() []row {
 	domain := []string{"mail", "message", "maillog"}
 	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "rules/*", "tables",
-		"filetype", "document", "disarm", "failover"}
+		"filetype", "document", "disarm", "failover", "greylist", "users", "identity"}
 	side := []string{"mail", "message", "maillog", "store"}
 	return []row{
 		{"cmd/gateway", []string{"*"}},
@@ -59,6 +59,9 @@ func table() []row {
 		{"tables", nil},
 		{"accounts", []string{"tables"}},
 		{"conduct", []string{"store", "smtpproxy", "mail"}},
+		{"greylist", []string{"mail", "store"}},
+		{"identity", []string{"mail", "message"}},
+		{"users", []string{"store"}},
 		{"tls", nil},
 		{"mail", []string{"message"}},
 		{"archive", []string{"filetype"}},
@@ -70,7 +73,7 @@ func table() []row {
 		{"policyd", domain},
 		{"milterd", domain},
 		{"filters/all", []string{"filters", "filters/*", "failover", "mail"}},
-		{"filters", []string{"mail", "message", "store", "resolver", "maillog"}},
+		{"filters", []string{"mail", "message", "store", "resolver", "maillog", "users"}},
 		{"filters/*", check},
 		{"rules/pattern", nil},
 		{"rules/postfix", []string{"rules/pattern"}},
