@@ -39,6 +39,12 @@ func (j *judge) at(s mail.Stage) mail.Decision {
 	return j.stage[s]
 }
 
+func (j *judge) set(s mail.Stage, d mail.Decision) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stage[s] = d
+}
+
 func (j *judge) Connect(_ context.Context, s *mail.Session) mail.Decision {
 	j.mu.Lock()
 	j.connect = append(j.connect, *s)

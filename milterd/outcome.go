@@ -48,6 +48,9 @@ func (x *session) act(ctx context.Context, d mail.Decision) action {
 	return x.passOn(d, nil, nil)
 }
 
+// codeEnd is the reply with which an SMTP session ends (RFC 5321 section 3.8).
+const codeEnd = 421
+
 // refusal is the reply of a refusing decision. 421 ends the SMTP session; it
 // is for a user in his own session or a stranger, never for a relay that
 // others use too (design section 4.10).
@@ -60,8 +63,11 @@ func (x *session) refusal(d mail.Decision) mail.Reply {
 	default:
 		r = mail.Temporary(451, "7.1", "Refused by local policy for now, try again later")
 	}
-	if d.Close && r.Temporary() && (!x.s.Trusted || x.s.Login != "") {
-		r.Code = 421
+	switch own := !x.s.Trusted || x.s.Login != ""; {
+	case own && d.Close && r.Temporary():
+		r.Code = codeEnd
+	case !own && r.Code == codeEnd:
+		r.Code = 451
 	}
 	return r
 }

@@ -98,6 +98,10 @@ func TestTrustedNetworks(t *testing.T) {
 	if a := ok(s.Rcpt("b@x.example", nil)); a.SMTPCode != 450 {
 		t.Error(a)
 	}
+	d.judge.set(mail.StageRcpt, mail.Decision{Verdict: mail.Defer, Reply: mail.Temporary(421, "7.0", "suspended")})
+	if a := ok(s.Rcpt("c@x.example", nil)); a.SMTPCode != 451 {
+		t.Error(a)
+	}
 	s.Abort()
 	if tx, _ := d.judge.last(t, 1); !tx.Trusted || tx.Direction != mail.Out || tx.Role != mail.Outbound || tx.Identity.User != "" {
 		t.Errorf("%+v", tx)
