@@ -85,11 +85,14 @@ func (x *session) step(ctx context.Context) error {
 	x.mu.Lock()
 	x.idle = x.tx == nil
 	stop := x.woken && x.idle
+	if !stop { // under the lock: wake must not be written over
+		x.w.conn.SetReadDeadline(time.Now().Add(x.set.IdleTimeout))
+	}
 	x.mu.Unlock()
 	if stop {
 		return errDraining
 	}
-	cmd, n, err := x.w.head(x.set.IdleTimeout)
+	cmd, n, err := x.w.head()
 	x.mu.Lock()
 	x.idle = false
 	x.mu.Unlock()

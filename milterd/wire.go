@@ -99,14 +99,11 @@ func newWire(c net.Conn) *wire {
 	return &wire{conn: c, in: bufio.NewReaderSize(c, 4<<10), out: bufio.NewWriterSize(c, 512)}
 }
 
-// head waits for the next packet and gives its command and the length of what
-// follows, which is not read yet.
-func (w *wire) head(idle time.Duration) (cmd byte, n int, err error) {
-	if w.in.Buffered() == 0 {
-		w.conn.SetReadDeadline(time.Now().Add(idle))
-		if _, err := w.in.Peek(1); err != nil {
-			return 0, 0, err
-		}
+// head waits for the next packet, by the deadline that the caller has set, and
+// gives its command and the length of what follows, which is not read yet.
+func (w *wire) head() (cmd byte, n int, err error) {
+	if _, err := w.in.Peek(1); err != nil {
+		return 0, 0, err
 	}
 	if w.in.Buffered() < 5 {
 		w.conn.SetReadDeadline(time.Now().Add(packetTime))

@@ -211,7 +211,7 @@ func FuzzSession(f *testing.F) {
 		}
 		w := newWire(&pipe{in: bytes.NewReader(p.out.Bytes())})
 		for {
-			_, n, err := w.head(0)
+			_, n, err := w.head()
 			if err == io.EOF {
 				break
 			}
