@@ -12,6 +12,7 @@ const (
 	maxCerts  = 100
 	maxDisks  = 20
 	maxStores = 20
+	maxSent   = 1000 // channels by results
 )
 
 // A collector turns the pictures of the sources into metrics at a scrape.
@@ -37,7 +38,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := sender{c.d, ch}
 	s.gauge("garita_build_info", 1, text(c.build.Version), text(c.build.Go))
-	for _, part := range []func(sender){c.gateway, c.wire, c.budget, c.hops, c.resolver, c.conduct, c.accounts, c.certificates, c.disks, c.stores, c.log, c.antivirus, c.hold} {
+	for _, part := range []func(sender){c.gateway, c.wire, c.budget, c.hops, c.resolver, c.conduct, c.accounts, c.certificates, c.disks, c.stores, c.log, c.antivirus, c.hold, c.alerts} {
 		c.guard(part, s)
 	}
 	s.counter("garita_metrics_source_panics_total", c.panics.Load())
@@ -278,4 +279,20 @@ func (c *collector) antivirus(s sender) {
 	s.counter("garita_clamav_cache_lookups_total", a.CacheHits, "hit")
 	s.counter("garita_clamav_cache_lookups_total", a.CacheMisses, "miss")
 	s.time("garita_clamav_signatures_timestamp_seconds", a.Signatures)
+}
+
+func (c *collector) alerts(s sender) {
+	if c.from.Alerts == nil {
+		return
+	}
+	a := c.from.Alerts()
+	for _, severity := range []string{"info", "warning", "critical"} {
+		s.gauge("garita_alerts_open", float64(a.Open[severity]), severity)
+	}
+	l := label{most: maxSent}
+	for _, one := range a.Sent {
+		if _, ok := l.take(one.Channel + "/" + one.Result); ok {
+			s.counter("garita_alerts_sent_total", one.N, one.Channel, one.Result)
+		}
+	}
 }

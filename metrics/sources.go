@@ -18,6 +18,7 @@ type Sources struct {
 	Log          func() Log
 	Antivirus    func() Antivirus
 	Hold         func() Hold
+	Alerts       func() Alerts
 }
 
 // Build is what the program was built from.
@@ -115,6 +116,18 @@ type Store struct {
 type Hold struct {
 	Messages int
 	Bytes    int64
+}
+
+// Alerts is what is open, by severity, and what channels did.
+type Alerts struct {
+	Open map[string]int
+	Sent []AlertsSent
+}
+
+// AlertsSent is how often a channel of the configuration came to a result.
+type AlertsSent struct {
+	Channel, Result string
+	N               uint64
 }
 
 // Log is the mail log.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"garita/admin"
+	"garita/alert"
 	"garita/conduct"
 	"garita/config"
 	"garita/tls"
@@ -174,6 +175,8 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 	defer probe.Stop()
 	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
+	alerts := time.NewTicker(alertEvery)
+	defer alerts.Stop()
 	var watchdog <-chan time.Time
 	if every := d.notify.watchdog(); every > 0 {
 		t := time.NewTicker(every / 2)
@@ -201,6 +204,9 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 			probeAll(ctx, d.now.Load().hops)
 			d.parts.bypass.remind(d.parts.log)
 			d.parts.hold.tick(d)
+			d.parts.drip.tick(d, time.Now())
+		case now := <-alerts.C:
+			d.parts.alerts.look(d, now)
 		case now := <-minute.C:
 			d.minutely(now)
 		case <-watchdog:
@@ -361,8 +367,17 @@ func (d *daemon) verbs() map[string]admin.Verb {
 		return d.parts.conduct
 	})
 	maps.Copy(verbs, d.holdVerbs())
+	maps.Copy(verbs, d.checkVerbs())
+	maps.Copy(verbs, alertVerbs(func() (*alert.Manager, bool) {
+		g := d.now.Load()
+		if g == nil {
+			return nil, false
+		}
+		return d.parts.alerts.manager, g.settings.Alert.Enabled
+	}))
 	maps.Copy(verbs, greylistVerbs(d.greylist))
 	maps.Copy(verbs, d.userVerbs())
+	maps.Copy(verbs, d.limitVerbs())
 	maps.Copy(verbs, map[string]admin.Verb{
 		"status":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
 		"diff":       {Run: d.diff},

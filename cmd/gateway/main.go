@@ -32,7 +32,11 @@ type commandLine struct {
 	Bypass       bypassCommand       `cmd:"" help:"Let checks refuse nothing for a while (observe), and say so loudly."`
 	Ban          banCommands         `cmd:"" help:"Show, make and lift bans of clients."`
 	User         userCommands        `cmd:"" help:"Suspend users, let them send again, see their sessions and how senders are known."`
+	Limits       limitsCommands      `cmd:"" help:"Show what users have used of their limits, and what they really send."`
+	Top          topCommand          `cmd:"" help:"Show who sends or gets most: users, senders, recipients or ips."`
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
+	Alert        alertCommands       `cmd:"" help:"Show what is wrong, say that it was seen, test the channels."`
+	Check        checkCommands       `cmd:"" help:"Be a plugin of Nagios and Icinga."`
 	Greylist     greylistCommands    `cmd:"" help:"Show whom the greylist knows, let somebody pass, forget."`
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
 	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
@@ -90,6 +94,9 @@ func execute(args []string, t terminal) (code int) {
 		panic(err) // the tags above are wrong
 	}
 	context, err := parser.Parse(args)
+	if err != nil && args[0] == "check" {
+		return t.report(unknown("CHECK", printable(err.Error()))(&t))
+	}
 	if err != nil {
 		fmt.Fprintf(t.err, "garita: %s\nTry: %s --help\n", printable(err.Error()), commandOf(err))
 		return exitUsage

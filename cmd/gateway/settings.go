@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"garita/accounts"
+	"garita/alert"
 	"garita/conduct"
 	"garita/filters"
 	"garita/filters/all"
@@ -46,6 +47,7 @@ type Settings struct {
 	Policyd policyd.Config `toml:"policyd" doc:"The policy server for Postfix, in the place of postgrey (docs/policyd.md)."`
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
 	Milter  milterd.Config `toml:"milter" doc:"A door for an MTA that asks us about each message before it takes it: see docs/milter.md."`
+	Alert   alert.Config   `toml:"alert" doc:"Who is told when something is wrong, and how. garita alert test tries it."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
 
 	Listener map[string]smtpproxy.ListenerConfig `toml:"listener" example:"inbound" doc:"One table for each thing that mail comes in by. The name is yours and stands in the log."`
@@ -137,6 +139,7 @@ func defaults() Settings {
 		Policyd:  policyd.Default(),
 		Metrics:  metrics.Default(),
 		Milter:   milterd.Default(),
+		Alert:    alert.Default(),
 		Route:    routing.Default(),
 		MIME:     defaultMIME(),
 		Score:    defaultScore(),
