@@ -13,6 +13,7 @@ import (
 	"garita/filters/attachment"
 	"garita/filters/clamav"
 	"garita/filters/client"
+	"garita/filters/dnsbl"
 	"garita/filters/helo"
 	"garita/filters/mime"
 	"garita/filters/postfix"
@@ -30,6 +31,7 @@ type Config struct {
 	Helo      helo.Config      `toml:"helo" doc:"The name in HELO and EHLO: its form, and whether the DNS knows it."`
 	Sender    sender.Config    `toml:"sender" doc:"The domain of the sender."`
 	Recipient recipient.Config `toml:"recipient" doc:"The domains that outbound mail goes to."`
+	DNSBL     dnsbl.Config     `toml:"dnsbl" doc:"DNS lists of addresses and domains: block lists and allow lists (docs/dnsbl.md)."`
 
 	Rules        rules.Config        `toml:"rules" doc:"Rules of your own, and the sets that come with the program (docs/rules.md)."`
 	Postfix      postfix.Config      `toml:"postfix" doc:"Postfix's own tables header_checks, mime_header_checks, nested_header_checks and body_checks, as they are."`
@@ -48,6 +50,7 @@ func Default() Config {
 		Helo:      helo.Default(),
 		Sender:    sender.Default(),
 		Recipient: recipient.Default(),
+		DNSBL:     dnsbl.Default(),
 
 		Rules:        rules.Default(),
 		Postfix:      postfix.Default(),
@@ -129,6 +132,7 @@ func (c Config) validate(files mistakes) (errs []error) {
 		{helo.Name, c.Helo.Validate()},
 		{sender.Name, c.Sender.Validate()},
 		{recipient.Name, c.Recipient.Validate()},
+		{dnsbl.Name, c.DNSBL.Validate()},
 		{rules.Name, files.rules},
 		{postfix.Name, files.postfix},
 		{mime.Name, c.MIME.Validate()},
@@ -179,6 +183,7 @@ func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.
 	l.add(helo.New(c.Helo, site))
 	l.add(sender.New(c.Sender, site))
 	l.add(recipient.New(c.Recipient, site))
+	l.add(h.lists(dnsbl.New(c.DNSBL, site, h.listOptions(site, old))))
 	l.add(rules.New(c.Rules, read.rules, site, rules.Options{Hits: h.counting(site, old), Gate: h.slow(c.Rules, old)}))
 	l.add(postfix.New(c.Postfix, read.postfix, site, h.gate))
 	l.add(mime.New(c.MIME))

@@ -11,6 +11,7 @@ import (
 
 	lists "garita/dnsbl"
 	"garita/mail"
+	"garita/resolver"
 )
 
 // Config is the table [check.dnsbl].
@@ -187,7 +188,7 @@ func tests(v4, v6, name *string, key string, entries []string) (errs []error) {
 			*v4 = e
 		case err == nil:
 			*v6 = e
-		case lists.DomainName(strings.ToLower(e), "example.org") != "":
+		case resolver.ValidHost(e):
 			*name = e
 		default:
 			errs = append(errs, fmt.Errorf("%s[%d] = %.60q: must be an address, a name, or none", key, i, e))

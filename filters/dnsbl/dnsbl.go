@@ -76,7 +76,7 @@ func New(c Config, site filters.Site, o Options) (filters.Check, *Monitor, error
 		o.Now = time.Now
 	}
 	mode, _ := mail.ParseMode(c.Mode)
-	k := &check{c: c, now: o.Now, store: site.Store, enforce: mode == mail.Enforce && c.RefuseAt > 0, own: map[string]bool{}}
+	k := &lookups{c: c, now: o.Now, store: site.Store, enforce: mode == mail.Enforce && c.RefuseAt > 0, own: map[string]bool{}}
 	for _, d := range append([]string{site.Hostname}, site.Domains...) {
 		k.own[mail.DomainKey(d)] = true
 	}
@@ -97,7 +97,7 @@ func New(c Config, site filters.Site, o Options) (filters.Check, *Monitor, error
 // graceful is what the engine waits beyond our own deadline.
 const graceful = 2 * time.Second
 
-type check struct {
+type lookups struct {
 	c       Config
 	m       *Monitor // nil: off
 	now     func() time.Time
@@ -125,7 +125,7 @@ func (s subject) String() string {
 
 // applies tells that the client is a stranger with a public address, and gives
 // it.
-func (k *check) applies(s *mail.Session) (netip.Addr, bool) {
+func (k *lookups) applies(s *mail.Session) (netip.Addr, bool) {
 	a := s.Client.Addr().Unmap().WithZone("")
 	return a, k.m != nil && filters.Stranger(s) && a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
 }
@@ -134,7 +134,7 @@ func (k *check) applies(s *mail.Session) (netip.Addr, bool) {
 var shared = netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10)
 
 // CheckConnect looks the address and the confirmed name up.
-func (k *check) CheckConnect(ctx context.Context, s *mail.Session) (filters.Result, error) {
+func (k *lookups) CheckConnect(ctx context.Context, s *mail.Session) (filters.Result, error) {
 	a, ok := k.applies(s)
 	if !ok {
 		return filters.Result{}, nil
@@ -158,7 +158,7 @@ func hostName(s *mail.Session) string {
 }
 
 // stranger makes a domain of hostile text; empty: there is none, or it is ours.
-func (k *check) stranger(text string) string {
+func (k *lookups) stranger(text string) string {
 	d := lists.Domain(text)
 	if k.own[d] {
 		return ""
@@ -167,7 +167,7 @@ func (k *check) stranger(text string) string {
 }
 
 // CheckHelo looks the domain in HELO up.
-func (k *check) CheckHelo(ctx context.Context, s *mail.Session) (filters.Result, error) {
+func (k *lookups) CheckHelo(ctx context.Context, s *mail.Session) (filters.Result, error) {
 	if _, ok := k.applies(s); !ok {
 		return filters.Result{}, nil
 	}
@@ -180,7 +180,7 @@ func (k *check) CheckHelo(ctx context.Context, s *mail.Session) (filters.Result,
 
 // CheckMail looks the domain of the sender up, and says what all listings until
 // now come to.
-func (k *check) CheckMail(ctx context.Context, tx *mail.Transaction) (filters.Result, error) {
+func (k *lookups) CheckMail(ctx context.Context, tx *mail.Transaction) (filters.Result, error) {
 	if _, ok := k.applies(tx.Session); !ok {
 		return filters.Result{}, nil
 	}
@@ -194,7 +194,7 @@ func (k *check) CheckMail(ctx context.Context, tx *mail.Transaction) (filters.Re
 }
 
 // CheckMessage looks the domains of links up.
-func (k *check) CheckMessage(ctx context.Context, tx *mail.Transaction) (filters.Result, error) {
+func (k *lookups) CheckMessage(ctx context.Context, tx *mail.Transaction) (filters.Result, error) {
 	if _, ok := k.applies(tx.Session); !ok || k.c.URLs == 0 || tx.Message == nil || !k.asks(lists.URL) {
 		return filters.Result{}, nil
 	}
@@ -209,7 +209,7 @@ func (k *check) CheckMessage(ctx context.Context, tx *mail.Transaction) (filters
 	return k.decide(ctx, tx, mail.StageMessage, found)
 }
 
-func (k *check) asks(kind lists.Kind) bool {
+func (k *lookups) asks(kind lists.Kind) bool {
 	for _, w := range k.m.Lists() {
 		if w.Kinds&kind != 0 {
 			return true
@@ -219,7 +219,7 @@ func (k *check) asks(kind lists.Kind) bool {
 }
 
 // decide looks up and adds what it all comes to.
-func (k *check) decide(ctx context.Context, tx *mail.Transaction, stage mail.Stage, about []subject) (filters.Result, error) {
+func (k *lookups) decide(ctx context.Context, tx *mail.Transaction, stage mail.Stage, about []subject) (filters.Result, error) {
 	sum := 0.0
 	var heaviest *mail.Finding
 	for i := range tx.Findings {
@@ -265,7 +265,7 @@ func heavier(a, b *mail.Finding) *mail.Finding {
 
 // before gives the kinds that a name was asked for at earlier stages: one
 // domain in the reverse DNS, HELO and sender is one listing.
-func (k *check) before(s *mail.Session, stage mail.Stage, name string) (kinds lists.Kind) {
+func (k *lookups) before(s *mail.Session, stage mail.Stage, name string) (kinds lists.Kind) {
 	if stage > mail.StageConnect && k.stranger(hostName(s)) == name {
 		kinds |= lists.Host
 	}
@@ -277,7 +277,7 @@ func (k *check) before(s *mail.Session, stage mail.Stage, name string) (kinds li
 
 // look asks all lists about all subjects and makes findings of the answers.
 // sum are points that count already.
-func (k *check) look(ctx context.Context, stage mail.Stage, about []subject, sum float64) (filters.Result, error) {
+func (k *lookups) look(ctx context.Context, stage mail.Stage, about []subject, sum float64) (filters.Result, error) {
 	qs, of := k.questions(about)
 	if len(qs) == 0 {
 		return filters.Result{}, nil
@@ -303,7 +303,7 @@ func (k *check) look(ctx context.Context, stage mail.Stage, about []subject, sum
 
 // questions gives what each list is asked, each name once, and about which
 // subject.
-func (k *check) questions(about []subject) (qs []lists.Question, of []int) {
+func (k *lookups) questions(about []subject) (qs []lists.Question, of []int) {
 	for _, w := range k.m.Lists() {
 		first := len(qs)
 		for i := range about {
@@ -337,7 +337,7 @@ func (k *check) questions(about []subject) (qs []lists.Question, of []int) {
 // Points alone are never enough, since the sum with other checks decides. Only
 // the stage that decides is cut short; what an earlier one would leave out
 // could be what a later one needs.
-func (k *check) enough(qs []lists.Question, stage mail.Stage, sum float64) func(lists.Answers, []bool) bool {
+func (k *lookups) enough(qs []lists.Question, stage mail.Stage, sum float64) func(lists.Answers, []bool) bool {
 	if !k.enforce || stage != mail.StageMail {
 		return nil
 	}
@@ -363,7 +363,7 @@ func (k *check) enough(qs []lists.Question, stage mail.Stage, sum float64) func(
 
 // findings makes one finding for each list that lists something: of several
 // entries, and of lists of one group, the one with the most points counts.
-func (k *check) findings(qs []lists.Question, of []int, about []subject, answers lists.Answers) (res filters.Result) {
+func (k *lookups) findings(qs []lists.Question, of []int, about []subject, answers lists.Answers) (res filters.Result) {
 	type best struct {
 		w  *lists.Watched
 		i  int
@@ -413,7 +413,7 @@ func more(a, b float64) bool {
 }
 
 // reply is the text of a refusal.
-func (k *check) reply(ctx context.Context, f *mail.Finding) (*mail.Reply, error) {
+func (k *lookups) reply(ctx context.Context, f *mail.Finding) (*mail.Reply, error) {
 	name := strings.TrimPrefix(f.Symbol, Name+".")
 	var w *lists.Watched
 	for _, one := range k.m.Lists() {
@@ -438,7 +438,7 @@ func (k *check) reply(ctx context.Context, f *mail.Finding) (*mail.Reply, error)
 	return &r, nil
 }
 
-func (k *check) build(text string) mail.Reply {
+func (k *lookups) build(text string) mail.Reply {
 	if k.c.Reply == "defer" {
 		return mail.Temporary(450, "7.1", text)
 	}
@@ -446,7 +446,7 @@ func (k *check) build(text string) mail.Reply {
 }
 
 // reason asks for the list's own text.
-func (k *check) reason(ctx context.Context, w *lists.Watched, where string) (string, error) {
+func (k *lookups) reason(ctx context.Context, w *lists.Watched, where string) (string, error) {
 	if !w.TXT {
 		return "", nil
 	}

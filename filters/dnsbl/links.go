@@ -37,7 +37,7 @@ func (c *collector) full() bool { return len(c.found) >= maxLinks || c.seen >= m
 
 // links gives the hosts of the links in a message. Of more than are looked up
 // some are taken by chance: nobody can put the bad one behind the last.
-func (k *check) links(ctx context.Context, x *message.Index) ([]subject, error) {
+func (k *lookups) links(ctx context.Context, x *message.Index) ([]subject, error) {
 	c := collector{own: k.own, known: map[string]bool{}}
 	for _, p := range x.Parts {
 		if ctx.Err() != nil {

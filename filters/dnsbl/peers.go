@@ -35,7 +35,7 @@ func peerOf(a netip.Addr) string {
 
 // knownGood tells a client that sent good mail on enough days, or that the
 // operator knows.
-func (k *check) knownGood(ctx context.Context, a netip.Addr) bool {
+func (k *lookups) knownGood(ctx context.Context, a netip.Addr) bool {
 	for _, p := range k.c.KnownGood {
 		if p.Contains(a) {
 			return true
@@ -67,7 +67,7 @@ func peerDays(raw []byte) (days int, last int64) {
 // Finish learns from how the mail of a client ended. A day with good mail
 // counts once; mail that was refused, held or dropped for what it is, or that a
 // list knows, begins all anew.
-func (k *check) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome) error {
+func (k *lookups) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome) error {
 	a, ok := k.applies(tx.Session)
 	if !ok || k.store == nil || k.c.PeerDays == 0 {
 		return nil
@@ -105,9 +105,9 @@ func (k *check) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome
 }
 
 var (
-	_ filters.ConnectChecker = (*check)(nil)
-	_ filters.HeloChecker    = (*check)(nil)
-	_ filters.MailChecker    = (*check)(nil)
-	_ filters.MessageChecker = (*check)(nil)
-	_ filters.Finisher       = (*check)(nil)
+	_ filters.ConnectChecker = (*lookups)(nil)
+	_ filters.HeloChecker    = (*lookups)(nil)
+	_ filters.MailChecker    = (*lookups)(nil)
+	_ filters.MessageChecker = (*lookups)(nil)
+	_ filters.Finisher       = (*lookups)(nil)
 )
