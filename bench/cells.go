@@ -120,6 +120,11 @@ func (b *bench) once(ctx context.Context, c *cell, s *server, round int) (sample
 	if err != nil {
 		return sample{}, err
 	}
+	if s.queues {
+		if r.Wall, err = b.drained(began, before+r.OK); err != nil {
+			return sample{}, err
+		}
+	}
 	spent := proc.CPU(s.root) - cpu
 	others := proc.Busy() - busy - (b.ours() - ours)
 	after, err := b.taken()

@@ -64,6 +64,7 @@ type bench struct {
 	running                     []*server
 	small, middle, large        []byte
 	port, made                  int
+	folders                     []string // to be removed, beside dir
 }
 
 func main() {
@@ -78,7 +79,7 @@ func main() {
 	quick := flag.Bool("quick", false, "one short round of everything")
 	flag.StringVar(&b.binary, "garita", "./garita", "the gateway's program")
 	flag.StringVar(&b.out, "out", "bench/out", "folder for the results")
-	flag.StringVar(&b.only, "only", "", "comma list of: throughput, everything, contents, alone, latency, calls, idle, crowd, reload")
+	flag.StringVar(&b.only, "only", "", "comma list of: throughput, everything, contents, rules, alone, latency, calls, idle, crowd, reload")
 	flag.StringVar(&b.revision, "previous", "9b7cc31", "revision of git to compare with: the wire alone, without access lists, DNS and conduct; empty: none")
 	flag.StringVar(&b.cells, "cells", "", "of throughput and everything only the cells whose name has this text")
 	flag.StringVar(&b.wanted, "systems", "", "comma list of the systems to measure; empty: all")
@@ -121,7 +122,7 @@ func (b *bench) run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"throughput", b.throughput}, {"everything", b.allOn}, {"contents", b.contents}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"reload", b.reloads}, {"crowd", b.crowded}, {"idle", b.idleSession}} {
+	}{{"throughput", b.throughput}, {"everything", b.allOn}, {"contents", b.contents}, {"rules", b.ruleCells}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"reload", b.reloads}, {"crowd", b.crowded}, {"idle", b.idleSession}} {
 		if !b.wants(part.name) {
 			continue
 		}
@@ -169,7 +170,7 @@ func (b *bench) prepare(ctx context.Context) error {
 		}
 	}
 	for _, name := range []string{"previous", "garita", "everything"} {
-		if !b.measures(name) || b.only == "contents" && name != "garita" {
+		if !b.measures(name) || b.only == "rules" || b.only == "contents" && name != "garita" {
 			continue
 		}
 		s, err := b.fresh(ctx, name)
@@ -216,7 +217,9 @@ func (b *bench) cleanUp() {
 	for _, s := range b.running {
 		s.stop()
 	}
-	if b.dir != "" {
-		os.RemoveAll(b.dir)
+	for _, dir := range append(b.folders, b.dir) {
+		if dir != "" {
+			os.RemoveAll(dir)
+		}
 	}
 }

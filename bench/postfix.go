@@ -41,6 +41,12 @@ var errPostfix = errors.New("needs root and Debian's postfix (apt-get install po
 // message to the sink while its client waits (smtpd_proxy_filter), nothing is
 // queued. All is stock but what makes it private; no look-ups are made.
 func (b *bench) postfix() (*server, error) {
+	return b.postfixWith("postfix", filepath.Join(b.dir, "postfix"), "", "  -o smtpd_proxy_filter="+b.sink.addr+"\n")
+}
+
+// postfixWith starts a private Postfix in folder d, with more lines for main.cf
+// and options for its smtpd.
+func (b *bench) postfixWith(name, d, more, options string) (*server, error) {
 	if _, err := os.Stat(postfixMaster); err != nil || os.Geteuid() != 0 {
 		return nil, errPostfix
 	}
@@ -48,7 +54,6 @@ func (b *bench) postfix() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := filepath.Join(b.dir, "postfix")
 	for _, sub := range []string{"inst", "queue", "data"} {
 		if err := os.MkdirAll(filepath.Join(d, sub), 0o755); err != nil {
 			return nil, err
@@ -88,8 +93,8 @@ smtpd_tls_cert_file =
 smtpd_tls_key_file =
 smtpd_tls_eccert_file = %[2]s
 smtpd_tls_eckey_file = %[3]s
-`, d, b.certFile, b.keyFile)
-	master := fmt.Sprintf("%s inet n - n - - smtpd\n  -o smtpd_proxy_filter=%s\n%s", addr, b.sink.addr, masterServices)
+`, d, b.certFile, b.keyFile) + more
+	master := fmt.Sprintf("%s inet n - n - - smtpd\n%s%s", addr, options, masterServices)
 	for name, text := range map[string]string{"main.cf": main, "master.cf": master} {
 		if err := os.WriteFile(filepath.Join(d, "inst", name), []byte(text), 0o644); err != nil {
 			return nil, err
@@ -100,7 +105,7 @@ smtpd_tls_eckey_file = %[3]s
 	if text, err := exec.Command("postfix", "-c", filepath.Join(d, "inst"), "check").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("postfix check: %w: %s", err, text)
 	}
-	return b.start("postfix", addr, postfixMaster, "-c", filepath.Join(d, "inst"), "-s")
+	return b.start(name, addr, postfixMaster, "-c", filepath.Join(d, "inst"), "-s")
 }
 
 func own(path, name string) error {

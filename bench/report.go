@@ -112,6 +112,7 @@ func (b *bench) rows() []row {
 	ratio("1 MB, connections reused", "postfix", 2.5)
 	out = append(out, b.everythingRows()...)
 	out = append(out, b.contentsRows()...)
+	out = append(out, b.ruleRows()...)
 	out = append(out, b.aloneRows()...)
 	if c := b.cell("4 KB, 150 messages a second"); c != nil {
 		d := c.perRound("garita", "sink", p50, difference)

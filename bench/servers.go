@@ -22,6 +22,8 @@ type server struct {
 	file string // configuration of a gateway
 	// proxied: it takes connections with a PROXY header alone.
 	proxied bool
+	// queues: a message that it takes arrives later.
+	queues bool
 	cmd     *exec.Cmd
 	told    *bytes.Buffer
 }

@@ -68,7 +68,7 @@ const (
 
 // Cases are all of them, in the order in which they are sent.
 func Cases() []Case {
-	return slices.Concat(ordinary(), transports(), refusals(), lineEnds(), trusted(), contents())
+	return slices.Concat(ordinary(), transports(), refusals(), lineEnds(), trusted(), contents(), rules())
 }
 
 // delivered is a case whose message has to arrive as it was sent.

@@ -30,11 +30,21 @@ type Config struct {
 	// By default they are answered at RCPT, so that the log has sender and
 	// recipient and a recipient's exception works.
 	AtOnce bool
+	// Identity says who sends, before the checks of MAIL and of the message
+	// look; nil: what the door has said stands as it is.
+	Identity Identifier
 	// Now is the clock for CheckRun.Took; nil is time.Now.
 	Now func() time.Time
 	// Fault hears of every error of a check, for the operator; stage 0 is
 	// Finish. It must be safe for concurrent use. nil is silence.
 	Fault func(check string, stage mail.Stage, err error)
+}
+
+// Identifier settles tx.Identity. Message may also add to tx.Edits what must
+// not leave with the header; it is asked once for each message.
+type Identifier interface {
+	Mail(tx *mail.Transaction)
+	Message(tx *mail.Transaction)
 }
 
 // Override is the operator's word on one symbol. It does not reach mandatory
@@ -256,23 +266,37 @@ func (e *Engine) Helo(ctx context.Context, s *mail.Session) mail.Decision {
 // Mail runs the checks of the reverse-path.
 func (e *Engine) Mail(ctx context.Context, tx *mail.Transaction) mail.Decision {
 	st := begin(tx)
+	if e.cfg.Identity != nil {
+		e.cfg.Identity.Mail(tx)
+	}
 	out := e.runTx(ctx, st, call{stage: mail.StageMail, s: tx.Session, tx: tx}, e.accepted(tx.Findings))
 	tx.Findings = append(tx.Findings, out.findings...)
 	return e.early(out, tx.ID, tx.Findings)
 }
 
 // early is the decision of a stage before RCPT: with AtOnce what it is, else
-// a Continue that carries the findings for the log.
+// a Continue that carries the findings for the log. A 421 is answered at once
+// in any case: it ends the session, and nobody waits for its recipients.
 func (e *Engine) early(out outcome, id string, all ...[]mail.Finding) mail.Decision {
 	d := mail.Decision{Because: out.findings, Runs: out.runs}
-	if e.cfg.AtOnce {
-		fs := slices.Concat(all...)
-		r := e.judge(fs, e.accepted(fs), nil)
-		d.Verdict, d.Reply = answerable(r, id)
-		d.Mandatory = r.mandatory
+	if !e.cfg.AtOnce && !slices.ContainsFunc(out.findings, ends) {
+		return d
 	}
+	fs := slices.Concat(all...)
+	r := e.judge(fs, e.accepted(fs), nil)
+	if !e.cfg.AtOnce && (r.reply == nil || r.reply.Code != codeEnd) {
+		return d // a mode or another finding has it otherwise
+	}
+	d.Verdict, d.Reply = answerable(r, id)
+	d.Mandatory = r.mandatory
+	d.Close = d.Reply.Code == codeEnd
 	return d
 }
+
+// codeEnd is the reply with which a session ends (RFC 5321 section 3.8).
+const codeEnd = 421
+
+func ends(f mail.Finding) bool { return f.Reply != nil && f.Reply.Code == codeEnd }
 
 // Rcpt runs the checks of one recipient and answers what was decided up to
 // here. The wire adds a recipient to tx.ForwardPaths before the next call.
@@ -292,6 +316,7 @@ func (e *Engine) Rcpt(ctx context.Context, tx *mail.Transaction, r mail.Recipien
 	d.Score, d.Mandatory = ruled.score, ruled.mandatory
 	d.Because = slices.Clip(fs)
 	if d.Verdict, d.Reply = answerable(ruled, tx.ID); d.Verdict != mail.Continue {
+		d.Close = d.Reply.Code == codeEnd
 		return d
 	}
 	// One transaction, one policy class (design: promise 7): the end of data
@@ -316,6 +341,9 @@ func (e *Engine) Data(ctx context.Context, tx *mail.Transaction) mail.Decision {
 
 // Message runs the checks of the whole message and decides by all stages.
 func (e *Engine) Message(ctx context.Context, tx *mail.Transaction) mail.Decision {
+	if e.cfg.Identity != nil {
+		e.cfg.Identity.Message(tx)
+	}
 	return e.whole(ctx, tx, mail.StageMessage)
 }
 
@@ -358,9 +386,11 @@ func (e *Engine) whole(ctx context.Context, tx *mail.Transaction, stage mail.Sta
 	}
 	if stage == mail.StageData {
 		d.Verdict, d.Reply = answerable(ruled, tx.ID)
+		d.Close = d.Reply.Code == codeEnd
 		return d
 	}
 	d.Verdict, d.Reply = ruled.verdict, ruled.answer(tx.ID)
+	d.Close = d.Reply.Code == codeEnd
 	d.Edits, d.Rewrite, d.Envelope, d.Disarm = edits.header, edits.body, st.envelope, disarm
 	if ruled.tag {
 		d.Edits = append([]message.Edit{tagField(ruled.score)}, d.Edits...)

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"hash/maphash"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ type Set struct {
 	views    []*view
 	runs     sync.Pool // of *run
 	tables   sync.Map  // of *octetTable, by charset
+	seed     maphash.Seed
 
 	envelope, headers, files, content []*view
 	// Those that are found by name: fields of the message, of parts, of
@@ -314,5 +316,6 @@ func (c *compiler) finish() {
 			s.envelope = append(s.envelope, v)
 		}
 	}
+	s.seed = maphash.MakeSeed()
 	s.runs.New = func() any { return newRun(s) }
 }

@@ -77,12 +77,15 @@ type run struct {
 	late    bool // text and body were read, or need not be
 	norm    []byte
 	page    []byte
+	work    int    // what searches may still compare
+	octets  int    // what may still be read of text and pages
 	zone    []byte // the folded words of a text, and where they are
 	zoneAt  []pageRun
 	win     []byte
 	decoded []byte
 	textRun textRun
 	runsAt  []pageRun
+	words   bool // tags in the part that is being read are words
 	spans   []bodyRun
 	table   lineTable
 }
@@ -113,6 +116,8 @@ func (r *run) begin(ctx context.Context, in Input, b *pattern.Budget, o MatchOpt
 	clear(r.nearEpoch)
 	r.epoch = 0
 	r.readRaw, r.late = false, false
+	r.work = searchWork + searchWorkOctet*len(in.Raw)
+	r.octets = readOctets + readTimes*len(in.Raw)
 	words := 0
 	if in.Index != nil {
 		words = (len(in.Index.Parts) + 63) / 64

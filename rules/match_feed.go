@@ -131,22 +131,51 @@ func (r *run) candidates(v *view, text, norm []byte, p *spot) {
 		}
 	}
 	if v.norm {
-		v.set.Candidates(norm, func(k, _ int) {
+		r.search(v, norm, func(k, at int) {
 			switch {
 			case k < n:
-				r.literal(v, &v.lits[k], norm, text, p)
+				r.literalAt(v, &v.lits[k], norm, text, at, p)
 			case r.s.atoms[v.regs[k-n]].over:
 				r.pattern(v, v.regs[k-n], text, norm, p, false)
 			}
 		})
 	}
 	if v.plain {
-		v.set.Candidates(text, func(k, _ int) {
+		r.search(v, text, func(k, _ int) {
 			if k >= n && !r.s.atoms[v.regs[k-n]].over {
 				r.pattern(v, v.regs[k-n], text, norm, p, false)
 			}
 		})
 	}
+}
+
+// The work of all searches in one message: some comparisons for each octet,
+// and what many small texts need.
+const (
+	searchWork      = 256 << 20
+	searchWorkOctet = 16
+)
+
+// search looks for what the conditions of a view need. Where it takes too much
+// work, as only a text does that was made of what thousands of rules begin
+// with, what it was to find is unknown (attack R-02).
+func (r *run) search(v *view, text []byte, hit func(k, at int)) {
+	if !v.set.CandidatesWithin(&r.work, text, hit) {
+		r.doubt(v)
+	}
+}
+
+// literalAt tries a value whose word is at a place of a text in normal form.
+func (r *run) literalAt(v *view, l *literal, norm, text []byte, at int, p *spot) {
+	from := at - l.at
+	switch {
+	case r.mark[l.atom] == r.epoch, from < 0, !hasPrefix(norm[max(from, 0):], l.key):
+		return
+	case l.start && from != 0, l.end && from+len(l.key) != len(norm):
+		return
+	}
+	r.mark[l.atom] = r.epoch
+	r.note(v, l.atom, p, text, 0, len(text))
 }
 
 // literal tries one value on a text in normal form.
@@ -176,7 +205,8 @@ func (r *run) pattern(v *view, i int32, text, norm []byte, p *spot, all bool) {
 	where := text
 	if a.over {
 		where = norm
-	} else if all && a.cond.Pattern != nil && !pattern.Required(a.cond.Pattern).In(text) || !all && !a.rest.In(text) {
+	}
+	if all && a.cond.Pattern != nil && !pattern.Required(a.cond.Pattern).In(where) || !all && !a.over && !a.rest.In(text) {
 		return
 	}
 	ok, known := r.try(i, where)

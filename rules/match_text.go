@@ -43,17 +43,17 @@ func (r *run) text(v *view, text []byte, p *spot) {
 		w.always(k)
 	}
 	if !w.whole {
-		v.set.Candidates(text, w.candidate)
+		r.search(v, text, w.candidate)
 		if len(r.zone) > 0 && !w.whole {
-			v.set.Candidates(r.zone, w.candidateZone)
+			r.search(v, r.zone, w.candidateZone)
 		}
 		if !w.whole {
 			return
 		}
 	} else if v.plain {
-		v.set.Candidates(text, w.candidatePlain)
+		r.search(v, text, w.candidatePlain)
 	}
-	v.set.Candidates(w.normal(), w.candidateFolded)
+	r.search(v, w.normal(), w.candidateFolded)
 }
 
 // zones folds the words that have more than plain ASCII in them, one behind
@@ -75,7 +75,10 @@ func (w *textRun) zones() {
 			return
 		}
 		r.zoneAt = append(r.zoneAt, pageRun{len(r.zone), start})
-		r.zone = append(fold.Text(r.zone, text[start:end]), ' ')
+		if r.zone = append(fold.Word(r.zone, text[start:end]), ' '); len(r.zone) > foldTimes*len(text)+foldOctets {
+			w.whole = true
+			return
+		}
 		i = odd(text, end)
 	}
 	w.spent = 0
@@ -123,13 +126,55 @@ type textRun struct {
 	spent  int  // octets that were folded to compare
 }
 
-// normal is the folded text, made when it is asked for.
+// What folding may make of a text: no more than this many times its octets,
+// and of a short one as much as it may be. There are letters that become eleven
+// times as long, and text of nothing else is none of people (attack R-10).
+const (
+	foldTimes  = 3
+	foldOctets = 1 << 20
+	foldPiece  = 256 << 10
+)
+
+// normal is the folded text, made when it is asked for. Where it grows beyond
+// the bound, what is asked of the text is unknown.
 func (w *textRun) normal() []byte {
-	if !w.folded {
-		w.norm = w.v.mode.text(w.run.norm[:0], w.raw)
-		w.run.norm, w.folded = w.norm, true
+	if w.folded {
+		return w.norm
 	}
+	w.folded = true
+	most := foldTimes*len(w.raw) + foldOctets
+	if w.seven || w.v.mode != folded || 11*len(w.raw) <= most {
+		w.norm = w.v.mode.text(w.run.norm[:0], w.raw)
+		w.run.norm = w.norm
+		return w.norm
+	}
+	w.norm = w.run.norm[:0]
+	for rest := w.raw; len(rest) > 0; {
+		n := pieceEnd(rest, foldPiece)
+		w.norm, rest = fold.Text(w.norm, rest[:n]), rest[n:]
+		if len(w.norm) > most {
+			w.doubt(w.v)
+			break
+		}
+	}
+	w.run.norm = w.norm
+	w.norm = bytes.Trim(w.norm, " ")
 	return w.norm
+}
+
+// pieceEnd is where a text can be cut, at or behind a place, so that its pieces
+// fold as the whole does: not within a character, and not before a letter of
+// Hangul, which goes to the syllable before it.
+func pieceEnd(text []byte, at int) int {
+	for ; at < len(text); at++ {
+		if !utf8.RuneStart(text[at]) {
+			continue
+		}
+		if r, _ := utf8.DecodeRune(text[at:]); r < 0x1100 || r >= 0x1200 {
+			break
+		}
+	}
+	return min(at, len(text))
 }
 
 // idle tells that a condition need not be tried: it holds already, or no rule

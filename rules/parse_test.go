@@ -366,6 +366,7 @@ func TestRuleMistakes(t *testing.T) {
 		{ok + "[[rule.test]]", "4:3", "no message and nothing to make one of"},
 		{ok + "[[rule.test]]\nhit = true", "4:3", "no message and nothing to make one of"},
 		{ok + "[[rule.test]]\nmessage = 'x'\ntext = 'y'", "5:1", "a whole message has"},
+		{ok + "[[rule.test]]\nheader = \"A: b\\rc\"", "5:10", "holds a carriage return"},
 		{ok + "[[rule.test]]\nheader = 'x'", "5:10", "is not a header field"},
 		{ok + "[[rule.test]]\nheader = \"A: b\\n\\nx\"", "5:10", "line 2 of the header is not a header field"},
 		{ok + "[[rule.test]]\nheader = 'Content-Type: x'\ntext = 'a'\nhtml = 'b'", "5:10", "makes its own Content-Type"},

@@ -112,6 +112,9 @@ func FuzzTestMessage(f *testing.F) {
 	f.Add("", "--=_test_1\n--=_test_2", "", "niño \"x\\y\".exe")
 	f.Add("X: y\n folded", strings.Repeat("x", 2000), "ñ", "")
 	f.Fuzz(func(t *testing.T, header, text, html, name string) {
+		if !utf8.ValidString(header + text + html + name) {
+			return // which TOML cannot say
+		}
 		src := "match = ['size > 1MB']\n[[rule.test]]\nheader = " + tomlString(header) + "\ntext = " + tomlString(text) +
 			"\nhtml = " + tomlString(html) + "\nattachment = " + tomlString(name)
 		r, problems := parseRule(src, ParseOptions{})
@@ -125,7 +128,7 @@ func FuzzTestMessage(f *testing.F) {
 		rest := raw
 		for len(rest) > 0 {
 			line, after, ok := bytes.Cut(rest, []byte("\r\n"))
-			if !ok || bytes.ContainsAny(line, "\r\n") || len(line) > 998 && !strings.Contains(header, string(line)) && len(name) < 300 {
+			if !ok || bytes.ContainsAny(line, "\r\n") || len(line) > 998 && !strings.Contains(r.Tests[0].Header, string(line)) && !bytes.HasPrefix(line, []byte("Content-Disp")) {
 				t.Fatalf("a line of %d octets: %q", len(line), line)
 			}
 			rest = after

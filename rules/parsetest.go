@@ -94,6 +94,9 @@ func (p *parser) testHeader(t *table, out *Test) {
 		name, _, colon := strings.Cut(line, ":")
 		folded := i > 0 && line != "" && (line[0] == ' ' || line[0] == '\t')
 		switch {
+		case strings.Contains(line, "\r"): // would be a bare CR, which no message that is taken has
+			p.report(e.val.at, "line "+strconv.Itoa(i+1)+" of the header holds a carriage return", "write \\n alone")
+			return
 		case folded:
 		case !colon || !validField(strings.TrimRight(name, " \t")):
 			p.report(e.val.at, "line "+strconv.Itoa(i+1)+" of the header is not a header field: "+quoted(line), `write header = "Subject: text"`)

@@ -124,7 +124,7 @@ func (r *run) scan(v *view, text []byte, p *spot) {
 	}
 	n := len(v.lits)
 	start, end := 0, -1
-	v.set.Candidates(text, func(k, at int) {
+	r.search(v, text, func(k, at int) {
 		var i int32
 		if k < n {
 			i = v.lits[k].atom

@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -13,8 +14,15 @@ import (
 	"garita/rules/markup"
 )
 
-// maxFileText is how much of a text is read that is attached as a file.
-const maxFileText = 4 << 20
+const (
+	// maxFileText is how much of a text is read that is attached as a file, and
+	// that no reader shows beside the letter.
+	maxFileText = 4 << 20
+	// All readings of all texts of a message together: a part of 25 MB may have
+	// 16 charsets (attack R-10).
+	readOctets = 64 << 20
+	readTimes  = 3
+)
 
 // readContent tries the conditions about what the message says: its text, its
 // pages, the lines of its body.
@@ -60,11 +68,17 @@ func (r *run) waitsPages() bool {
 
 // partContent reads one part in every reading of its octets and charsets.
 func (r *run) partContent(p *message.Part, text, pages bool) {
-	if p.Children {
-		return // readers that see what is inside do not show its body
+	if p.Children && !textual(p) {
+		// Readers that see what is inside do not show its body. Text with a
+		// uuencoded file in it, or with lines of a boundary, they do show.
+		return
 	}
-	declared, page := len(p.Types) == 0, false
+	// Mail programs show text/plain, and what has no type, as it is (RFC 2045
+	// section 5.2): tags in it are words. A file is opened by what it is. Its
+	// text is read both ways all the same.
+	declared, page, words := len(p.Types) == 0, false, !attachment(p)
 	for _, t := range p.Types {
+		words = words && t == "text/plain"
 		declared = declared || strings.HasPrefix(t, "text/") || t == "application/xhtml+xml"
 		page = page || t == "text/html" || t == "application/xhtml+xml"
 	}
@@ -89,8 +103,9 @@ func (r *run) partContent(p *message.Part, text, pages bool) {
 		if !shown || !isPage && !text {
 			continue
 		}
+		r.words = words && !page
 		data := b.Data
-		if attachment(p) && len(data) > maxFileText {
+		if (p.Attachment || !declared) && len(data) > maxFileText && attachment(p) {
 			data = data[:maxFileText]
 		}
 		// A page in a part of another type is text with tags to some readers.
@@ -108,32 +123,55 @@ func (r *run) doubtContent() {
 	}
 }
 
-// charsets reads octets in each of the charsets that are declared.
+// charsets reads octets in each of the charsets that are declared, and that
+// readers take them for.
 func (r *run) charsets(p *message.Part, data []byte, text, plain, page bool) {
 	names := p.Charsets
 	if len(names) == 0 {
 		names = []string{""}
 	}
 	seven := ascii(data)
-	var read [][]byte
-	r.decoded = r.decoded[:0]
-	for _, name := range names[:min(len(names), maxBodies)] {
-		out, pl := r.decode(name, data, seven), &spot{part: p, file: -1}
-		same := false
-		for _, before := range read {
-			same = same || bytes.Equal(before, out)
+	isUTF8 := !seven && valid(data)
+	names = guessed(names, data, seven, isUTF8, page)
+	if len(names) > maxBodies {
+		r.doubtContent()
+		names = names[:maxBodies]
+	}
+	several := len(names) > 1
+	var read [maxBodies]uint64
+	for i, name := range names {
+		if r.octets -= len(data); r.octets < 0 || r.ctx.Err() != nil {
+			r.doubtContent()
+			return
 		}
-		if same {
-			continue
+		r.decoded = r.decoded[:0]
+		out := r.decode(name, data, seven, isUTF8)
+		if several {
+			read[i] = maphash.Bytes(r.s.seed, out)
+			if slices.Contains(read[:i], read[i]) {
+				continue
+			}
 		}
-		read = append(read, out)
-		r.locate(pl, p, out)
-		if plain {
-			r.text(r.s.text, out, pl)
+		r.reading(p, out, text, plain, page)
+		if page && bytes.IndexByte(out, 0) >= 0 {
+			// Some readers pass over NULs in tags.
+			r.reading(p, bytes.ReplaceAll(out, []byte{0}, nil), text, false, true)
 		}
-		if page {
-			r.htmlPage(out, pl, text)
+		if plain && i == 0 && deletesBlanks(p) {
+			r.reading(p, joined(out), text, true, false)
 		}
+	}
+}
+
+// reading tries the conditions on one text.
+func (r *run) reading(p *message.Part, out []byte, text, plain, page bool) {
+	pl := &spot{part: p, file: -1}
+	r.locate(pl, p, out)
+	if plain {
+		r.text(r.s.text, out, pl)
+	}
+	if page {
+		r.htmlPage(out, pl, text)
 	}
 }
 
@@ -141,7 +179,7 @@ func (r *run) charsets(p *message.Part, data []byte, text, plain, page bool) {
 // charsets of single octets it goes to a buffer that is kept. Octets of a
 // charset that nobody knows are read as if none was declared: as UTF-8, else as
 // Windows-1252.
-func (r *run) decode(charset string, data []byte, seven bool) []byte {
+func (r *run) decode(charset string, data []byte, seven, isUTF8 bool) []byte {
 	if seven && !shifts(charset) {
 		return data
 	}
@@ -151,7 +189,7 @@ func (r *run) decode(charset string, data []byte, seven bool) []byte {
 	}
 	switch {
 	case label == "utf-8", label == "", label == "us-ascii":
-		if valid(data) {
+		if seven || isUTF8 {
 			return data
 		}
 		if label != "utf-8" {
@@ -258,7 +296,7 @@ type pageRun struct{ text, page int }
 // htmlPage takes a page to pieces once, for its tags and for its text.
 func (r *run) htmlPage(page []byte, pl *spot, text bool) {
 	var v markup.Visitor
-	if r.s.pages {
+	if r.s.pages && !r.words {
 		v.Tag = func(name []byte, attributes []markup.Attribute, at int) { r.tag(name, attributes, at, page, pl) }
 	}
 	if text {

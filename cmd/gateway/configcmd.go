@@ -46,6 +46,9 @@ func (c *configCheck) Run(t *terminal) error {
 	if a, ok := serviceAccount(); ok && os.Geteuid() == 0 && strings.HasPrefix(file, filepath.Dir(defaultConfig)+"/") {
 		a.warnOfRoot(doc, s)
 	}
+	if len(problems) == 0 {
+		lintInto(doc, s)
+	}
 	warnings := doc.Warnings()
 	if c.Output == "json" {
 		if err := t.json(checked{len(problems) == 0, orNone(problems), orNone(warnings)}); err != nil {

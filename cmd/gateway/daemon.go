@@ -360,11 +360,12 @@ func (d *daemon) verbs() map[string]admin.Verb {
 	})
 	maps.Copy(verbs, d.holdVerbs())
 	maps.Copy(verbs, map[string]admin.Verb{
-		"status": {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
-		"diff":   {Run: d.diff},
-		"bypass": {Act: true, Run: d.setBypass},
-		"health": {Run: func(context.Context, json.RawMessage) (any, error) { return d.health(), nil }},
-		"reload": {Act: true, Run: func(ctx context.Context, _ json.RawMessage) (any, error) { return d.reload(ctx) }},
+		"status":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
+		"diff":       {Run: d.diff},
+		"rules hits": {Run: d.ruleHits},
+		"bypass":     {Act: true, Run: d.setBypass},
+		"health":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.health(), nil }},
+		"reload":     {Act: true, Run: func(ctx context.Context, _ json.RawMessage) (any, error) { return d.reload(ctx) }},
 		"drain": {Act: true, Run: func(context.Context, json.RawMessage) (any, error) {
 			if d.state.Load() == draining {
 				return nil, errStopping

@@ -143,6 +143,11 @@ func startDemo(ctx context.Context, dir string, site demo.Site, clamd *demoClamd
 	if clamd != nil {
 		set["check.clamav.mode"], set["check.clamav.servers"] = "enforce", []string{"unix:" + clamd.socket}
 	}
+	own := filepath.Join(dir, "rules.toml")
+	if err := writeNew(own, demo.Rules); err != nil {
+		return nil, err
+	}
+	set["check.rules.files"] = []string{own}
 	text, err := template(templateHeader, set)
 	if err != nil {
 		return nil, err

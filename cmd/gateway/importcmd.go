@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"garita/filters/access"
+	"garita/filters/all"
 	"garita/rules/migrate"
 	"garita/rules/postfix"
 )
@@ -174,7 +174,7 @@ func readNamed(path string) ([]byte, error) {
 
 // tryEntry asks the reader of [check.access] about an entry.
 func tryEntry(list, line string) error {
-	c := access.Default()
+	c := all.Default().Access
 	entries := []string{line}
 	switch list {
 	case "clients":

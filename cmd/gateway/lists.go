@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"garita/filters/all"
+	"garita/mail"
+	"garita/rules"
 	"garita/smtpproxy/routing"
 	"garita/tables"
 )
@@ -27,6 +29,9 @@ type readLists struct {
 func (s *Settings) checks() (l *all.Lists, errs, warnings []error) {
 	l, errs, warnings = s.Check.Read(time.Now, slices.Sorted(maps.Keys(s.NextHop)))
 	warnings = append(warnings, s.Check.Compare(budgetFor(s).Headroom)...) // the largest message
+	if l != nil {
+		warnings = append(warnings, hiddenByRules(s, l)...)
+	}
 	s.read.checkOf, s.read.checks = s.Check, l
 	return l, errs, warnings
 }
@@ -63,4 +68,23 @@ func routesOf(s *Settings) (*routing.Tables, error) {
 		return nil, fmt.Errorf("route: %w", problems[0])
 	}
 	return t, nil
+}
+
+// ruleHops are the next hops that rules name. A table of Postfix may name any
+// (FILTER), so that with one all of them are in use.
+func ruleHops(s *Settings, l *all.Lists) (names []string) {
+	if l == nil {
+		return nil
+	}
+	for _, r := range l.Rules().Rules() {
+		for _, a := range r.Actions {
+			if a.Kind == rules.Route && r.Mode != mail.Off {
+				names = append(names, a.Text)
+			}
+		}
+	}
+	if len(s.postfixTables()) > 0 {
+		names = slices.AppendSeq(names, maps.Keys(s.NextHop))
+	}
+	return names
 }

@@ -72,8 +72,11 @@ func TestUnusedHop(t *testing.T) {
 	}
 	s.NextHop["spare"] = relay.DefaultConfig()
 	g, err := d.parts.build(&s, d.now.Load())
-	if err != nil || g.hops["spare"] != nil || len(g.hops) != len(d.start.NextHop) {
-		t.Errorf("%v, %d next hops", err, len(g.hops))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.hops["spare"] != nil || len(g.hops) != len(d.start.NextHop) {
+		t.Errorf("%d next hops", len(g.hops))
 	}
 }
 

@@ -13,7 +13,14 @@ import (
 )
 
 type rulesCommands struct {
-	Query rulesQueryCommand `cmd:"" help:"Ask a table of Postfix for the lines on standard input, as postmap -q - does."`
+	List    rulesListCommand    `cmd:"" help:"Show the rules of the configuration and the shipped ones."`
+	Show    rulesShowCommand    `cmd:"" help:"Show one rule: what it looks for, what it does, where it stands."`
+	Test    rulesTestCommand    `cmd:"" help:"Try the rules on messages: which hit, where, and how long each took."`
+	Enable  rulesEnableCommand  `cmd:"" help:"Turn a rule on, in its file."`
+	Disable rulesDisableCommand `cmd:"" help:"Turn a rule off, in its file."`
+	Hits    rulesHitsCommand    `cmd:"" help:"Show how often each rule has hit, and when last."`
+	Lint    rulesLintCommand    `cmd:"" help:"Find rules that are right and yet not what was meant."`
+	Query   rulesQueryCommand   `cmd:"" help:"Ask a table of Postfix for the lines on standard input, as postmap -q - does."`
 }
 
 // rulesQueryCommand is garita rules query: what a pcre: or regexp: table of

@@ -8,6 +8,7 @@ import (
 	"garita/filters"
 	"garita/filters/all"
 	"garita/hold"
+	"garita/identity"
 	"garita/mail"
 	"garita/maillog"
 	"garita/message"
@@ -34,6 +35,8 @@ type Settings struct {
 
 	DNS   resolver.Config `toml:"dns" doc:"The name servers that checks ask, and that clients get their names from. servers = [\"off\"] turns it off. Next hops are looked up as every program of this machine does (hosts file, resolv.conf)."`
 	Users accounts.Config `toml:"users" doc:"Who may log in at listeners with auth = true."`
+
+	Identity identity.Config `toml:"identity" doc:"Who sends: limits and suspensions are about this user (docs/limits.md)."`
 
 	Conduct conduct.Config `toml:"conduct" doc:"How much a client may do in a minute, and who is banned for how long. Trusted peers are not counted."`
 	Hold    hold.Config    `toml:"hold" doc:"The holding place: where mail is kept that a check quarantines, until garita hold release or delete."`
@@ -122,6 +125,7 @@ func defaults() Settings {
 		Admin:    AdminSettings{Socket: "/run/garita/admin.sock"},
 		DNS:      resolver.Default(),
 		Users:    accounts.Default(),
+		Identity: identity.Default(),
 		Conduct:  conduct.Default(),
 		Hold:     hold.Default(),
 		Metrics:  metrics.Default(),

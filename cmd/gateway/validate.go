@@ -202,6 +202,9 @@ func (f *faults) parts() {
 	for _, err := range s.Metrics.Validate() {
 		f.addError("metrics", err)
 	}
+	for _, err := range s.Identity.Validate() {
+		f.addError("identity", err)
+	}
 	f.users()
 	f.certificates()
 	before := len(f.list)
@@ -415,7 +418,7 @@ func (f *faults) name(key, name string) {
 func (f *faults) nextHops() {
 	s := f.s
 	bound := listenAddresses(s)
-	used := usedHops(s, f.routes)
+	used := usedHops(s, f.routes, ruleHops(s, s.read.checks)...)
 	for _, name := range slices.Sorted(maps.Keys(s.NextHop)) {
 		h := s.NextHop[name]
 		f.name(config.Path("next_hop", name), name)

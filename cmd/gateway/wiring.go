@@ -20,6 +20,7 @@ import (
 	"garita/config"
 	"garita/filters"
 	"garita/filters/all"
+	"garita/identity"
 	"garita/mail"
 	"garita/maillog"
 	"garita/message"
@@ -65,6 +66,8 @@ type parts struct {
 	faults  atomic.Uint64    // of checks
 	logins  logins
 	bypass  bypass
+	// identities count messages by who said who sends.
+	identities identity.Counters
 	// listening gives our own addresses.
 	listening func() []netip.AddrPort
 	// lookup finds the addresses of next hops; nil: the system's resolver.
@@ -174,7 +177,11 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	if g.routes, err = routesOf(s); err != nil {
 		return nil, err
 	}
-	if err = p.makeHops(g, old); err != nil {
+	lists, err := checksOf(s)
+	if err != nil {
+		return nil, err
+	}
+	if err = p.makeHops(g, old, ruleHops(s, lists)...); err != nil {
 		return nil, err
 	}
 	g.wire = &smtpproxy.Settings{
@@ -273,8 +280,12 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 		}
 		return mode
 	}
+	chain, err := identity.New(s.Identity, where.Domains, &p.identities)
+	if err != nil {
+		return nil, nil, err
+	}
 	e, err := filters.New(filters.Config{
-		Checks: checks, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault,
+		Checks: checks, Identity: chain, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("check: %w", err)

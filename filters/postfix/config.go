@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"garita/filters"
@@ -233,12 +234,20 @@ func hopOf(text string, hops []string) (string, bool) {
 	return "", false
 }
 
+// readFile reads a regular file.
 func readFile(name string) (string, error) {
-	f, err := os.Open(name)
+	// O_NONBLOCK: opening a pipe without a writer would wait for ever, and the
+	// reload with it.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return "", err
+	} else if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a regular file", name)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, tables.MaxTable+1))
 	return string(text), err
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"garita/filters"
@@ -263,12 +264,20 @@ func (r *reader) test() {
 // errLarge says that a file is beyond its bound.
 var errLarge = errors.New("is too large")
 
+// readFile reads a regular file of at most limit octets.
 func readFile(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
+	// O_NONBLOCK: opening a pipe without a writer would wait for ever, and the
+	// reload with it.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(text)) > limit {
 		err = fmt.Errorf("%s %w: %d MB at most", name, errLarge, limit>>20)

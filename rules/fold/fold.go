@@ -48,6 +48,30 @@ func Text(dst, text []byte) []byte {
 	return dst
 }
 
+// latin1 is the folded letter of U+00C0 to U+00FF, 0 where it is not one letter.
+const latin1 = "aaaaaa\x00ceeeeiiii\x00nooooo\x00\x00uuuuy\x00\x00aaaaaa\x00ceeeeiiii\x00nooooo\x00\x00uuuuy\x00y"
+
+// Word is Text for a word without blanks. One of ASCII and accented letters of
+// Western Europe, which most words are that have accents, is folded at the cost
+// of a look into 64 octets.
+func Word(dst, word []byte) []byte {
+	from := len(dst)
+	for i := 0; i < len(word); i++ {
+		switch c := word[i]; {
+		case c >= 'A' && c <= 'Z':
+			dst = append(dst, c+'a'-'A')
+		case c > ' ' && c < 0x7F:
+			dst = append(dst, c)
+		case c == 0xC3 && i+1 < len(word) && word[i+1]&0xC0 == 0x80 && latin1[word[i+1]&0x3F] != 0:
+			i++
+			dst = append(dst, latin1[word[i]&0x3F])
+		default:
+			return Text(dst[:from], word)
+		}
+	}
+	return dst
+}
+
 // octet folds one ASCII character.
 func octet(dst []byte, c byte) []byte {
 	switch {
@@ -103,11 +127,16 @@ func words(dst, text []byte) ([]byte, int) {
 // runes folds the run of characters beyond ASCII at the start of text, and
 // returns the rest. Syllables are put together behind from only.
 func runes(dst, text []byte, from int) ([]byte, []byte) {
-	latin := table()
+	characters := table()
 	for len(text) > 0 && text[0] >= utf8.RuneSelf {
 		r, size := utf8.DecodeRune(text)
+		if r >= 0x4E00 && r < 0xA000 || r >= syllables && r < afterLast {
+			dst = append(dst, text[:size]...) // Han and Hangul are what they are
+			text = text[size:]
+			continue
+		}
 		if r < tabled {
-			if e := &latin[r]; e.n < whole {
+			if e := &characters.of[r]; e.n < whole {
 				if e.n == 1 && e.to[0] == ' ' {
 					dst = blank(dst)
 				} else {
@@ -115,13 +144,14 @@ func runes(dst, text []byte, from int) ([]byte, []byte) {
 				}
 				text = text[size:]
 				continue
+			} else if e.n == apart {
+				at := int(e.to[0]) | int(e.to[1])<<8 | int(e.to[2])<<16
+				dst = append(dst, characters.long[at:at+int(e.to[3])]...)
+				text = text[size:]
+				continue
 			}
 		}
-		if r >= 0x4E00 && r < 0xA000 || r >= syllables && r < afterLast {
-			dst = append(dst, text[:size]...) // Han and Hangul are what they are
-		} else {
-			dst = long(dst, r, from)
-		}
+		dst = long(dst, r, from)
 		text = text[size:]
 	}
 	return dst, text

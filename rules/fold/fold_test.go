@@ -152,3 +152,17 @@ func TestNoAllocation(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestWord: a word is folded as text is, whatever is in it.
+func TestWord(t *testing.T) {
+	for r := rune(1); r < 0x3000; r++ {
+		for _, word := range []string{string(r), "Ab" + string(r) + "ción", "é" + string(r) + "\u0301", "\xC3" + string(r), string(r) + "\xC3"} {
+			if strings.ContainsFunc(word, unicode.IsSpace) {
+				continue
+			}
+			if got, want := Word([]byte("x "), []byte(word)), Text([]byte("x "), []byte(word)); string(got) != string(want) {
+				t.Fatalf("%q: %q, want %q", word, got, want)
+			}
+		}
+	}
+}

@@ -10,10 +10,13 @@ import (
 
 const (
 	// tabled is the first character that is not looked up in the table: before
-	// it are all alphabets of today, punctuation, symbols and kana.
-	tabled = 0x3400
-	// whole says that an entry does not hold the answer.
+	// it is what letters are written with, beyond it little (attack R-03: a text
+	// of nothing else must not cost more than others).
+	tabled = 0x10000
+	// whole says that an entry does not hold the answer, apart that it stands
+	// behind the table: from the octet to[0..2], to[3] octets long.
 	whole = 7
+	apart = 8
 )
 
 // folded is what one character becomes.
@@ -22,19 +25,34 @@ type folded struct {
 	to [7]byte
 }
 
+// known is the table, and what was too long for it.
+type known struct {
+	of   [tabled]folded
+	long []byte
+}
+
 // table is made when the first text beyond ASCII comes, and never changed.
 var table = sync.OnceValue(makeTable)
 
-func makeTable() *[tabled]folded {
-	t := new([tabled]folded)
+func makeTable() *known {
+	t := new(known)
 	buf := make([]byte, 0, 64)
 	for r := rune(utf8.RuneSelf); r < tabled; r++ {
-		buf = long(buf[:0], r, 0)
-		if jamo(r) || len(buf) >= whole || len(buf) > 1 && (buf[0] == ' ' || buf[len(buf)-1] == ' ') {
-			t[r].n = whole
-			continue
+		if r >= 0x4E00 && r < 0xA000 || r >= syllables && r < afterLast || r >= 0xD800 && r < 0xE000 {
+			continue // runes takes them as they are; no text has surrogates
 		}
-		t[r].n = uint8(copy(t[r].to[:], buf))
+		buf = long(buf[:0], r, 0)
+		e := &t.of[r]
+		switch {
+		case jamo(r) || len(buf) > 1 && (buf[0] == ' ' || buf[len(buf)-1] == ' '):
+			e.n = whole
+		case len(buf) < whole:
+			e.n = uint8(copy(e.to[:], buf))
+		default:
+			at := len(t.long)
+			e.n, e.to = apart, [7]byte{byte(at), byte(at >> 8), byte(at >> 16), byte(len(buf))}
+			t.long = append(t.long, buf...)
+		}
 	}
 	return t
 }

@@ -57,9 +57,8 @@ type mainImport struct {
 	plan    *plan
 	lists   lists
 	files   int
-	// enforced is whether some access file is there at all.
 	domains []string
-	smart   bool
+	smart   bool // there is a smart host
 }
 
 // seen tells parameters that stand twice.

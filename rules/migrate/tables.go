@@ -47,8 +47,8 @@ func (t *tableImport) top() {
 	switch {
 	case o.View == postfix.Body:
 		t.tell(0, Note, "", "body line looks at every raw line of the body, whole; Postfix looks at pieces of 2,048 octets and the first "+
-			"51,200 octets of each part, and not at the headers of parts. Text in base64 or quoted-printable is found by neither: "+
-			`text contains "..." finds it`)
+			"51,200 octets of each part, and not at the headers of parts. Text in base64 is read decoded here and never by Postfix, "+
+			`quoted-printable by neither: text contains "..." finds it`)
 	case o.Everywhere:
 		t.tell(0, Note, "", "Postfix looks header_checks up for headers of parts and of attached messages too, unless mime_header_checks and "+
 			"nested_header_checks are set; so do these rules, and compare those decoded. --view header is for the message's own headers alone")

@@ -11,7 +11,9 @@ import (
 var ErrOverBudget = errors.New("pattern: given up, over budget")
 
 // Budget is the time that backtracking patterns may spend on one message.
-// Patterns that run in linear time are not charged. A Budget belongs to one
+// Patterns that run in linear time are charged from freeOctets on: theirs is in
+// proportion to the text, but Go's engine reads some of them at 2 MB/s, and a
+// message of 25 MB can be made for a dozen of such. A Budget belongs to one
 // goroutine. Nil is a budget without end for tests and tools; each match is
 // still bounded by itself (Options.MatchLimit).
 type Budget struct {
@@ -19,7 +21,25 @@ type Budget struct {
 	spent time.Duration // on matching, without waiting
 	now   func() time.Time
 	over  int
+	read  int   // octets that linear patterns were run over
 	gate  *Gate // nil: none
+}
+
+const (
+	// freeOctets are what linear patterns read of one message before they are
+	// charged: more than ordinary mail has for them.
+	freeOctets = 1 << 20
+	// perMatch is what a match costs besides, as octets.
+	perMatch = 64
+)
+
+// free tells that a linear match over so many octets is not charged.
+func (b *Budget) free(octets int) bool {
+	if b == nil {
+		return true
+	}
+	b.read += octets + perMatch
+	return b.read <= freeOctets
 }
 
 // NewBudget gives a message total time; now is the clock.

@@ -174,7 +174,7 @@ func (p *Pattern) Linear() bool { return p.linear != nil && !p.endsNL }
 // Match tells whether the pattern is anywhere in the text.
 func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 	if p.fast(text) {
-		if !p.heavy {
+		if !p.heavy && b.free(len(text)) {
 			return p.matchLinear(text), nil
 		}
 		since, ok := b.start()

@@ -3,6 +3,7 @@ package pattern
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"slices"
 	"sync"
 )
@@ -154,49 +155,67 @@ func (s *Set) Len() int { return len(s.patterns) }
 // is not called has no match that touches text; the order is by place only
 // within each of two passes, and a pattern may be called more than once.
 func (s *Set) Candidates(text []byte, hit func(pattern, at int)) {
-	if s.long.start != nil {
-		s.long.scanLong(text, hit)
-	}
-	if s.short.start != nil {
-		s.short.scanShort(text, hit)
-	}
+	work := math.MaxInt
+	s.CandidatesWithin(&work, text, hit)
 }
 
-func (x *index) scanLong(text []byte, hit func(pattern, at int)) {
+// perHit is what a call of hit counts, beside a comparison's 1.
+const perHit = 16
+
+// CandidatesWithin is Candidates with a bound: work is lessened by 1 for each
+// literal that is compared and by more for each that is there. Below zero the
+// search ends and the answer is false. Thousands of literals may have the same
+// beginning, and a text be made of nothing else.
+func (s *Set) CandidatesWithin(work *int, text []byte, hit func(pattern, at int)) bool {
+	if s.long.start != nil && !s.long.scanLong(work, text, hit) {
+		return false
+	}
+	return s.short.start == nil || s.short.scanShort(work, text, hit)
+}
+
+func (x *index) scanLong(work *int, text []byte, hit func(pattern, at int)) bool {
 	bits := &x.bits
 	i := 0
 	for ; i+8 <= len(text); i += 4 {
 		v := binary.LittleEndian.Uint64(text[i:]) | 0x2020202020202020
 		h := uint32(v) & 0xFFFFFF * 0x9E3779B1 >> 16
 		g := uint32(v>>16) & 0xFFFFFF * 0x9E3779B1 >> 16
-		if bits[h>>6&1023]>>(h&63)&1 != 0 {
-			x.verify(text, i, uint16(h), hit)
+		if bits[h>>6&1023]>>(h&63)&1 != 0 && !x.verify(work, text, i, uint16(h), hit) {
+			return false
 		}
-		if bits[g>>6&1023]>>(g&63)&1 != 0 {
-			x.verify(text, i+2, uint16(g), hit)
+		if bits[g>>6&1023]>>(g&63)&1 != 0 && !x.verify(work, text, i+2, uint16(g), hit) {
+			return false
 		}
 	}
 	for ; i+3 <= len(text); i += 2 {
 		w := uint32(text[i]) | uint32(text[i+1])<<8 | uint32(text[i+2])<<16
 		h := hash3(w | 0x202020)
-		if bits[h>>6]>>(h&63)&1 != 0 {
-			x.verify(text, i, h, hit)
+		if bits[h>>6]>>(h&63)&1 != 0 && !x.verify(work, text, i, h, hit) {
+			return false
 		}
 	}
+	return true
 }
 
-func (x *index) scanShort(text []byte, hit func(pattern, at int)) {
+func (x *index) scanShort(work *int, text []byte, hit func(pattern, at int)) bool {
 	for i := 0; i+2 <= len(text); i++ {
 		h := hash2(uint32(text[i]) | uint32(text[i+1])<<8)
-		if x.bits[h>>6]>>(h&63)&1 != 0 {
-			x.verify(text, i, h, hit)
+		if x.bits[h>>6]>>(h&63)&1 != 0 && !x.verify(work, text, i, h, hit) {
+			return false
 		}
 	}
+	return true
 }
 
-// verify compares the literals of a slot with the text around their window.
-func (x *index) verify(text []byte, at int, h uint16, hit func(pattern, at int)) {
-	for _, e := range x.slots[x.start[h]:x.start[int(h)+1]] {
+// verify compares the literals of a slot with the text around their window,
+// while there is work left.
+func (x *index) verify(work *int, text []byte, at int, h uint16, hit func(pattern, at int)) bool {
+	slots := x.slots[x.start[h]:x.start[int(h)+1]]
+	if *work -= len(slots); *work < 0 {
+		return false
+	}
+	for i := range slots {
+		e := &slots[i]
 		begin := at - int(e.before)
 		if begin < 0 {
 			continue
@@ -208,9 +227,11 @@ func (x *index) verify(text []byte, at int, h uint16, hit func(pattern, at int))
 			}
 		}
 		if hasPrefixFold(text[begin:], e.literal) {
+			*work -= perHit
 			hit(int(e.pattern), begin)
 		}
 	}
+	return true
 }
 
 // seen is the line that each pattern was tried on last, plus one.

@@ -8,6 +8,7 @@
 //
 //	```toml           a complete configuration: config check must be content
 //	```toml part      tables that replace those of a small base configuration
+//	```toml rule      a rule file: its rules are read and its tests run
 //	```toml wrong     a configuration with mistakes: config check must object
 //	```sh run         run by sh in a temporary folder, with garita in the PATH
 //	```sh             not run; its garita commands and their options must exist

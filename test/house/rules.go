@@ -41,7 +41,7 @@ type row struct {
 func table() []row {
 	domain := []string{"mail", "message", "maillog"}
 	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "rules/*", "tables",
-		"filetype", "document", "disarm", "failover"}
+		"filetype", "document", "disarm", "failover", "users", "identity"}
 	side := []string{"mail", "message", "maillog", "store"}
 	return []row{
 		{"cmd/gateway", []string{"*"}},
@@ -49,6 +49,7 @@ func table() []row {
 		{"message", []string{"message/*"}},
 		{"message/*", nil},
 		{"filetype", nil},
+		{"mailbox", nil},
 		{"failover", nil},
 		{"document", []string{"filetype"}},
 		{"disarm", []string{"message", "filetype"}},
@@ -58,6 +59,8 @@ func table() []row {
 		{"tables", nil},
 		{"accounts", []string{"tables"}},
 		{"conduct", []string{"store", "smtpproxy", "mail"}},
+		{"identity", []string{"mail", "message"}},
+		{"users", []string{"mail", "store", "identity"}},
 		{"tls", nil},
 		{"mail", []string{"message"}},
 		{"archive", []string{"filetype"}},
