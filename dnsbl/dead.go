@@ -5,12 +5,12 @@ import "strings"
 // DeadList is a DNS list that is no longer what it was.
 type DeadList struct {
 	// Zone, or the end of one.
-	Zone string
+	Zone string `json:"zone"`
 	// Since when, as YYYY, YYYY-MM or YYYY-MM-DD.
-	Since string
+	Since string `json:"since"`
 	// Effect is what asking it does today, or did; Alive that it may be asked.
-	Effect string
-	Alive  bool
+	Effect string `json:"effect"`
+	Alive  bool   `json:"alive,omitempty"`
 }
 
 // DeadLists are the lists that guides still name. A list dies in one of three

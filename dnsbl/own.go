@@ -170,13 +170,14 @@ func NewOwn(o OwnOptions) (*Own, error) {
 	return w, nil
 }
 
-// Start begins the rounds over what is configured; there are none without.
+// Start begins the rounds over what is configured; there are none without. A
+// nil watch has none.
 func (w *Own) Start() {
-	if len(w.o.Config.Addresses)+len(w.o.Config.Domains) == 0 {
+	if w == nil || len(w.o.Config.Addresses)+len(w.o.Config.Domains) == 0 {
 		return
 	}
 	w.work.Go(func() {
-		wait := jitter(firstRound)
+		wait := w.firstWait()
 		for {
 			t := time.NewTimer(wait)
 			select {
@@ -191,12 +192,32 @@ func (w *Own) Start() {
 	})
 }
 
+// firstWait is until the first round: what was asked before a restart or a
+// reload is not asked again before its time.
+func (w *Own) firstWait() time.Duration {
+	wait := jitter(firstRound)
+	last, err := w.Last(w.root)
+	if err != nil {
+		return wait
+	}
+	now := w.o.Now()
+	for i := range last {
+		if age := now.Sub(last[i].Checked); age >= 0 && age < w.o.Config.Every {
+			wait = max(wait, w.o.Config.Every-age)
+		}
+	}
+	return wait
+}
+
 // firstRound is after a start, when the DNS works and a restart for another
 // reason is over.
 const firstRound = 2 * time.Minute
 
 // Close ends the rounds and waits for one under way.
 func (w *Own) Close() {
+	if w == nil {
+		return
+	}
 	w.stop()
 	w.work.Wait()
 }

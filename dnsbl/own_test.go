@@ -186,3 +186,34 @@ func TestOwnValidate(t *testing.T) {
 }
 
 var _ resolver.Resolver = (*world)(nil)
+
+// TestOwnRounds: the next round is rbl.every after the last one, also over a
+// restart; an old one is made up for soon after the start.
+func TestOwnRounds(t *testing.T) {
+	c := DefaultOwn()
+	c.Addresses = []string{ours}
+	k := newOwnKit(t, c, nil)
+	soon := func(d time.Duration) bool { return d >= firstRound*9/10 && d <= firstRound*11/10 }
+	if d := k.o.firstWait(); !soon(d) {
+		t.Errorf("at first %s", d)
+	}
+	k.o.Round(t.Context())
+	if d := k.o.firstWait(); d != time.Hour {
+		t.Errorf("after a round %s", d)
+	}
+	k.o.o.Config.Every = 3 * time.Hour
+	k.now = k.now.Add(time.Hour)
+	if d := k.o.firstWait(); d != 2*time.Hour {
+		t.Errorf("an hour later %s", d)
+	}
+	k.now = k.now.Add(5 * time.Hour)
+	if d := k.o.firstWait(); !soon(d) {
+		t.Errorf("late %s", d)
+	}
+	k.now = k.now.Add(-100 * time.Hour)
+	if d := k.o.firstWait(); !soon(d) {
+		t.Errorf("after the clock went back %s", d)
+	}
+	k.o.Start()
+	k.o.Close()
+}

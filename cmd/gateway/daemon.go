@@ -154,6 +154,7 @@ func (d *daemon) use(g *generation) {
 	now := time.Now()
 	d.now.Store(g)
 	g.helpers.Start()
+	g.own.Start()
 	d.loaded.Store(&now)
 }
 
@@ -359,6 +360,7 @@ func (d *daemon) verbs() map[string]admin.Verb {
 		return d.parts.conduct
 	})
 	maps.Copy(verbs, d.holdVerbs())
+	maps.Copy(verbs, rblVerbs(d.rbl))
 	maps.Copy(verbs, map[string]admin.Verb{
 		"status":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
 		"diff":       {Run: d.diff},

@@ -32,6 +32,7 @@ type commandLine struct {
 	Bypass       bypassCommand       `cmd:"" help:"Let checks refuse nothing for a while (observe), and say so loudly."`
 	Ban          banCommands         `cmd:"" help:"Show, make and lift bans of clients."`
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
+	RBL          rblCommands         `cmd:"" name:"rbl" help:"Show how your own addresses stand on DNS lists, and how the lists are."`
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
 	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
 	Test         testCommand         `cmd:"" help:"Say what would happen to a message; nothing is delivered."`

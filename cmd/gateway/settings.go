@@ -5,6 +5,7 @@ import (
 
 	"garita/accounts"
 	"garita/conduct"
+	"garita/dnsbl"
 	"garita/filters"
 	"garita/filters/all"
 	"garita/hold"
@@ -42,6 +43,8 @@ type Settings struct {
 	Hold    hold.Config    `toml:"hold" doc:"The holding place: where mail is kept that a check quarantines, until garita hold release or delete."`
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
+
+	RBL dnsbl.OwnConfig `toml:"rbl" doc:"How your own addresses and domains stand on DNS lists: asked regularly, told when it changes (garita rbl)."`
 
 	Listener map[string]smtpproxy.ListenerConfig `toml:"listener" example:"inbound" doc:"One table for each thing that mail comes in by. The name is yours and stands in the log."`
 	NextHop  map[string]relay.Config             `toml:"next_hop" example:"inbound" doc:"One table for each server that mail goes to."`
@@ -130,6 +133,7 @@ func defaults() Settings {
 		Hold:     hold.Default(),
 		Metrics:  metrics.Default(),
 		Route:    routing.Default(),
+		RBL:      dnsbl.DefaultOwn(),
 		MIME:     defaultMIME(),
 		Score:    defaultScore(),
 		Check:    all.Default(),

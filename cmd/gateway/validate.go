@@ -205,6 +205,9 @@ func (f *faults) parts() {
 	for _, err := range s.Identity.Validate() {
 		f.addError("identity", err)
 	}
+	for _, err := range s.RBL.Validate() {
+		f.addError("rbl", err)
+	}
 	f.users()
 	f.certificates()
 	before := len(f.list)
