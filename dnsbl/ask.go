@@ -14,6 +14,7 @@ const (
 	// while the list was not well.
 	confirmFor = time.Hour
 	doubtFor   = 24 * time.Hour
+	doubtful   = "the list said so while it was not well"
 )
 
 // Question is what one list is asked.
@@ -74,7 +75,7 @@ func (m *Monitor) remembered(cached context.Context, q *Question) (Answer, bool)
 		q.List.mu.Unlock()
 		switch {
 		case doubted:
-			a.State = Doubted
+			a.State, a.Fault = Doubted, doubtful
 		case !known && !q.List.Test.NoStranger:
 			return Answer{}, false
 		}
@@ -183,7 +184,7 @@ func (m *Monitor) confirm(ctx context.Context, q *Question, a Answer) Answer {
 	need := w.turn + 1
 	w.mu.Unlock()
 	if doubted {
-		a.State = Doubted
+		a.State, a.Fault = Doubted, doubtful
 		return a
 	}
 	if w.Test.NoStranger {

@@ -194,10 +194,11 @@ func (m *Monitor) change(w *Watched, f func(c *condition, now time.Time) bool) {
 	news := f(&w.now, now)
 	after := w.now
 	if before.Health != Suspended && after.Health == Suspended {
-		// What was believed until now is doubted, and so is what a cache still
-		// has of it when the list is taken back.
+		// Of a list that denied strangers and still lists the wrong ones, what
+		// was believed until now is doubted, also where a cache has it when the
+		// list is taken back. Else it was true when it was confirmed.
 		for name, until := range w.confirmed.until {
-			if now.Before(until) && !gentle(after.Reason) {
+			if now.Before(until) && (after.Reason == Jump || after.Reason == GoodPeers) {
 				w.doubted.add(name, now.Add(doubtFor), now)
 			}
 		}
