@@ -32,6 +32,7 @@ import (
 	"garita/message"
 	"garita/resolver"
 	"garita/store"
+	"garita/users"
 )
 
 // A check implements the stages that it needs. A zero Result is nothing to
@@ -185,6 +186,9 @@ type Site struct {
 	Resolver resolver.Resolver
 	// Store keeps what shall survive a restart; nil: nothing does.
 	Store store.Store
+	// Users are the suspended ones, and those with limits of their own; nil:
+	// there are none.
+	Users *users.Registry
 	// Log is told what a check has to say to the operator beside its findings:
 	// a helper that is gone or back. nil is silence.
 	Log func(check, text string, err error)

@@ -32,14 +32,12 @@ func (n Names) Canonical(name string) (string, bool) {
 	}
 	// Full-width signs first: "ana＠our.example" has a domain too.
 	local, domain, has := cutLast(width.Fold.String(name))
-	local, err := precis.UsernameCaseMapped.String(local)
-	if err != nil || local == "" || strings.Contains(local, "@") {
-		return "", false
+	if i := strings.IndexByte(local, '+'); i > 0 && !n.KeepTag {
+		local = local[:i]
 	}
-	if !n.KeepTag {
-		if i := strings.IndexByte(local, '+'); i > 0 {
-			local = local[:i]
-		}
+	local, ok := fold(local)
+	if !ok || strings.Contains(local, "@") || !n.KeepTag && strings.LastIndexByte(local, '+') > 0 {
+		return "", false
 	}
 	if !has {
 		// The names of logins without an account ("cert/…") have no domain.
@@ -53,6 +51,17 @@ func (n Names) Canonical(name string) (string, bool) {
 	}
 	out := local + "@" + mail.DomainKey(domain)
 	return out, len(out) <= maxName
+}
+
+// fold is the form of RFC 8265. A name whose form has another form again is
+// none: two forms of one user would be two users.
+func fold(local string) (string, bool) {
+	once, err := precis.UsernameCaseMapped.String(local)
+	if err != nil || once == "" {
+		return "", false
+	}
+	twice, err := precis.UsernameCaseMapped.String(once)
+	return once, err == nil && once == twice && width.Fold.String(once) == once
 }
 
 // Login is Canonical for a name that somebody has logged in with. One that is

@@ -87,10 +87,15 @@ func (c *compiler) collect(files []*File) {
 	for _, f := range files {
 		for _, r := range f.Rules {
 			if first := ids[r.ID]; first != nil {
+				// The shipped rules come last, and are not what is to be mended.
+				at, other, hint := r, first, "give one of them another id; to change a rule of another file, write [[override]]"
+				if strings.HasPrefix(r.File, "builtin:") && !strings.HasPrefix(first.File, "builtin:") {
+					at, other, hint = first, r, "give it another id; to change the shipped rule, write [[override]]"
+				}
 				c.problems = append(c.problems, Problem{
-					File: r.File, Line: r.Line, Rule: r.ID,
-					Text:       fmt.Sprintf("there is a rule %q already, in %s", r.ID, first.Place()),
-					Suggestion: "give one of them another id; to change a rule of another file, write [[override]]",
+					File: at.File, Line: at.Line, Rule: at.ID,
+					Text:       fmt.Sprintf("there is a rule %q already, in %s", r.ID, other.Place()),
+					Suggestion: hint,
 				})
 				continue
 			}

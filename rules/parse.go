@@ -284,7 +284,11 @@ func (p *parser) word(t *table, key string, words []string) string {
 		return ""
 	}
 	if !slices.Contains(words, s) {
-		p.report(v.at, quoted(s)+" is not a "+key, didYouMean(s, words))
+		hint := didYouMean(s, words)
+		if meant := otherWord(strings.ToLower(s)); slices.Contains(words, meant) {
+			hint = "did you mean " + meant + "?"
+		}
+		p.report(v.at, quoted(s)+" is not a "+key, hint)
 		return ""
 	}
 	return s

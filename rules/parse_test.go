@@ -315,7 +315,7 @@ func TestRuleMistakes(t *testing.T) {
 		{ok + "id = 'y'", "4:1", "id is set twice (first in line 2)"},
 		{ok + "a.b = 1", "4:1", "keys have no dots here"},
 		{ok + "[rule.test]\ntext = 'x'", "4:2", "write [[rule.test]]"},
-		{ok + "[[rul.test]]\ntext = 'x'", "4:3", "did you mean rule.test?"},
+		{ok + "[[rul.test]]\ntext = 'x'", "4:3", "write [[rule.test]]"},
 		{ok + "[[test]]\ntext = 'x'", "4:3", "write [[rule.test]]"},
 		{ok + "test = 3", "4:8", "write [[rule.test]]"},
 		{ok + "test = [3]", "4:9", "a test is a table"},
@@ -399,7 +399,7 @@ func TestFileMistakes(t *testing.T) {
 	tests := []struct{ text, place, want string }{
 		{"id = 'x'\n" + good, "1:1", "stands before the first [[rule]]"},
 		{"[rule]\nid = 'x'\nmatch = ['size > 1MB']\n", "1:2", "write [[rule]]"},
-		{"[[rules]]\nid = 'x'\n", "1:3", "did you mean rule?"},
+		{"[[rules]]\nid = 'x'\n", "1:3", "write [[rule]]"},
 		{"[[rule.test]]\ntext = 'x'\n" + good, "1:3", "move it below a [[rule]]"},
 		{"[[rule]]\nmatch = ['size > 1MB']\n", "1:3", "the rule has no id"},
 		{"[[rule]]\nid = 'Mi Regla_2'\nmatch = ['size > 1MB']\n", "2:6", `try "mi-regla-2"`},

@@ -219,10 +219,15 @@ func (sc *scanner) misfit(t token, form subjectForm, op Op) {
 		suggestion = "did you mean attachments " + op.String() + " …, their number?"
 	case op == InNets && form.kind != aboutAddress && form.kind < aboutNumber:
 		suggestion = "did you mean in list FILE, or is …? Networks are for client"
+	case form.kind == aboutAddress && (op == Is || op == Equals):
+		suggestion = "write client in 192.0.2.1"
+		if n := sc.peek(); n.kind == tokenWord || n.kind == tokenText {
+			if net, _, err := parseNet(n.text); err == nil && (net.IsSingleIP() || strings.Contains(n.text, "/")) {
+				suggestion = "write client in " + shorten(n.text)
+			}
+		}
 	case op == Equals && form.kind < aboutNumber:
 		suggestion = "did you mean is?"
-	case form.kind == aboutAddress && op == Is:
-		suggestion = "write client in 192.0.2.1"
 	}
 	sc.fail(t, form.words+" cannot be compared with "+op.String(), suggestion)
 }

@@ -91,6 +91,7 @@ func (sc *scanner) pattern(c *Condition) bool {
 		return false
 	}
 	c.Pattern = compiled
+	sc.fieldInPattern(c, p)
 	return true
 }
 

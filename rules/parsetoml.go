@@ -70,6 +70,7 @@ type reader struct {
 	scrubbed         map[int]bool // lines with a byte that was reported
 	syntax           bool         // the file is not TOML
 	full             bool         // too many rules: the rest is not read
+	headed           bool         // there was a header, good or bad
 }
 
 // readTOML gives the tables of a file in their order.
@@ -242,6 +243,9 @@ func (r *reader) mistake(text []byte, start int, at span, message string) int {
 	several := r.doc.line(at.start) > r.doc.line(start)
 	token := tokenAt(text, at.start)
 	said, suggestion := wording(message, string(text[token.start:token.end]))
+	if better, how := slip(text, at.start, message); better != "" {
+		said, suggestion = better, how
+	}
 	if several && where.start >= at.start && startsExpression(text[bytes.LastIndexByte(text[:min(at.start, len(text))], '\n')+1:]) {
 		said, suggestion = fmt.Sprintf("what begins in line %d has no end", r.doc.line(start)), "close its quotes or its ]"
 	}

@@ -25,14 +25,18 @@ func (r *reader) key(it unstable.Iterator) (parts []string, where []span) {
 // header opens [[rule]], [[rule.test]] or [[override]].
 func (r *reader) header(parts []string, at span, list bool) {
 	name := strings.Join(parts, ".")
-	r.current = nil
+	r.current, r.headed = nil, true
 	switch name {
 	case "rule", "rule.test", "override":
 	case "test":
 		r.report(at, "tests belong to a rule", "write [[rule.test]]")
 		return
 	default:
-		r.report(at, quoted(name)+" is not known here", didYouMean(name, []string{"rule", "rule.test", "override"}))
+		hint := "write [[rule]], [[rule.test]] or [[override]]"
+		if meant := nearest(name, []string{"rule", "rule.test", "override"}); meant != "" {
+			hint = "write [[" + meant + "]]"
+		}
+		r.report(at, quoted(name)+" is not known here", hint)
 		return
 	}
 	if !list {
@@ -66,7 +70,7 @@ func (r *reader) header(parts []string, at span, list bool) {
 // topValue sets a key of the table that is open.
 func (r *reader) topValue(e *unstable.Node) {
 	if r.current == nil {
-		if len(r.tables) == 0 && r.lastRule == nil {
+		if !r.headed {
 			parts, where := r.key(e.Key())
 			r.report(where[0], quoted(strings.Join(parts, "."))+" stands before the first [[rule]]", "begin each rule with a line [[rule]]")
 		}

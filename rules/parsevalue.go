@@ -1,8 +1,11 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,11 +19,7 @@ func (sc *scanner) values(c *Condition) bool {
 	for {
 		t := sc.next()
 		if t.kind != tokenText {
-			hint := "write " + c.Op.String() + ` "…"`
-			if t.kind == tokenWord {
-				hint = "write " + strconv.Quote(shorten(strings.Trim(t.text, `'"`)))
-			}
-			sc.fail(t, "here belongs a text in double quotes", hint)
+			sc.unquoted(c, t)
 			return false
 		}
 		if len(c.Values) == MaxValues {
@@ -53,7 +52,7 @@ func (sc *scanner) fitting(c *Condition, t token) bool {
 		sc.fail(t, "white space and signs that are not seen do not count, so nothing is left of "+quoted(t.text), "write a word, or use matches or a raw subject")
 	case slices.Contains(c.Values, t.text):
 		sc.fail(t, "the value "+quoted(t.text)+" is there twice", "remove one")
-	case c.Subject == AttachmentExtension && (c.Op == Is || c.Op == Starts) && strings.HasPrefix(t.text, "."):
+	case c.Subject == AttachmentExtension && strings.HasPrefix(t.text, "."):
 		sc.fail(t, "an extension has no dot here", "write "+strconv.Quote(strings.TrimLeft(shorten(t.text), ".")))
 	case (c.Subject == SenderDomain || c.Subject == RecipientDomain) && strings.Contains(t.text, "@"):
 		sc.fail(t, "a domain has no @", "write "+strconv.Quote(shorten(t.text[strings.LastIndexByte(t.text, '@')+1:])))
@@ -64,6 +63,7 @@ func (sc *scanner) fitting(c *Condition, t token) bool {
 	case c.Subject.form().kind == aboutOctets && strings.ContainsAny(t.text, "\r\n"):
 		sc.fail(t, c.Subject.String()+" is one line; it holds no line break", "")
 	default:
+		sc.unlikely(c, t)
 		return true
 	}
 	return false
@@ -195,7 +195,11 @@ func (sc *scanner) inList(c *Condition) bool {
 	c.List = t.text
 	l := sc.p.readList(t.text)
 	if l.err != nil {
-		sc.fail(t, l.reason(), "")
+		hint := ""
+		if errors.Is(l.err, fs.ErrNotExist) && !filepath.IsAbs(t.text) {
+			hint = "its path begins in the folder of this file"
+		}
+		sc.fail(t, l.reason(), hint)
 		return false
 	}
 	if len(l.entries) == 0 {

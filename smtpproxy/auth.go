@@ -73,6 +73,7 @@ func (s *session) identity() mail.Identity {
 // stays: it belongs to the connection.
 func (s *session) forgetLogin() {
 	s.s.Login, s.s.LoginMethod, s.login.done = "", "", false
+	s.who.Store(nil)
 }
 
 // lineLimit bounds the next command line. Only AUTH may have the long one;
@@ -213,6 +214,7 @@ func (s *session) verify(ctx context.Context, mechanism, user, password string) 
 	default:
 		s.login.done = true
 		s.s.Login, s.s.LoginMethod = s.canonical(user), mechanism
+		s.loggedIn()
 		s.s.Proto = s.protocol(true)
 		s.out.reply(replyLoggedIn)
 	}

@@ -147,6 +147,7 @@ func (s *session) loginByCertificate(cs *tls.ConnectionState) {
 	}
 	// 128 bits of the fingerprint; "/" stands in no account's name.
 	s.s.Login, s.s.LoginMethod = "cert/"+hex.EncodeToString(sum[:16]), "certificate"
+	s.loggedIn()
 	attrs = append(attrs, slog.String("login", s.s.Login), slog.String("client", s.s.Client.Addr().String()), slog.String("session", s.s.ID))
 	s.srv.log.Info("smtpd", "client certificate accepted", attrs...)
 }

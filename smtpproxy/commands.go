@@ -310,7 +310,7 @@ func (s *session) refuse(verb, what string, r mail.Reply, d mail.Decision) {
 	if verb == "RCPT" {
 		s.harvest(r)
 	}
-	if d.Close && !s.s.Trusted && !s.closing {
+	if d.Close && s.ownUser() && !s.closing {
 		s.close()
 	}
 }

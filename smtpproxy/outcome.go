@@ -176,9 +176,16 @@ func (s *session) conclude(ctx context.Context, o mail.Outcome) {
 	s.out.reply(r)
 }
 
+// codeEnd is the reply with which a session ends (RFC 5321 section 3.8).
+const codeEnd = 421
+
 // refuseWith answers a refusal. "Try again" is no error of the client's; it
 // counts as chatter, so that there is an end to trying in one session.
 func (s *session) refuseWith(r mail.Reply) {
+	if r.Code == codeEnd && s.ownUser() {
+		s.endWith(r)
+		return
+	}
 	if r.Temporary() {
 		s.chatter(r)
 		return

@@ -214,11 +214,12 @@ func (r *readdressed) tell(o *mail.Outcome) {
 		}
 		o.Detail += r.note
 	}
-	if !r.elsewhere {
+	if !r.elsewhere && r.to == nil {
 		return
 	}
 	for i := range o.Replies {
-		// What that server says may name its own users ("<x> saved").
+		// What a server says may name its own users ("<x> saved"), and whoever
+		// has a copy is nobody whom the sender is to know.
 		switch p := &o.Replies[i]; {
 		case p.Positive() && o.QueueID != "" && strings.Contains(p.Text, o.QueueID):
 			p.Text = "Ok: queued as " + o.QueueID

@@ -235,7 +235,7 @@ func TestReaddressRefused(t *testing.T) {
 // TestReaddressEnd: 250 only after that of the next hop that has it; its words
 // about a message that was sent elsewhere are not the sender's.
 func TestReaddressEnd(t *testing.T) {
-	for _, e := range []mail.EnvelopeEdit{redirect("secret@far.example"), route("far")} {
+	for _, e := range []mail.EnvelopeEdit{redirect("secret@far.example"), route("far"), bcc("secret")} {
 		for want, o := range map[string]mail.Outcome{
 			"554 5.6.0 Refused by the next mail server": {Kind: mail.Refused, Replies: []mail.Reply{mail.Permanent(554, "6.0", "secret is full")}},
 			"452 4.2.2 Not possible at the moment":      {Kind: mail.Refused, Replies: []mail.Reply{mail.Temporary(452, "2.2", "secret is full")}},
@@ -243,7 +243,11 @@ func TestReaddressEnd(t *testing.T) {
 			"451 4.3.0":                                 {Kind: mail.Relayed},
 		} {
 			k, far := townKit(t, "inbound", e)
-			far.final = func() mail.Outcome {
+			taker := far
+			if e.Kind == mail.EditBCC {
+				taker = k.hop
+			}
+			taker.final = func() mail.Outcome {
 				if o.Kind == mail.Relayed {
 					return mail.Outcome{Kind: mail.Aborted} // no reply at all
 				}

@@ -42,6 +42,9 @@ type session struct {
 	forward *mail.Forwarded // XFORWARD, for the next transaction
 
 	login login // what AUTH has shown, see auth.go
+	// who has logged in, and that his session is to end: see loggedin.go.
+	who    atomic.Pointer[LoggedIn]
+	kicked atomic.Bool
 
 	place   place          // how it counts
 	dst     netip.AddrPort // where the client connected to, if a peer said so
@@ -173,6 +176,9 @@ func (s *session) mayWait(w *wait) error {
 	if s.since.Load() == shedMark {
 		return errShed
 	}
+	if s.kicked.Load() {
+		return errKicked
+	}
 	return nil
 }
 
@@ -192,6 +198,8 @@ func (s *session) waited(w *wait, err error) (again bool, _ error) {
 		return false, errDraining
 	case s.since.Load() == shedMark:
 		return false, errShed
+	case s.kicked.Load():
+		return false, errKicked
 	}
 	return w.now.Before(w.end), err
 }
@@ -230,6 +238,9 @@ func (s *session) readFailed(ctx context.Context, err error) {
 	case errors.Is(err, errShed):
 		s.out.reply(mail.Temporary(421, "3.2", "Too busy, try again later"))
 		s.srv.log.ClientWarn(&s.s, "under pressure: an idle session made room", slog.String("after", after))
+	case errors.Is(err, errKicked):
+		s.out.reply(replyKicked)
+		s.srv.log.ClientWarn(&s.s, "session ended by command", slog.String("sasl_username", s.s.Login), slog.String("after", after))
 	case errors.Is(err, errAlien):
 		s.alien([]byte{s.in.alien})
 		return

@@ -104,6 +104,7 @@ func (s *session) identify(id identity) (why string) {
 	if user := s.said.log; user != nil {
 		if s.forgetLogin(); *user != "" {
 			s.s.Login, s.s.LoginMethod, s.login.done = *user, "XCLIENT", true
+			s.loggedIn()
 		}
 	}
 	if s.said.dst.IsValid() {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	"garita/config"
 	"garita/filters/all"
@@ -28,6 +30,16 @@ func (f *faults) rule(err error) bool {
 // observed warns of what an operator believes to work: his own lists are
 // lowered with every other check.
 func (f *faults) observed() {
+	if lists, err := checksOf(f.s); f.s.Mode == "observe" && err == nil {
+		if ids := refusals(lists.Rules()); len(ids) > 0 {
+			some := strings.Join(ids[:min(len(ids), 3)], ", ")
+			if len(ids) > 3 {
+				some += fmt.Sprintf(" and %d more", len(ids)-3)
+			}
+			f.add("mode", "set mode = \"enforce\", and the checks that shall not decide to observe", "observe: your rules refuse and hold nothing either (%s)", some)
+			f.last().warning = true
+		}
+	}
 	a := &f.s.Check.Access
 	if f.s.Mode != "observe" || len(slices.Concat(a.Clients, a.Names, a.Helo, a.Senders, a.Recipients, a.ClientFiles, a.NameFiles,
 		a.HeloFiles, a.SenderFiles, a.RecipientFiles)) == 0 && len(a.Entry) == 0 {

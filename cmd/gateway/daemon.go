@@ -361,6 +361,7 @@ func (d *daemon) verbs() map[string]admin.Verb {
 	})
 	maps.Copy(verbs, d.holdVerbs())
 	maps.Copy(verbs, rblVerbs(d.rbl))
+	maps.Copy(verbs, d.userVerbs())
 	maps.Copy(verbs, map[string]admin.Verb{
 		"status":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
 		"diff":       {Run: d.diff},

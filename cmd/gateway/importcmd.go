@@ -237,9 +237,30 @@ func (o *importOptions) show(t *terminal, r migrate.Result) error {
 	if _, err := io.WriteString(t.out, r.TOML); err != nil {
 		return fail(exitFailed, "%s", oneLine(err.Error()))
 	}
-	for _, l := range r.Lines {
-		fmt.Fprintln(t.err, oneLine(l.String()))
+	for _, l := range saidOnce(r.Lines) {
+		fmt.Fprintln(t.err, t.fold(oneLine(l.String())))
 	}
 	fmt.Fprintln(t.err, oneLine(r.Summary()))
 	return nil
+}
+
+// saidOnce leaves out what was said of an earlier line in the same words: a
+// table of viruses has the same fault in every line.
+func saidOnce(lines []migrate.Line) []migrate.Line {
+	const short = 60
+	out, first := make([]migrate.Line, len(lines)), map[string]migrate.Line{}
+	for i, l := range lines {
+		out[i] = l
+		if len(l.Why) <= short || l.Line == 0 {
+			continue
+		}
+		if f, ok := first[l.Why]; !ok {
+			first[l.Why] = l
+		} else if f.File == l.File {
+			out[i].Why = fmt.Sprintf("as line %d", f.Line)
+		} else {
+			out[i].Why = fmt.Sprintf("as %s:%d", f.File, f.Line)
+		}
+	}
+	return out
 }

@@ -155,6 +155,18 @@ func TestImportCommands(t *testing.T) {
 	}
 }
 
+// TestReportSaysOnce: what holds of many lines is said of the first.
+func TestReportSaysOnce(t *testing.T) {
+	text := "/name=\"(a|b)\\.exe\"/ REJECT\n/name=\"(c|d)\\.exe\"/ REJECT\n/name=\"(e|f)\\.exe\"/ REJECT\n"
+	_, _, report := imported(t, text, "postfix-body-checks", "--kind", "regexp", "-")
+	if n := strings.Count(report, "go to mime_header_checks"); n != 1 || strings.Count(report, "as line 1 (sample") != 2 {
+		t.Errorf("said %d times:\n%s", n, report)
+	}
+	if !strings.Contains(report, "3 dead (3 of them now rules for what they meant), 1 noted") {
+		t.Errorf("no sum of the dead:\n%s", report)
+	}
+}
+
 // TestImportedAccessLoads: lists of a file with all that can stand in one are
 // taken by the gateway.
 func TestImportedAccessLoads(t *testing.T) {

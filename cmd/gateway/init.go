@@ -94,6 +94,10 @@ func (c *initCommand) Run(t *terminal) error {
 	if err := os.MkdirAll(a.dir, 0o750); err != nil {
 		return fail(exitFailed, "%s", err)
 	}
+	// Where garita import and the first rule go.
+	if err := os.MkdirAll(filepath.Join(a.dir, rulesFolder), 0o755); err != nil {
+		return fail(exitFailed, "%s", err)
+	}
 	if err := writeNew(file, text); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return fail(exitFailed, "%s exists and is left as it is", file)
@@ -114,6 +118,9 @@ func (c *initCommand) look() foundScanners {
 	}
 	return c.places.look()
 }
+
+// rulesFolder holds the operator's own rules, beside the configuration.
+const rulesFolder = "rules.d"
 
 // serviceGroup is the group of the systemd unit.
 const serviceGroup = "garita"
@@ -371,6 +378,9 @@ func (a *answers) text() (string, error) {
 		// RFC 5321 section 4.5.1: there is one, and a person reads it. Without
 		// an address nobody but the log is told of held mail.
 		set["hold.notify"] = []string{"postmaster@" + a.domains[0]}
+	}
+	if own := filepath.Join(a.dir, rulesFolder, "*.toml"); !slices.Contains(defaults().Check.Rules.Files, own) {
+		set["check.rules.files"] = []string{own}
 	}
 	a.found.set(set)
 	return template(templateHeader+"\n\nWritten by garita init on "+time.Now().Format(time.DateOnly)+".", set)

@@ -31,6 +31,7 @@ type commandLine struct {
 	Reload       reloadCommand       `cmd:"" help:"Make the running gateway read its configuration again."`
 	Bypass       bypassCommand       `cmd:"" help:"Let checks refuse nothing for a while (observe), and say so loudly."`
 	Ban          banCommands         `cmd:"" help:"Show, make and lift bans of clients."`
+	User         userCommands        `cmd:"" help:"Suspend users, let them send again, see their sessions and how senders are known."`
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
 	RBL          rblCommands         `cmd:"" name:"rbl" help:"Show how your own addresses stand on DNS lists, and how the lists are."`
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
@@ -38,7 +39,7 @@ type commandLine struct {
 	Test         testCommand         `cmd:"" help:"Say what would happen to a message; nothing is delivered."`
 	Mime         mimeCommand         `cmd:"" help:"Show what is inside a message, in every reading that a mail client may have of it."`
 	Route        routeCommand        `cmd:"" help:"Say where mail for an address goes, and which line says so."`
-	Rules        rulesCommands       `cmd:"" help:"Ask the tables of rules."`
+	Rules        rulesCommands       `cmd:"" help:"Show, try and switch rules."`
 	Import       importCommands      `cmd:"" help:"Turn tables and settings of Postfix and MailScanner into rules and configuration."`
 	Session      sessionCommand      `cmd:"" help:"Play a client by hand: real answers, nothing delivered."`
 	Demo         demoCommand         `cmd:"" help:"Show on this machine, offline, what the gateway does with good and bad mail."`

@@ -83,7 +83,7 @@ func (c *rulesSwitch) set(t *terminal, mode string) error {
 		return fail(exitFailed, "%s", err)
 	}
 	// What was meant is what came about: the whole configuration is read again.
-	now, err := rulesOf(c.Config)
+	now, _, err := rulesOf(c.Config)
 	if err == nil {
 		var after *rules.Rule
 		if after, err = ruleBy(now, r.ID); err == nil && after.Mode.String() != mode {
@@ -97,6 +97,9 @@ func (c *rulesSwitch) set(t *terminal, mode string) error {
 		return fail(exitFailed, "%s; %s is as it was", err, file)
 	}
 	fmt.Fprintf(t.out, "%s: %s -> %s, in %s\nIn force after: garita reload\n", r.ID, r.Mode, mode, oneLine(file))
+	if m, ok := mail.ParseMode(mode); ok {
+		noteCeiling(t, s, m)
+	}
 	return nil
 }
 

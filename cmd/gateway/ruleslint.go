@@ -87,6 +87,9 @@ func (c *rulesLintCommand) find() ([]lintFinding, error) {
 			tables = append(tables, postfixTable{name: name, kind: kind, file: file, view: viewOf(c.Table)})
 			continue
 		}
+		if !strings.HasSuffix(name, ".toml") && looksLikeTable(name) {
+			return nil, fail(exitUsage, "%s is no file of rules but a table of Postfix: write pcre:%[1]s or regexp:%[1]s, and --table body for a body_checks", oneLine(name))
+		}
 		names = append(names, name)
 	}
 	files, err := ruleFiles(names)
@@ -98,6 +101,21 @@ func (c *rulesLintCommand) find() ([]lintFinding, error) {
 		return nil, err
 	}
 	return lintOf(set, tables)
+}
+
+// looksLikeTable tells a file whose first line that says something begins with
+// a pattern, as no TOML does.
+func looksLikeTable(name string) bool {
+	text, err := readAtMost(name, rules.MaxFile)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			return line[0] == '/' || line[0] == '!' || strings.HasPrefix(line, "if ")
+		}
+	}
+	return false
 }
 
 // postfixTable is a table of Postfix in a configuration.

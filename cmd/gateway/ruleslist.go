@@ -115,14 +115,14 @@ func actionText(a rules.Action) string {
 }
 
 func (c *rulesListCommand) Run(t *terminal) error {
-	set, err := rulesOf(c.Config)
+	set, s, err := rulesOf(c.Config)
 	if err != nil {
 		return err
 	}
-	out := []listedRule{}
+	out, taken := []listedRule{}, []*rules.Rule{}
 	for _, r := range set.Rules() {
 		if c.takes(r) {
-			out = append(out, listed(r))
+			out, taken = append(out, listed(r)), append(taken, r)
 		}
 	}
 	if c.Output == "json" {
@@ -137,22 +137,29 @@ func (c *rulesListCommand) Run(t *terminal) error {
 	for _, r := range out {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%g\t%s\n", r.ID, r.Mode, r.Direction, oneLine(inShort(r.Action)), r.Score, oneLine(r.Place))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	noteCeiling(t, s, modesOf(taken)...)
+	return nil
 }
 
 // rulesOf gives the rules of a configuration, which must be good.
-func rulesOf(file string) (*rules.Set, error) {
+func rulesOf(file string) (*rules.Set, *Settings, error) {
 	test := testCommand{configFlag: configFlag{Config: file}}
 	s, err := test.settings(&terminal{out: io.Discard, err: io.Discard})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lists, err := checksOf(s)
 	if err != nil {
-		return nil, fail(exitConfig, "%s", err)
+		return nil, nil, fail(exitConfig, "%s", err)
 	}
-	return lists.Rules(), nil
+	return lists.Rules(), s, nil
 }
+
+// isShipped tells a rule that comes with the program.
+func isShipped(r *rules.Rule) bool { return strings.HasPrefix(r.File, "builtin:") }
 
 // ruleBy finds a rule by its ID.
 func ruleBy(set *rules.Set, id string) (*rules.Rule, error) {
@@ -179,7 +186,7 @@ type rulesShowCommand struct {
 }
 
 func (c *rulesShowCommand) Run(t *terminal) error {
-	set, err := rulesOf(c.Config)
+	set, s, err := rulesOf(c.Config)
 	if err != nil {
 		return err
 	}
@@ -195,7 +202,7 @@ func (c *rulesShowCommand) Run(t *terminal) error {
 		{"rule", l.ID}, {"what", l.Description}, {"source", l.Source}, {"where", l.Place}, {"direction", l.Direction},
 		{"mode", l.Mode}, {"match", strings.Join(l.Match, "\n")}, {"any", strings.Join(l.Any, "\n")}, {"not", strings.Join(l.Not, "\n")},
 		{"action", l.Action}, {"score", fmt.Sprintf("%g", l.Score)}, {"reply", l.Reply}, {"tags", strings.Join(l.Tags, ", ")},
-		{"expires", l.Expires}, {"tests", strconv.Itoa(l.Tests)},
+		{"expires", lastDay(r.Expires)}, {"tests", strconv.Itoa(l.Tests)},
 	} {
 		if line.text == "" {
 			continue
@@ -214,7 +221,19 @@ func (c *rulesShowCommand) Run(t *terminal) error {
 	if h, err := hitsOf(&c.socketFlag); err == nil {
 		fmt.Fprintf(t.out, "%-10s%s\n", "hits", h[r.ID].String())
 	}
+	noteCeiling(t, s, r.Mode)
 	return nil
+}
+
+// lastDay is the end of a rule as its file has it: a date lasts to its end, UTC.
+func lastDay(end time.Time) string {
+	if end = end.UTC(); end.IsZero() {
+		return ""
+	}
+	if end.Equal(end.Truncate(24 * time.Hour)) {
+		return end.AddDate(0, 0, -1).Format(time.DateOnly) + ", to its end (UTC)"
+	}
+	return end.Format(time.RFC3339)
 }
 
 type rulesHitsCommand struct {
@@ -297,7 +316,7 @@ func (c *rulesHitsCommand) Run(t *terminal) error {
 	if err != nil {
 		return err
 	}
-	set, err := rulesOf(c.Config)
+	set, _, err := rulesOf(c.Config)
 	if err != nil {
 		return err
 	}

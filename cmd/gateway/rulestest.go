@@ -119,15 +119,18 @@ func (c *rulesTestCommand) Run(t *terminal) error {
 	begun := time.Now()
 	err = w.Walk(ctx, func(l *mailbox.Letter) error {
 		m := r.one(ctx, l)
-		bar.show(l.Read, r.looked, r.hit)
 		if c.Output == "json" {
+			bar.show(l.Read, r.looked, r.hit)
 			if len(m.Hits) > 0 || len(m.GivenUp) > 0 || m.Error != "" || c.Misses {
 				r.messages = append(r.messages, m)
 			}
 			return nil
 		}
-		bar.clear()
-		c.write(t, m)
+		if c.says(m) {
+			bar.clear()
+			c.write(t, m)
+		}
+		bar.show(l.Read, r.looked, r.hit)
 		return nil
 	})
 	bar.clear()
@@ -365,6 +368,11 @@ func (r *rulesRun) sum(took time.Duration) rulesTested {
 	return out
 }
 
+// says tells a message that something is to be said of.
+func (c *rulesTestCommand) says(m rulesTestedMessage) bool {
+	return m.Error != "" || len(m.Hits) > 0 || len(m.GivenUp) > 0 || c.Misses || len(c.Messages) == 1 && c.Messages[0] == m.Name
+}
+
 // write shows one message.
 func (c *rulesTestCommand) write(t *terminal, m rulesTestedMessage) {
 	switch {
@@ -372,9 +380,7 @@ func (c *rulesTestCommand) write(t *terminal, m rulesTestedMessage) {
 		fmt.Fprintf(t.err, "%s: %s\n", oneLine(m.Name), oneLine(m.Error))
 		return
 	case len(m.Hits) == 0 && len(m.GivenUp) == 0:
-		if c.Misses || len(c.Messages) == 1 && c.Messages[0] == m.Name {
-			fmt.Fprintf(t.out, "%s: no rule hits\n", oneLine(m.Name))
-		}
+		fmt.Fprintf(t.out, "%s: no rule hits\n", oneLine(m.Name))
 		return
 	}
 	fmt.Fprintf(t.out, "%s: %s, %.2f ms\n", oneLine(m.Name), count(len(m.Hits), "hit"), m.Milliseconds)
@@ -413,7 +419,11 @@ func (w rulesTestedWhere) line() string {
 
 // write shows the sum of several messages.
 func (s *rulesTested) write(t *terminal) {
-	if s.Looked+s.Failed < 2 {
+	switch s.Looked + s.Failed {
+	case 0:
+		fmt.Fprintln(t.out, "no message is there")
+		return
+	case 1:
 		return
 	}
 	fmt.Fprintf(t.out, "\n%s, %d hit, %d not read, %.1f s\n", count(s.Looked, "message"), s.Hit, s.Failed, s.Seconds)

@@ -68,6 +68,9 @@ type parts struct {
 	faults  atomic.Uint64    // of checks
 	logins  logins
 	bypass  bypass
+	users   sending
+	// userRules are those of the configuration in use.
+	userRules atomic.Pointer[userRules]
 	// identities count messages by who said who sends.
 	identities identity.Counters
 	// listening gives our own addresses.
@@ -110,6 +113,12 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 	p.server = smtpproxy.NewServer(smtpproxy.ServerConfig{
 		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
 	})
+	if err := p.openUsers(); err != nil {
+		p.hold.close()
+		p.store.Close()
+		log.Close()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -260,7 +269,7 @@ func (g *generation) helping() *all.Helpers {
 // policy makes the engine with the configured checks; dns and old may be nil.
 func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filters.Engine, *all.Helpers, error) {
 	where := site(s)
-	where.Store = p.store
+	where.Store, where.Users = p.store, p.users.registry
 	if dns != nil {
 		where.Resolver = dns
 	}
@@ -444,6 +453,7 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 		c.drop()
 		return err
 	}
+	p.userRules.Store(&userRules{g.settings.Identity.Names(), g.settings.Check.Suspension.Hook()})
 	k.commit(c)
 	return nil
 }
@@ -459,6 +469,7 @@ func (p *parts) close(g *generation) error {
 		}
 	}
 	errs = append(errs, p.hold.close())
+	p.closeUsers()
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
 	}

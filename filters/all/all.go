@@ -22,10 +22,13 @@ import (
 	"garita/filters/rules"
 	"garita/filters/sender"
 	"garita/filters/spamassassin"
+	"garita/filters/suspension"
 )
 
 // Config is the table [check], one field for each check in list order.
 type Config struct {
+	Suspension suspension.Config `toml:"suspension" doc:"Users who may not send (garita user suspend). It holds in every mode."`
+
 	Access    access.Config    `toml:"access" doc:"The operator's own lists of clients, HELO names, senders and recipients."`
 	Client    client.Config    `toml:"client" doc:"The client's name in the reverse DNS."`
 	Helo      helo.Config      `toml:"helo" doc:"The name in HELO and EHLO: its form, and whether the DNS knows it."`
@@ -45,6 +48,8 @@ type Config struct {
 // Default is every check's default.
 func Default() Config {
 	return Config{
+		Suspension: suspension.Default(),
+
 		Access:    access.Default(),
 		Client:    client.Default(),
 		Helo:      helo.Default(),
@@ -127,6 +132,7 @@ func (c Config) validate(files mistakes) (errs []error) {
 		key  string
 		errs []error
 	}{
+		{suspension.Name, c.Suspension.Validate()},
 		{access.Name, files.access},
 		{client.Name, c.Client.Validate()},
 		{helo.Name, c.Helo.Validate()},
@@ -178,6 +184,7 @@ func Checks(c Config, site filters.Site) ([]filters.Check, error) {
 func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.Check, *Helpers, error) {
 	var l list
 	h := &Helpers{}
+	l.add(suspension.New(c.Suspension, site.Users))
 	l.add(access.New(c.Access, read.access))
 	l.add(client.New(c.Client, site))
 	l.add(helo.New(c.Helo, site))

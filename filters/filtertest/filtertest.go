@@ -209,6 +209,9 @@ func (c *Case) play(t *testing.T, check filters.Check) (found []string, answer s
 	note(e.Connect(ctx, &s).Because)
 	note(e.Helo(ctx, &s).Because)
 	tx := &mail.Transaction{Session: &s, ID: "TEST", Direction: c.Dir}
+	if s.Login != "" { // as the wire does
+		tx.Identity = mail.Identity{User: s.Login, Source: "auth"}
+	}
 	tx.ReversePath = c.From
 	note(e.Mail(ctx, tx).Because)
 	for _, r := range c.Rcpts {

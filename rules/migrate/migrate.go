@@ -95,8 +95,17 @@ func (r Result) Count(f Fate) (n int) {
 
 // Summary is one line about all.
 func (r Result) Summary() string {
-	s := fmt.Sprintf("%d imported, %d changed, %d skipped, %d dead, %d notes",
-		r.Count(Imported), r.Count(Changed), r.Count(Skipped), r.Count(Dead), r.Count(Note))
+	dead, mended := fmt.Sprintf("%d dead", r.Count(Dead)), 0
+	for _, l := range r.Lines {
+		if l.Fate == Dead && l.Rule != "" {
+			mended++
+		}
+	}
+	if mended > 0 {
+		dead += fmt.Sprintf(" (%d of them now rules for what they meant)", mended)
+	}
+	s := fmt.Sprintf("%d imported, %d changed, %d skipped, %s, %d noted",
+		r.Count(Imported), r.Count(Changed), r.Count(Skipped), dead, r.Count(Note))
 	if r.More > 0 {
 		s += fmt.Sprintf(", %d more lines not shown", r.More)
 	}

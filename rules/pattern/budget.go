@@ -10,10 +10,10 @@ import (
 // taken for "no match".
 var ErrOverBudget = errors.New("pattern: given up, over budget")
 
-// Budget is the time that backtracking patterns may spend on one message.
-// Patterns that run in linear time are charged from freeOctets on: theirs is in
-// proportion to the text, but Go's engine reads some of them at 2 MB/s, and a
-// message of 25 MB can be made for a dozen of such. A Budget belongs to one
+// Budget is the time that backtracking patterns may spend on one message. Those
+// that run in linear time are charged half of theirs, from freeOctets on: it is
+// in proportion to the text, but Go's engine reads some of them at 2 MB/s, and a
+// message of 25 MB can be made for a dozen such. A Budget belongs to one
 // goroutine. Nil is a budget without end for tests and tools; each match is
 // still bounded by itself (Options.MatchLimit).
 type Budget struct {
@@ -28,7 +28,7 @@ type Budget struct {
 const (
 	// freeOctets are what linear patterns read of one message before they are
 	// charged: more than ordinary mail has for them.
-	freeOctets = 1 << 20
+	freeOctets = 4 << 20
 	// perMatch is what a match costs besides, as octets.
 	perMatch = 64
 )

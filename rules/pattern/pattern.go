@@ -182,7 +182,9 @@ func (p *Pattern) Match(text []byte, b *Budget) (bool, error) {
 			return false, ErrOverBudget
 		}
 		matched := p.matchLinear(text)
-		b.done(since, false)
+		if spent := b.done(since, false); !p.heavy {
+			b.left += spent / 2 // nothing makes it worse than the text is long
+		}
 		return matched, nil
 	}
 	matched := false

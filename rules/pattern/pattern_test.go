@@ -1,6 +1,7 @@
 package pattern
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -325,5 +326,27 @@ func TestEnginesAgree(t *testing.T) {
 	}
 	if matched < both/5 {
 		t.Errorf("only %d of %d match", matched, both)
+	}
+}
+
+// TestLinearIsCharged is R-03: patterns that run in linear time do so for as
+// long as a message is of ordinary size, and have their bound behind that.
+func TestLinearIsCharged(t *testing.T) {
+	p, err := Compile(`[ab][cd]+x|[cd][ab]+y`, Options{Bytes: true})
+	if err != nil || p.heavy || !p.Linear() {
+		t.Fatal(err)
+	}
+	now := time.Time{}
+	b := NewBudget(10*time.Second, func() time.Time { now = now.Add(time.Second); return now })
+	text := bytes.Repeat([]byte("ac"), 128<<10)
+	n := 0
+	for ; n < 100; n++ {
+		if _, err := p.Match(text, b); err != nil {
+			break
+		}
+	}
+	// Fifteen of a quarter of a MB are free, each of the others costs half of a second.
+	if n != 15+20 || b.Over() != 1 {
+		t.Errorf("given up after %d matches", n)
 	}
 }

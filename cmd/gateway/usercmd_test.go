@@ -1,0 +1,200 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/textproto"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"garita/accounts"
+	"garita/smtpproxy/relay/fakehop"
+)
+
+// submission adds a listener on which ana and bob log in, a gateway's own
+// trusted relay that writes header fields, and a program that is run.
+func submission(t *testing.T, dir string) *gateway {
+	t.Helper()
+	g := &gateway{t: t, dir: dir}
+	var lines string
+	for _, u := range []string{"ana@example.org", "bob@example.org"} {
+		l, err := accounts.Line(u, "secret word", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines += l + "\n"
+	}
+	if err := os.WriteFile(g.file("users"), []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(g.file("lock"), []byte("#!/bin/sh\necho \"$@\" >> "+g.file("locked")+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	g.edit("\n[users]\n", "\n[users]\nfile = \""+g.file("users")+"\"\n")
+	g.edit("\n[identity]\n", "\n[identity]\nhosts = [\"127.0.0.1/32\"]\ndefault_domain = \"example.org\"\n")
+	g.edit("\n[check.suspension]\n", "\n[check.suspension]\ntext = \"Call 555\"\ncommand = [\""+g.file("lock")+"\", \"{action}\", \"{user}\"]\n")
+	f, err := os.OpenFile(g.file("config.toml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("\n[listener.submission]\nrole = \"outbound\"\nlisten = [\"127.0.0.1:0\"]\nnext_hop = \"smarthost\"\nauth = true\n"); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, dir)
+}
+
+// login dials and logs in.
+func login(t *testing.T, addr, user string) *smtp {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetDeadline(time.Now().Add(patience))
+	s := &smtp{t, textproto.NewConn(c)}
+	t.Cleanup(func() { s.Close() })
+	s.expect(220)
+	s.say(250, "EHLO client.example")
+	s.say(220, "STARTTLS")
+	s.Conn = textproto.NewConn(tls.Client(c, &tls.Config{InsecureSkipVerify: true}))
+	s.say(250, "EHLO client.example")
+	s.say(334, "AUTH LOGIN")
+	s.say(334, b64(user))
+	s.say(235, b64("secret word"))
+	return s
+}
+
+func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+func (g *gateway) must(args ...string) string {
+	g.t.Helper()
+	code, out, text := g.command(args...)
+	if code != 0 {
+		g.t.Fatalf("%v: %d %s", args, code, text)
+	}
+	return out
+}
+
+// TestSuspendOpenSessions: sessions that are open end, new ones end at MAIL,
+// other users notice nothing, and it survives kill -9.
+func TestSuspendOpenSessions(t *testing.T) {
+	hop := startHop(t, fakehop.Config{})
+	dir := initialise(t, hop.Addr())
+	g := submission(t, dir)
+	addr := g.address("submission")
+	ana, busy, bob := login(t, addr, "ANA@example.org"), login(t, addr, "ana@example.org"), login(t, addr, "bob@example.org")
+	busy.say(250, "MAIL FROM:<ana@example.org>")
+	busy.say(250, "RCPT TO:<x@anywhere.example>")
+	busy.say(354, "DATA") // in the middle of a message
+	if out := g.must("user", "sessions", "ana"); strings.Count(out, "ana@example.org") != 2 || strings.Contains(out, "bob") {
+		t.Errorf("sessions:\n%s", out)
+	}
+
+	begun := time.Now()
+	out := g.must("user", "suspend", "Ana", "--reason", "hijacked\x1b[2J")
+	ana.expect(421)
+	t.Logf("from the command to 421 in an idle session: %s", time.Since(begun))
+	for _, want := range []string{"ana@example.org is suspended", "2 open sessions", "zmprov ma ana@example.org zimbraAccountStatus locked", "garita user resume ana@example.org"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("suspend does not say %q:\n%s", want, out)
+		}
+	}
+	if text := busy.say(421, "Subject: x\r\n\r\ntext\r\n."); !strings.Contains(text, "Call 555") {
+		t.Errorf("%q", text)
+	}
+	if s := login(t, addr, "ana@example.org"); !strings.Contains(s.say(421, "MAIL FROM:<ana@example.org>"), "Call 555") {
+		t.Error("another text")
+	}
+	bob.say(250, "MAIL FROM:<bob@example.org>")
+	bob.say(250, "RCPT TO:<x@anywhere.example>")
+	bob.say(354, "DATA")
+	bob.say(250, "Subject: x\r\n\r\ntext\r\n.")
+	if n := len(hop.Accepted()); n != 1 {
+		t.Errorf("the next hop has %d messages", n)
+	}
+	if out := g.must("user", "list"); !strings.Contains(out, `hijacked\x1b[2J`) || !strings.Contains(out, "ana@example.org") {
+		t.Errorf("list: %q", out)
+	}
+	await(t, "the program", func() bool {
+		raw, _ := os.ReadFile(g.file("locked"))
+		return string(raw) == "suspend ana@example.org\n"
+	})
+
+	g.signal(syscall.SIGKILL)
+	<-g.ended
+	g = start(t, dir)
+	if out := g.must("user", "show", "ana"); !strings.Contains(out, "ana@example.org is suspended") {
+		t.Errorf("after kill -9: %s", out)
+	}
+	login(t, g.address("submission"), "ana@example.org").say(421, "MAIL FROM:<ana@example.org>")
+	g.must("bypass", "--for", "1h")
+	login(t, g.address("submission"), "ana@example.org").say(421, "MAIL FROM:<ana@example.org>") // no mode lifts it
+	g.must("bypass", "--off")
+	if out := g.must("user", "resume", "ana"); !strings.Contains(out, "may send again") {
+		t.Error(out)
+	}
+	login(t, g.address("submission"), "ana@example.org").say(250, "MAIL FROM:<ana@example.org>")
+	if out := g.must("user", "kick", "ana"); !strings.Contains(out, "sessions of ana@example.org end") {
+		t.Error(out)
+	}
+	if code, _, _ := g.command("user", "suspend", "a b"); code != exitUsage {
+		t.Errorf("a name that is none: %d", code)
+	}
+}
+
+// received is what a host of ours wrote of a login.
+func receivedFrom(user string) string {
+	return "Received: from x (x [198.51.100.9])\r\n\t(Authenticated sender: " + user + ")\r\n\tby mta.example.org (Postfix) with ESMTPSA id A1; Mon, 1 Jan 2024 00:00:00 +0000\r\n"
+}
+
+// TestSuspendOnARelay: one connection of a trusted relay carries 200 messages
+// of others and some of the suspended user: his are held, theirs pass, and the
+// connection stays.
+func TestSuspendOnARelay(t *testing.T) {
+	hop := startHop(t, fakehop.Config{})
+	g := submission(t, initialise(t, hop.Addr()))
+	c := dial(t, g.address("outbound"))
+	c.say(250, "EHLO mta.example.org")
+	post := func(user string) string {
+		c.say(250, "MAIL FROM:<"+user+"@example.org>")
+		c.say(250, "RCPT TO:<x@anywhere.example>")
+		c.say(354, "DATA")
+		return c.say(250, receivedFrom(user)+"Subject: x\r\n\r\ntext\r\n.")
+	}
+	if text := post("ana"); strings.Contains(text, "held") {
+		t.Fatalf("held before: %s", text)
+	}
+	g.must("user", "suspend", "ana")
+	for i := range 200 {
+		if text := post(fmt.Sprintf("user%d", i)); strings.Contains(text, "held") {
+			t.Fatalf("message %d of another: %s", i, text)
+		}
+		if i%50 == 25 {
+			if text := post("Ana"); !strings.Contains(text, "held") {
+				t.Errorf("his message passed: %s", text)
+			}
+		}
+	}
+	if n := len(hop.Accepted()); n != 201 {
+		t.Errorf("the next hop has %d messages, want 201", n)
+	}
+	for _, m := range hop.Accepted()[:1] {
+		if strings.Contains(string(m.Data), "Authenticated sender") {
+			t.Error("the name of a login has left")
+		}
+	}
+	var page holdPage
+	if err := json.Unmarshal([]byte(g.must("hold", "list", "--reason", "suspension", "-o", "json")), &page); err != nil || page.Total != 4 {
+		t.Errorf("%d messages are held, %v", page.Total, err)
+	}
+	if out := g.must("user", "coverage"); !strings.Contains(out, "received") || !strings.Contains(out, "100.0 %") {
+		t.Errorf("coverage:\n%s", out)
+	}
+}
