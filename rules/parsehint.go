@@ -62,12 +62,26 @@ func (sc *scanner) unlikely(c *Condition, t token) {
 		text, hint = "an extension is what follows the last dot, so this hits nothing", "did you mean attachment name ends "+strconv.Quote("."+shorten(t.text))+"?"
 	case c.Op == Is && strings.HasPrefix(t.text, "*") && strings.HasSuffix(t.text, "*") && strings.Trim(t.text, "*") != "":
 		text, hint = "* stands for itself, not for any text", "did you mean "+strings.TrimSpace(shorten(form.words+" "+c.Name))+" contains "+strconv.Quote(shorten(strings.Trim(t.text, "*")))+"?"
+	case c.Subject == Text && c.Op <= Ends && tagIn(t.text) != "":
+		text, hint = "text is what is shown, without the tags", "did you mean html tag is "+strconv.Quote(tagIn(t.text))+"?"
 	case c.Subject == AttachmentType && c.Op == Is && typeOf(t.text) != "":
 		text, hint = "this is an extension; the type is what the octets are", "did you mean attachment type is "+strconv.Quote(typeOf(t.text))+", or attachment extension is "+strconv.Quote(t.text)+"?"
 	}
 	if text != "" {
 		sc.p.warn(sc.place(t.start, t.end), text, hint)
 	}
+}
+
+// tagIn is the tag of HTML that a text begins with, of those that people look
+// for; "" for none.
+func tagIn(s string) string {
+	s = strings.ToLower(strings.TrimLeft(s, `\`))
+	for _, tag := range []string{"iframe", "script", "object", "embed", "form", "applet", "meta", "img"} {
+		if strings.HasPrefix(s, "<"+tag) {
+			return tag
+		}
+	}
+	return ""
 }
 
 // typeOf is what filetype calls the octets of files with a few extensions that
@@ -93,6 +107,11 @@ func typeOf(extension string) string {
 func (sc *scanner) fieldInPattern(c *Condition, at token) {
 	name := c.Name
 	switch c.Subject {
+	case Text:
+		if tag := tagIn(at.text); tag != "" {
+			sc.p.warn(sc.place(at.start, at.end), "text is what is shown, without the tags", "did you mean html tag is "+strconv.Quote(tag)+"?")
+		}
+		return
 	case SubjectText:
 		name = "subject"
 	case Header, MIMEHeader, NestedHeader, RawHeader:

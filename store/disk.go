@@ -46,6 +46,12 @@ func migrations() []string {
 		   PRIMARY KEY (set_name, key)) WITHOUT ROWID;
 		 CREATE TABLE window (key BLOB NOT NULL, span INTEGER NOT NULL, newest INTEGER NOT NULL, counts BLOB NOT NULL, expires INTEGER NOT NULL,
 		   PRIMARY KEY (key, span)) WITHOUT ROWID;`,
+		// 2: a window has a number of parts; all had eight.
+		`ALTER TABLE window RENAME TO window1;
+		 CREATE TABLE window (key BLOB NOT NULL, span INTEGER NOT NULL, parts INTEGER NOT NULL, newest INTEGER NOT NULL, counts BLOB NOT NULL,
+		   expires INTEGER NOT NULL, PRIMARY KEY (key, span, parts)) WITHOUT ROWID;
+		 INSERT INTO window SELECT key, span, 8, newest, counts, expires FROM window1;
+		 DROP TABLE window1;`,
 	}
 }
 
@@ -356,7 +362,7 @@ func (d *disk) rows(b *batch, now int64, wall time.Time) error {
 		}
 	}
 	for _, id := range b.goneWindows {
-		if err := d.run("DELETE FROM window WHERE key=? AND span=?", []byte(id.key), int64(id.span)); err != nil {
+		if err := d.run("DELETE FROM window WHERE key=? AND span=? AND parts=?", []byte(id.key), int64(id.span), id.parts); err != nil {
 			return err
 		}
 	}
@@ -371,9 +377,9 @@ func (d *disk) rows(b *batch, now int64, wall time.Time) error {
 	if err != nil {
 		return err
 	}
-	err = d.insert("window", 5, len(b.windows), func(i int, args []any) []any {
+	err = d.insert("window", 6, len(b.windows), func(i int, args []any) []any {
 		r := &b.windows[i]
-		return append(args, []byte(r.id.key), int64(r.id.span), r.newest, r.counts, r.expires)
+		return append(args, []byte(r.id.key), int64(r.id.span), r.id.parts, r.newest, r.counts, r.expires)
 	})
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func openTest(t *testing.T, c Config, every time.Duration) *Memory {
 	return m
 }
 
-func dbPath(t *testing.T) string {
+func dbPath(t testing.TB) string {
 	// A name with what URLs and SQL treat on their own.
 	dir := filepath.Join(t.TempDir(), "a %41?#&';b")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -42,7 +42,8 @@ func TestComesBack(t *testing.T) {
 	m := openTest(t, c.config(path), never)
 	ctx := t.Context()
 	w := Window{Key: "rate\x00\xff", Span: time.Hour, Max: 100, Cost: 7}
-	reserve(t, m, w)
+	fine := Window{Key: "fine", Span: time.Hour, Buckets: 60, Cost: 3}
+	reserve(t, m, w, fine)
 	c.pass(10 * time.Minute)
 	reserve(t, m, w)
 	r, _ := reserve(t, m, Window{Key: "refunded", Span: time.Hour, Cost: 1})
@@ -64,6 +65,9 @@ func TestComesBack(t *testing.T) {
 	m = openTest(t, c.config(path), never)
 	if got := m.used(t, w.Key, w.Span); got != 14 {
 		t.Errorf("counter: %d", got)
+	}
+	if h, err := m.History(ctx, fine); err != nil || len(h) != 61 || h[30] != 3 {
+		t.Errorf("the parts of an hour: %v %v", h, err)
 	}
 	if got := m.used(t, "refunded", time.Hour); got != 0 {
 		t.Errorf("a refund was forgotten: %d", got)
@@ -357,14 +361,14 @@ func TestMigration(t *testing.T) {
 	newer := append(migrations(), "ALTER TABLE item ADD COLUMN extra", "CREATE TABLE more (a)")
 
 	// A step that fails leaves the form as it was.
-	if _, err := open(c.config(path), append(migrations(), "CREATE TABLE half (a); THIS IS NO SQL"), never); err == nil || !strings.Contains(err.Error(), "form 1 to 2") {
+	if _, err := open(c.config(path), append(migrations(), "CREATE TABLE half (a); THIS IS NO SQL"), never); err == nil || !strings.Contains(err.Error(), "form 2 to 3") {
 		t.Fatalf("a bad step: %v", err)
 	}
 	d, err := openDisk(path, newer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := d.number("PRAGMA user_version"); n != 3 {
+	if n, _ := d.number("PRAGMA user_version"); n != 4 {
 		t.Errorf("form %d", n)
 	}
 	if n, err := d.number("SELECT count(*) FROM sqlite_schema WHERE name='half'"); n != 0 || err != nil {
@@ -374,12 +378,12 @@ func TestMigration(t *testing.T) {
 		t.Errorf("%d rows: %v", n, err)
 	}
 	d.close()
-	backup := path + ".form-1"
+	backup := path + ".form-2"
 	if info, err := os.Stat(backup); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("copy: %v", err)
 	}
 	before, _ := os.ReadFile(path)
-	if _, err := Open(c.config(path)); !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "form 3") {
+	if _, err := Open(c.config(path)); !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "form 4") {
 		t.Fatalf("older program: %v", err)
 	}
 	if after, _ := os.ReadFile(path); string(after) != string(before) {

@@ -82,7 +82,7 @@ func (m *Memory) loadItems(d *disk) error {
 }
 
 func (m *Memory) loadWindows(d *disk) error {
-	rows, err := d.conn.QueryContext(context.Background(), "SELECT key, span, newest, counts FROM window")
+	rows, err := d.conn.QueryContext(context.Background(), "SELECT key, span, parts, newest, counts FROM window")
 	if err != nil {
 		return err
 	}
@@ -90,11 +90,11 @@ func (m *Memory) loadWindows(d *disk) error {
 	now := m.now()
 	for rows.Next() {
 		var key, counts []byte
-		var span, newest int64
-		if err := rows.Scan(&key, &span, &newest, &counts); err != nil {
+		var span, parts, newest int64
+		if err := rows.Scan(&key, &span, &parts, &newest, &counts); err != nil {
 			return err
 		}
-		w, err := decodeWindow(winKey{string(key), time.Duration(span)}, newest, counts)
+		w, err := decodeWindow(winKey{string(key), time.Duration(span), parts}, newest, counts)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}

@@ -31,9 +31,11 @@ type Config struct {
 	// Path of the database; beside it lie -wal, -shm and .lock. Its folder must
 	// be there.
 	Path string
-	// Entries bounds counters, evictable values with set members, and kept
-	// values, each for itself; 0 is DefaultEntries.
+	// Entries bounds counters and kept values, each for itself; 0 is
+	// DefaultEntries.
 	Entries int
+	// Values bounds evictable values with set members; 0 is Entries.
+	Values int
 	// Bytes bounds what evictable values take; 0 is DefaultBytes.
 	Bytes int
 	// RenameCorrupt puts a database that cannot be read aside, as
@@ -60,7 +62,8 @@ type Memory struct {
 	config        Config
 	shards        []shard
 	seed          maphash.Seed
-	perShard      int
+	perShard      int // counters
+	itemsPerShard int
 	bytesPerShard int
 	maxGone       int
 	base          int64 // time of the store when it was opened
@@ -110,19 +113,22 @@ func newMemory(c Config) *Memory {
 	if c.Bytes <= 0 {
 		c.Bytes = DefaultBytes
 	}
+	if c.Values <= 0 {
+		c.Values = c.Entries
+	}
 	n := shardCount
-	if c.Entries < smallStore {
+	if min(c.Entries, c.Values) < smallStore {
 		n = 1
 	}
 	m := &Memory{
 		config: c, shards: make([]shard, n), seed: maphash.MakeSeed(),
-		perShard: (c.Entries + n - 1) / n, bytesPerShard: max(c.Bytes/n, maxKey*2+maxValue+overhead),
+		perShard: (c.Entries + n - 1) / n, itemsPerShard: (c.Values + n - 1) / n, bytesPerShard: max(c.Bytes/n, maxKey*2+maxValue+overhead),
 		base:     int64(time.Hour), // zero is "never"
 		steady:   c.Steady,
 		watchers: map[*watcher]struct{}{},
 		kick:     make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}),
 	}
-	m.maxGone = 2*m.perShard + 64
+	m.maxGone = 2*max(m.perShard, m.itemsPerShard) + 64
 	if c.Now == nil {
 		m.config.Now = time.Now
 	}

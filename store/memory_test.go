@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,7 +76,8 @@ func TestReserveAllOrNothing(t *testing.T) {
 
 func TestReserveWrong(t *testing.T) {
 	m := NewMemory()
-	for _, w := range []Window{{Span: 1}, {Key: "a"}, {Key: "a", Span: -1}, {Key: "a", Span: 1, Cost: -1}, {Key: "a", Span: 1, Max: -1}} {
+	for _, w := range []Window{{Span: 1}, {Key: "a"}, {Key: "a", Span: -1}, {Key: "a", Span: 1, Cost: -1}, {Key: "a", Span: 1, Max: -1},
+		{Key: "a", Span: 1, Buckets: -1}, {Key: "a", Span: 1, Buckets: MaxBuckets + 1}} {
 		if _, _, err := m.Reserve(t.Context(), []Window{w}); err == nil {
 			t.Errorf("%+v was taken", w)
 		}
@@ -125,7 +127,12 @@ func TestRefund(t *testing.T) {
 // The window against the truth: within any stretch of the span no more than Max
 // pass, and an act is forgotten after nine eighths of it.
 func TestWindowNeverExceeds(t *testing.T) {
-	for _, span := range []time.Duration{time.Minute, 10 * time.Millisecond, 7, time.Hour} {
+	for i, span := range []time.Duration{time.Minute, 10 * time.Millisecond, 7, time.Hour, time.Hour, 7, 24 * time.Hour, time.Hour, 10} {
+		parts := []int{0, 8, 0, 0, 60, 60, MaxBuckets, 1, 3}[i]
+		longest := span + span/time.Duration(max(parts, 1)) + 2*MaxBuckets
+		if parts == 0 {
+			longest = span + span/8 + 18
+		}
 		c := newClock()
 		m := memoryWith(c, 100_000)
 		r := rand.New(rand.NewPCG(1, uint64(span)))
@@ -134,7 +141,7 @@ func TestWindowNeverExceeds(t *testing.T) {
 		for range 20_000 {
 			c.pass(time.Duration(r.Int64N(int64(span)/10 + 2)))
 			now := c.steady.Load()
-			res, u := reserve(t, m, Window{Key: "k", Span: span, Max: most, Cost: 1})
+			res, u := reserve(t, m, Window{Key: "k", Span: span, Max: most, Cost: 1, Buckets: parts})
 			if res != nil {
 				passed = append(passed, now)
 				if n := len(passed); n > most && now-passed[n-1-most] <= int64(span) {
@@ -142,16 +149,16 @@ func TestWindowNeverExceeds(t *testing.T) {
 				}
 				continue
 			}
-			// Refused: then Max acts lie within nine eighths, rounded up.
-			if old := passed[len(passed)-most]; now-old > int64(span)+int64(span)/8+2*buckets {
+			// Refused: then Max acts lie within the span and a part, rounded up.
+			if old := passed[len(passed)-most]; now-old > int64(longest) {
 				t.Fatalf("span %v: refused for an act of %v ago", span, time.Duration(now-old))
 			}
-			if u[0].Free <= 0 || u[0].Free > span+span/8+2*buckets {
+			if u[0].Free <= 0 || u[0].Free > longest {
 				t.Fatalf("span %v: free in %v", span, u[0].Free)
 			}
 			if r.IntN(4) == 0 { // what Free promises holds
 				c.pass(u[0].Free)
-				if res, _ := reserve(t, m, Window{Key: "k", Span: span, Max: most, Cost: 1}); res == nil {
+				if res, _ := reserve(t, m, Window{Key: "k", Span: span, Max: most, Cost: 1, Buckets: parts}); res == nil {
 					t.Fatalf("span %v: not free after Free", span)
 				}
 				passed = append(passed, c.steady.Load())
@@ -489,26 +496,27 @@ func TestClockWithoutSteady(t *testing.T) {
 }
 
 func FuzzWindowRow(f *testing.F) {
-	f.Add("k", int64(time.Minute), int64(100), []byte{1, 2, 3})
-	f.Add("k", int64(1), int64(0), []byte{1})
-	f.Add("k", int64(math.MaxInt64), int64(8), []byte{255, 255, 255, 255, 255, 255, 255, 255, 127})
-	f.Fuzz(func(t *testing.T, key string, span, newest int64, raw []byte) {
-		w, err := decodeWindow(winKey{key, time.Duration(span)}, newest, raw)
+	f.Add("k", int64(time.Minute), int64(coarse), int64(100), []byte{1, 2, 3})
+	f.Add("k", int64(time.Hour), int64(60), int64(100), []byte{1, 0, 0, 3})
+	f.Add("k", int64(1), int64(1), int64(0), []byte{1})
+	f.Add("k", int64(math.MaxInt64), int64(coarse), int64(8), []byte{255, 255, 255, 255, 255, 255, 255, 255, 127})
+	f.Fuzz(func(t *testing.T, key string, span, parts, newest int64, raw []byte) {
+		w, err := decodeWindow(winKey{key, time.Duration(span), parts}, newest, raw)
 		if err != nil {
 			return
 		}
 		var sum int64
-		for _, n := range w.counts {
-			if n < 0 {
-				t.Fatalf("a count below zero: %v", w.counts)
+		for i, c := range w.cells {
+			if c.count <= 0 || i > 0 && c.n <= w.cells[i-1].n {
+				t.Fatalf("empty or out of order: %v", w.cells)
 			}
-			sum += n
+			sum += c.count
 		}
 		if sum != w.total {
-			t.Fatalf("total %d of %v", w.total, w.counts)
+			t.Fatalf("total %d of %v", w.total, w.cells)
 		}
 		again, err := decodeWindow(w.id, w.newest, w.encode())
-		if err != nil || again.counts != w.counts || again.total != w.total {
+		if err != nil || !slices.Equal(again.cells, w.cells) || again.total != w.total {
 			t.Fatalf("%v came back as %v: %v", w, again, err)
 		}
 		if e := w.expires(); (e == 0) != (w.total == 0) || e < 0 {

@@ -48,10 +48,24 @@ func (r *reservation) Refund() {
 // wrong tells why nothing can be counted against the window.
 func (w *Window) wrong() error {
 	switch {
-	case w.Key == "" || w.Span <= 0 || w.Max < 0 || w.Cost < 0:
+	case w.Key == "" || w.Span <= 0 || w.Max < 0 || w.Cost < 0 || w.Buckets < 0 || w.Buckets > MaxBuckets:
 		return errWindow
 	case len(w.Key) > maxKey:
 		return ErrTooBig
+	}
+	return nil
+}
+
+// Check tells what is wrong with the windows of an act, before anything is
+// counted.
+func Check(windows []Window) error {
+	if len(windows) > maxWindows {
+		return errMany
+	}
+	for i := range windows {
+		if err := windows[i].wrong(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -74,7 +88,7 @@ func (m *Memory) Count(w Window) (Usage, error) {
 	if u.Over || w.Cost == 0 {
 		return u, nil
 	}
-	have := m.windowFor(s, winKey{w.Key, w.Span}, now)
+	have := m.windowFor(s, w.id(), now)
 	have.add(w.Cost)
 	m.markWindow(s, have)
 	u.Used = have.total
@@ -87,13 +101,8 @@ func (m *Memory) Reserve(ctx context.Context, windows []Window) (Reservation, []
 	if m.closed.Load() {
 		return nil, nil, ErrClosed
 	}
-	if len(windows) > maxWindows {
-		return nil, nil, errMany
-	}
-	for i := range windows {
-		if err := windows[i].wrong(); err != nil {
-			return nil, nil, err
-		}
+	if err := Check(windows); err != nil {
+		return nil, nil, err
 	}
 	r := &reservation{m: m}
 	r.holds = r.hold2[:0:len(r.hold2)]
@@ -121,7 +130,7 @@ func (m *Memory) Reserve(ctx context.Context, windows []Window) (Reservation, []
 			continue
 		}
 		s := &m.shards[at[i]]
-		have := m.windowFor(s, winKey{w.Key, w.Span}, now)
+		have := m.windowFor(s, w.id(), now)
 		have.add(w.Cost)
 		m.markWindow(s, have)
 		usage[i].Used = have.total
@@ -137,11 +146,11 @@ func (m *Memory) ask(s *shard, windows []Window, i int, now int64) Usage {
 	u := Usage{Max: w.Max}
 	cost := w.Cost
 	for j := range i {
-		if windows[j].Span == w.Span && windows[j].Key == w.Key {
+		if windows[j].id() == w.id() {
 			cost += min(windows[j].Cost, Never.Nanoseconds()-cost)
 		}
 	}
-	have := s.windows[winKey{w.Key, w.Span}]
+	have := s.windows[w.id()]
 	if have != nil {
 		have.advance(now)
 		u.Used = have.total
@@ -166,7 +175,7 @@ func (m *Memory) windowFor(s *shard, id winKey, now int64) *window {
 	}
 	m.grown(s, now) // before there is a new one, which is empty
 	m.roomForWindow(s, now)
-	w := &window{id: id, newest: now / id.width()}
+	w := newWindow(id, now/id.width())
 	s.windows[id] = w
 	return w
 }

@@ -145,7 +145,7 @@ const sample = 16
 // roomForItem evicts until an item of that size fits. Iteration of a map begins
 // anywhere, which is the sample.
 func (m *Memory) roomForItem(s *shard, size int, now int64) {
-	for len(s.items) > 0 && (len(s.items) >= m.perShard || s.bytes+size > m.bytesPerShard) {
+	for len(s.items) > 0 && (len(s.items) >= m.itemsPerShard || s.bytes+size > m.bytesPerShard) {
 		var worst *item
 		n := 0
 		for _, i := range s.items {

@@ -27,15 +27,22 @@
 //
 // # Windows
 //
-// A sliding window has nine sub-buckets, each an eighth of its span. An act
-// counts for at least the span and at most nine eighths of it: a limit is never
-// exceeded within any stretch of that length, and may refuse for an eighth of
-// the span too long.
+// A sliding window is divided into Window.Buckets parts (eight when nothing is
+// said, which is enough against floods; sixty for what a person is held to),
+// and one more that is being filled. An act counts for at least the span and at
+// most one part longer: a limit is never exceeded within any stretch of that
+// length, and may refuse for one part of the span too long. Only the parts in
+// which something happened take room, so many parts cost a quiet client
+// nothing.
+//
+// History gives the parts one by one: a window of thirty days in thirty parts,
+// with Max 0, is a total for each day (of 24 hours, not of the calendar) that
+// is counted, and refunded, in the same act as the limits.
 //
 // # Limits
 //
-// Config.Entries bounds counters, evictable values with set members, and kept
-// values, each for itself; Config.Bytes bounds the evictable values' octets. A
+// Config.Entries bounds counters and kept values, each for itself, Config.Values
+// evictable values with set members, and Config.Bytes their octets. A
 // full table drops, of a sample of 16, what has expired, else a counter of a
 // single act, else what expires soonest; kept values are never dropped, one too
 // many is ErrFull. A key has at most 1 KiB, a value 16 KiB, an act 16 windows;
@@ -67,6 +74,10 @@ type Window struct {
 	Span time.Duration // length of the sliding window
 	Max  int64         // most cost within it; 0 counts without a limit
 	Cost int64         // of this act; 0 only asks
+	// Buckets is how many parts the span has: the error of the window is one
+	// of them. 0 is eight; at most MaxBuckets. The same key and span with
+	// another number is another window.
+	Buckets int
 }
 
 // Usage is how much of a window is used, with the act that was asked about
@@ -102,6 +113,15 @@ type Store interface {
 	// Reserve counts an act against all windows or, when one of them is full,
 	// against none; then the reservation is nil.
 	Reserve(ctx context.Context, windows []Window) (Reservation, []Usage, error)
+	// Peek tells what Reserve would say, and counts nothing.
+	Peek(ctx context.Context, windows []Window) ([]Usage, error)
+	// Counters gives up to limit windows whose key has that prefix and in which
+	// something counts, the fullest first. It is for operators: it looks at
+	// every counter.
+	Counters(ctx context.Context, prefix string, limit int) ([]Counter, error)
+	// History gives the counts of a window's parts, from the one that is being
+	// filled to the oldest, Buckets and one; Max and Cost mean nothing here.
+	History(ctx context.Context, w Window) ([]int64, error)
 	// AddNew adds a member to a set for ttl and tells whether it is new. The
 	// time of a member that is there already goes on.
 	AddNew(ctx context.Context, set, member string, ttl time.Duration) (bool, error)
@@ -122,11 +142,20 @@ type Store interface {
 	// List gives up to limit keys with that prefix in order, from after the
 	// key that is named.
 	List(ctx context.Context, prefix, after string, limit int) ([]Item, error)
-	// Watch tells of changes below prefix until ctx ends. Slow readers lose
+	// Watch tells of changes below prefix until ctx ends, those by other
+	// gateways on the same state too when the value was kept (Keep, PutNow). Slow readers lose
 	// events rather than hold others up; the channel is closed at the end.
 	Watch(ctx context.Context, prefix string) <-chan Event
 	// Close writes what is pending.
 	Close() error
+}
+
+// Counter is one window of Counters.
+type Counter struct {
+	Key     string
+	Span    time.Duration
+	Buckets int
+	Used    int64
 }
 
 // Item is one value of List.

@@ -150,3 +150,26 @@ func (m *Memory) List(ctx context.Context, prefix, after string, limit int) ([]I
 	}
 	return out, nil
 }
+
+// Kept gives all values that are never evicted, in no order.
+func (m *Memory) Kept() []Item {
+	wall := m.config.Now()
+	var out []Item
+	for n := range m.shards {
+		s := &m.shards[n]
+		s.mu.Lock()
+		now := m.now()
+		for _, i := range s.kept {
+			if i.gone(now) {
+				continue
+			}
+			it := Item{Key: i.id.key, Value: bytes.Clone(i.value)}
+			if i.expires != 0 {
+				it.Expires = wall.Add(time.Duration(i.expires - now))
+			}
+			out = append(out, it)
+		}
+		s.mu.Unlock()
+	}
+	return out
+}

@@ -47,6 +47,7 @@ func (d *daemon) health() health {
 		h.Concerns = append(h.Concerns, "a bypass is on until "+b.Until.Local().Format(time.DateTime)+": checks refuse nothing")
 	}
 	h.Concerns = append(h.Concerns, g.helpers.Concerns()...)
+	h.Concerns = append(h.Concerns, d.parts.storeFault()...)
 	if k := d.parts.hold.keeper; k != nil {
 		if why := k.Concern(); why != "" {
 			h.Concerns = append(h.Concerns, why)

@@ -238,7 +238,7 @@ func (o *importOptions) show(t *terminal, r migrate.Result) error {
 		return fail(exitFailed, "%s", oneLine(err.Error()))
 	}
 	for _, l := range saidOnce(r.Lines) {
-		fmt.Fprintln(t.err, t.fold(oneLine(l.String())))
+		fmt.Fprintln(t.err, t.foldError(oneLine(l.String())))
 	}
 	fmt.Fprintln(t.err, oneLine(r.Summary()))
 	return nil

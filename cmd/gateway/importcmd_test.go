@@ -167,6 +167,14 @@ func TestReportSaysOnce(t *testing.T) {
 	}
 }
 
+// TestReportOfAccents: a line of the body with accents is one charset alone.
+func TestReportOfAccents(t *testing.T) {
+	_, _, report := imported(t, "/la información/ REJECT\n/la informacion/ REJECT\n", "postfix-body-checks", "--kind", "pcre", "-")
+	if strings.Count(report, "accents are those of one charset") != 1 || !strings.Contains(report, "/la información/ REJECT => ") {
+		t.Errorf("%s", report)
+	}
+}
+
 // TestImportedAccessLoads: lists of a file with all that can stand in one are
 // taken by the gateway.
 func TestImportedAccessLoads(t *testing.T) {

@@ -240,7 +240,12 @@ func (d *daemon) diskFigures() []metrics.Disk {
 
 func (d *daemon) storeFigures() []metrics.Store {
 	s := d.parts.memory.Stats()
-	return []metrics.Store{{Name: "state", Entries: s.Counters + s.Values + s.Kept, Writes: s.Written, Errors: s.Failed, Pending: int(s.Pending)}}
+	out := []metrics.Store{{Name: "state", Entries: s.Counters + s.Values + s.Kept, Writes: s.Written, Errors: s.Failed, Pending: int(s.Pending)}}
+	if d.parts.shared != nil {
+		r := d.parts.shared.Stats()
+		out = append(out, metrics.Store{Name: "shared", Writes: r.Calls, Errors: r.Failures, Pending: r.Pending})
+	}
+	return out
 }
 
 func (d *daemon) logFigures() metrics.Log {

@@ -29,7 +29,7 @@ func rulesCeiling(s *Settings) (mail.Mode, string) {
 func noteCeiling(t *terminal, s *Settings, modes ...mail.Mode) {
 	most, why := rulesCeiling(s)
 	if slices.ContainsFunc(modes, func(m mail.Mode) bool { return m < most }) {
-		fmt.Fprintln(t.err, t.fold("note: "+why))
+		fmt.Fprintln(t.err, t.foldError("note: "+why))
 	}
 }
 

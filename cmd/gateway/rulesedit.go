@@ -19,8 +19,8 @@ import (
 // rulesSwitch is what enable and disable have in common.
 type rulesSwitch struct {
 	socketFlag
-	ID     string `arg:"" help:"Its id."`
-	DryRun bool   `help:"Show the change and write nothing."`
+	IDs    []string `arg:"" name:"id" help:"Its id; several may be given."`
+	DryRun bool     `help:"Show the change and write nothing."`
 }
 
 type rulesEnableCommand struct {
@@ -33,13 +33,23 @@ type rulesDisableCommand struct{ rulesSwitch }
 // localRules is the file that holds the changes to shipped rules.
 const localRules = "90-local.toml"
 
-func (c *rulesEnableCommand) Run(t *terminal) error { return c.set(t, c.Mode) }
+func (c *rulesEnableCommand) Run(t *terminal) error { return c.all(t, c.Mode) }
 
-func (c *rulesDisableCommand) Run(t *terminal) error { return c.set(t, mail.Off.String()) }
+func (c *rulesDisableCommand) Run(t *terminal) error { return c.all(t, mail.Off.String()) }
+
+// all sets one rule after another, up to the first that cannot be.
+func (c *rulesSwitch) all(t *terminal, mode string) error {
+	for _, id := range c.IDs {
+		if err := c.set(t, id, mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // set gives a rule a mode: in its own file, or for a shipped one in an
 // [[override]] of the local file. Every other octet of the file stays.
-func (c *rulesSwitch) set(t *terminal, mode string) error {
+func (c *rulesSwitch) set(t *terminal, id, mode string) error {
 	test := testCommand{configFlag: c.configFlag}
 	s, err := test.settings(t)
 	if err != nil {
@@ -49,7 +59,7 @@ func (c *rulesSwitch) set(t *terminal, mode string) error {
 	if err != nil {
 		return fail(exitConfig, "%s", err)
 	}
-	r, err := ruleBy(lists.Rules(), c.ID)
+	r, err := ruleBy(lists.Rules(), id)
 	if err != nil {
 		return err
 	}
@@ -71,8 +81,14 @@ func (c *rulesSwitch) set(t *terminal, mode string) error {
 	if err != nil {
 		return fail(exitFailed, "%s: %s; change it by hand", file, err)
 	}
+	note := func() {
+		if m, ok := mail.ParseMode(mode); ok && id == c.IDs[len(c.IDs)-1] {
+			noteCeiling(t, s, m) // once
+		}
+	}
 	if bytes.Equal(old, text) {
 		fmt.Fprintf(t.out, "%s is in mode %s already, in %s\n", r.ID, mode, oneLine(file))
+		note()
 		return nil
 	}
 	if c.DryRun {
@@ -97,9 +113,7 @@ func (c *rulesSwitch) set(t *terminal, mode string) error {
 		return fail(exitFailed, "%s; %s is as it was", err, file)
 	}
 	fmt.Fprintf(t.out, "%s: %s -> %s, in %s\nIn force after: garita reload\n", r.ID, r.Mode, mode, oneLine(file))
-	if m, ok := mail.ParseMode(mode); ok {
-		noteCeiling(t, s, m)
-	}
+	note()
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"path/filepath"
 	"reflect"
 	"time"
 
@@ -18,27 +17,6 @@ import (
 
 // storeFile is where the store keeps itself in state_dir.
 const storeFile = "state.db"
-
-// openStore opens the hot state. A database that cannot be read is put aside
-// rather than keeping the gateway from its work: what is in it is counters,
-// bans and session keys, no mail.
-func (p *parts) openStore(s *Settings) error {
-	m, err := store.Open(store.Config{
-		Path: filepath.Join(s.StateDir, storeFile), RenameCorrupt: true,
-		Log: func(text string, err error) {
-			if err == nil {
-				p.log.Info("store", text)
-				return
-			}
-			p.log.Warn("store", text, slog.String("error", err.Error()))
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("state_dir: %w", err)
-	}
-	p.store, p.memory = m, m
-	return nil
-}
 
 // sessionKeys keeps the secrets of TLS session tickets in the store.
 type sessionKeys struct{ store store.Store }

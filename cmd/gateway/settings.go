@@ -40,6 +40,7 @@ type Settings struct {
 	Identity identity.Config `toml:"identity" doc:"Who sends: limits and suspensions are about this user (docs/limits.md)."`
 
 	Conduct conduct.Config `toml:"conduct" doc:"How much a client may do in a minute, and who is banned for how long. Trusted peers are not counted."`
+	Store   StoreSettings  `toml:"store" doc:"What is remembered from one session to the next: counters, bans, greylist triplets, suspended users."`
 	Hold    hold.Config    `toml:"hold" doc:"The holding place: where mail is kept that a check quarantines, until garita hold release or delete."`
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
@@ -130,6 +131,7 @@ func defaults() Settings {
 		Users:    accounts.Default(),
 		Identity: identity.Default(),
 		Conduct:  conduct.Default(),
+		Store:    defaultStore(),
 		Hold:     hold.Default(),
 		Metrics:  metrics.Default(),
 		Route:    routing.Default(),

@@ -17,6 +17,7 @@ import (
 	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/store"
+	"garita/store/redis"
 )
 
 type statusCommand struct {
@@ -44,6 +45,7 @@ type status struct {
 	Conduct    conduct.Stats      `json:"conduct"`
 	DNS        dnsStatus          `json:"dns"`
 	Store      store.Stats        `json:"store"`
+	Shared     *redis.Stats       `json:"shared_store,omitempty"`
 	Hold       *hold.Room         `json:"hold,omitempty"`
 	TLS        []certStatus       `json:"tls"`
 	Helpers    []all.HelperStatus `json:"helpers"`
@@ -123,6 +125,10 @@ func (d *daemon) status() status {
 		return s
 	}
 	s.Conduct, s.DNS, s.Store = d.parts.conduct.Stats(), g.dnsStatus(), d.parts.memory.Stats()
+	if d.parts.shared != nil {
+		shared := d.parts.shared.Stats()
+		s.Shared = &shared
+	}
 	s.Mode, s.Hostname = g.settings.Mode, g.settings.Hostname
 	open := d.sockets.addresses()
 	for _, name := range slices.Sorted(maps.Keys(g.settings.Listener)) {
@@ -255,9 +261,7 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 	case d.Asked < d.Servers:
 		fmt.Fprintln(b, "dns        "+t.paint('r', fmt.Sprintf("%d of %d servers are silent", d.Servers-d.Asked, d.Servers)))
 	}
-	if s.Store.Fault != "" {
-		fmt.Fprintln(b, "store      "+t.paint('r', oneLine(s.Store.Fault)))
-	}
+	s.writeStore(b, t)
 	for _, c := range s.TLS {
 		what := ""
 		if c.SelfMade {

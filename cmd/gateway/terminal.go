@@ -55,6 +55,10 @@ func (t *terminal) columns() int {
 // is too long stays whole.
 func (t *terminal) fold(line string) string { return fold(line, t.columns()) }
 
+// foldError is fold for standard error, which may be a terminal where standard
+// output is a file.
+func (t *terminal) foldError(line string) string { return (&terminal{out: t.err}).fold(line) }
+
 func fold(line string, columns int) string {
 	const indent = "         "
 	if columns < 2*len(indent) || utf8.RuneCountInString(line) <= columns {

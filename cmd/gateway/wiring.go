@@ -31,6 +31,7 @@ import (
 	"garita/smtpproxy/relay"
 	"garita/smtpproxy/routing"
 	"garita/store"
+	"garita/store/redis"
 	"garita/tls"
 )
 
@@ -61,6 +62,7 @@ type parts struct {
 	// its figures.
 	store   store.Store
 	memory  *store.Memory
+	shared  *redis.Store // nil unless store.kind = "redis"; then store is it
 	tickets *tls.Tickets
 	conduct *conduct.Conduct
 	hold    holding
@@ -431,6 +433,7 @@ func needRestart(start, now *Settings) []string {
 	if now.Hold.Enabled && !start.Hold.Enabled {
 		out = append(out, "hold.enabled")
 	}
+	add("store", start.Store, now.Store)
 	add("admin.socket", start.Admin.Socket, now.Admin.Socket)
 	add("limits.messages_total", start.Limits.MessagesTotal, now.Limits.MessagesTotal)
 	add("mime.memory", start.MIME.Memory, now.MIME.Memory)

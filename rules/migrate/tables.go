@@ -191,6 +191,9 @@ func (t *tableImport) remarks(r postfix.Rule, c clause) (out []string) {
 				out = append(out, "written in the language of PCRE")
 			}
 		}
+		if t.options.View == postfix.Body && strings.IndexFunc(e.Source, func(r rune) bool { return r >= 0x80 }) >= 0 {
+			out = append(out, "its accents are those of one charset, not encoded and not capital; a condition with text contains sees all of them")
+		}
 	}
 	if len(c.shields) > 0 {
 		out = append(out, fmt.Sprintf("rules before it that take such lines first stand in it as (?!...): %d", len(c.shields)))
