@@ -17,6 +17,9 @@ const (
 	// ContentFilter takes mail that an MTA hands over for inspection and
 	// gives it back to one configured next hop, whatever the recipients.
 	ContentFilter
+	// PolicyServer answers an MTA that asks about its own client (Postfix's
+	// policy delegation): no mail comes by it.
+	PolicyServer
 )
 
 // String gives the role as the configuration spells it.
@@ -28,6 +31,8 @@ func (r Role) String() string {
 		return "outbound"
 	case ContentFilter:
 		return "content-filter"
+	case PolicyServer:
+		return "policy"
 	}
 	return "unknown"
 }

@@ -14,6 +14,7 @@ const (
 	maxStores = 20
 	maxLists  = 32
 	maxOwn    = 64 * maxLists
+	maxSent   = 1000 // channels by results
 )
 
 // A collector turns the pictures of the sources into metrics at a scrape.
@@ -39,7 +40,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := sender{c.d, ch}
 	s.gauge("garita_build_info", 1, text(c.build.Version), text(c.build.Go))
-	for _, part := range []func(sender){c.gateway, c.wire, c.budget, c.hops, c.resolver, c.conduct, c.accounts, c.certificates, c.disks, c.stores, c.log, c.antivirus, c.lists, c.hold} {
+	for _, part := range []func(sender){c.gateway, c.wire, c.budget, c.hops, c.resolver, c.conduct, c.accounts, c.certificates, c.disks, c.stores, c.log, c.antivirus, c.lists, c.hold, c.alerts} {
 		c.guard(part, s)
 	}
 	s.counter("garita_metrics_source_panics_total", c.panics.Load())
@@ -301,5 +302,21 @@ func (c *collector) lists(s sender) {
 	}
 	for _, o := range all.Own[:min(len(all.Own), maxOwn)] {
 		s.flag("garita_own_ip_listed", o.Listed, o.IP, text(o.List))
+	}
+}
+
+func (c *collector) alerts(s sender) {
+	if c.from.Alerts == nil {
+		return
+	}
+	a := c.from.Alerts()
+	for _, severity := range []string{"info", "warning", "critical"} {
+		s.gauge("garita_alerts_open", float64(a.Open[severity]), severity)
+	}
+	l := label{most: maxSent}
+	for _, one := range a.Sent {
+		if _, ok := l.take(one.Channel + "/" + one.Result); ok {
+			s.counter("garita_alerts_sent_total", one.N, one.Channel, one.Result)
+		}
 	}
 }

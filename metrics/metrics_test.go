@@ -53,6 +53,9 @@ func full() Sources {
 			return Antivirus{Servers: 2, Up: 1, Unscanned: time.Minute, Scans: 9, Failures: 1, CacheHits: 3, CacheMisses: 6, Signatures: now}
 		},
 		Hold: func() Hold { return Hold{Messages: 3, Bytes: 4096} },
+		Alerts: func() Alerts {
+			return Alerts{Open: map[string]int{"warning": 2}, Sent: []AlertsSent{{"mail.ops", "sent", 3}, {"mail.ops", "failed", 1}, {"bad\nname", "sent", 1}}}
+		},
 	}
 }
 
@@ -109,7 +112,7 @@ func TestExposition(t *testing.T) {
 		`garita_config_last_reload_successful 0`, `garita_config_last_reload_success_timestamp_seconds 1.795e+09`,
 		`garita_smtp_connections 7`, `garita_smtp_rejected_connections_total{reason="connection_limit"} 9`,
 		`garita_messages_total{direction="in",verdict="relayed"} 1`, `garita_delivery_attempts_total{nexthop="mailserver",result="relayed"} 5`,
-		`garita_nexthop_up{nexthop="smarthost"} 0`, `garita_tls_cert_not_after_timestamp_seconds{name="default"} 1.7950036e+09`,
+		`garita_alerts_open{severity="warning"} 2`, `garita_alerts_sent_total{channel="mail.ops",result="failed"} 1`, `garita_nexthop_up{nexthop="smarthost"} 0`, `garita_tls_cert_not_after_timestamp_seconds{name="default"} 1.7950036e+09`,
 		`garita_disk_free_bytes{path="/var/lib/garita"} 1.073741824e+09`,
 		`garita_rule_hits_total{action="none",rule="helo.syntax"} 1`, "\ngo_goroutines ", "\nprocess_open_fds ",
 	} {

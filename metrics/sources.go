@@ -19,6 +19,7 @@ type Sources struct {
 	Antivirus    func() Antivirus
 	DNSLists     func() DNSLists
 	Hold         func() Hold
+	Alerts       func() Alerts
 }
 
 // Build is what the program was built from.
@@ -116,6 +117,18 @@ type Store struct {
 type Hold struct {
 	Messages int
 	Bytes    int64
+}
+
+// Alerts is what is open, by severity, and what channels did.
+type Alerts struct {
+	Open map[string]int
+	Sent []AlertsSent
+}
+
+// AlertsSent is how often a channel of the configuration came to a result.
+type AlertsSent struct {
+	Channel, Result string
+	N               uint64
 }
 
 // Log is the mail log.

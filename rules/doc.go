@@ -28,12 +28,17 @@
 // # Limits
 //
 // MaxFile, MaxRules, MaxConditions, MaxValues; pattern's own. Of a hit MaxPlaces
-// places are kept. Of one part 16 readings and 16 charsets are read, what is
-// beyond leaves its conditions unknown; of a text that is attached as a file the
-// first 4 MB. A pattern that backtracks is not tried on more than 4 MB: it is
-// given up. While a text is looked at there are at most its decoded form and
-// its folded form beside the index; between messages each run keeps buffers of
-// at most 16 MB, for mail of usual size some hundred KB.
+// places are kept. Of one part 16 readings and 16 charsets are read, of a message
+// 64 MB and three times its size in all of them together; searches compare 16
+// literals for each octet and 256 million besides; a folded text is
+// at most three times as long as the text and a MB. What is beyond leaves its
+// conditions unknown. Of a text that is attached as a file, and that no reader
+// shows beside the letter, the first 4 MB are read. A pattern that backtracks is
+// not tried on more than 4 MB: it is given up. While a text is looked at there
+// are at most its decoded form and its folded form beside the index; between
+// messages each run keeps buffers of at most 16 MB, for mail of usual size some
+// hundred KB. Fields, names and parts beyond the limits of the index are not
+// seen here: filters/mime holds such mail (unfinished).
 package rules
 
 const (

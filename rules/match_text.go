@@ -170,7 +170,8 @@ func pieceEnd(text []byte, at int) int {
 		if !utf8.RuneStart(text[at]) {
 			continue
 		}
-		if r, _ := utf8.DecodeRune(text[at:]); r < 0x1100 || r >= 0x1200 {
+		r, _ := utf8.DecodeRune(text[at:])
+		if !(r >= 0x1100 && r < 0x1200 || r >= 0x3130 && r < 0x3190 || r >= 0xFFA0 && r < 0xFFE0) {
 			break
 		}
 	}

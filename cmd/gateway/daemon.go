@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"garita/admin"
+	"garita/alert"
 	"garita/conduct"
 	"garita/config"
 	"garita/tls"
@@ -175,6 +176,8 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 	defer probe.Stop()
 	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
+	alerts := time.NewTicker(alertEvery)
+	defer alerts.Stop()
 	var watchdog <-chan time.Time
 	if every := d.notify.watchdog(); every > 0 {
 		t := time.NewTicker(every / 2)
@@ -202,6 +205,8 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 			probeAll(ctx, d.now.Load().hops)
 			d.parts.bypass.remind(d.parts.log)
 			d.parts.hold.tick(d)
+		case now := <-alerts.C:
+			d.parts.alerts.look(d, now)
 		case now := <-minute.C:
 			d.minutely(now)
 		case <-watchdog:
@@ -221,7 +226,7 @@ func (d *daemon) shutdown(signals <-chan os.Signal, why string) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		err := d.parts.server.Shutdown(ctx)
+		err := errors.Join(d.parts.server.Shutdown(ctx), d.parts.door.shutdown(ctx))
 		d.parts.hold.drain(ctx) // both have the same time
 		done <- err
 	}()
@@ -361,6 +366,15 @@ func (d *daemon) verbs() map[string]admin.Verb {
 	})
 	maps.Copy(verbs, d.holdVerbs())
 	maps.Copy(verbs, rblVerbs(d.rbl))
+	maps.Copy(verbs, d.checkVerbs())
+	maps.Copy(verbs, alertVerbs(func() (*alert.Manager, bool) {
+		g := d.now.Load()
+		if g == nil {
+			return nil, false
+		}
+		return d.parts.alerts.manager, g.settings.Alert.Enabled
+	}))
+	maps.Copy(verbs, greylistVerbs(d.greylist))
 	maps.Copy(verbs, d.userVerbs())
 	maps.Copy(verbs, map[string]admin.Verb{
 		"status":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},

@@ -18,6 +18,9 @@ func options() config.Options {
 			if isNextHop(path) {
 				return relay.DefaultConfig()
 			}
+			if d := alertDefaults(path); d != nil {
+				return d
+			}
 			if !strings.HasPrefix(path, "listener.") {
 				return nil // a zero entry
 			}

@@ -34,6 +34,9 @@ type commandLine struct {
 	User         userCommands        `cmd:"" help:"Suspend users, let them send again, see their sessions and how senders are known."`
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
 	RBL          rblCommands         `cmd:"" name:"rbl" help:"Show how your own addresses stand on DNS lists, and how the lists are."`
+	Alert        alertCommands       `cmd:"" help:"Show what is wrong, say that it was seen, test the channels."`
+	Check        checkCommands       `cmd:"" help:"Be a plugin of Nagios and Icinga."`
+	Greylist     greylistCommands    `cmd:"" help:"Show whom the greylist knows, let somebody pass, forget."`
 	Status       statusCommand       `cmd:"" help:"Show what the running gateway does."`
 	Health       healthCommand       `cmd:"" help:"Tell by the exit code whether the gateway is ready."`
 	Test         testCommand         `cmd:"" help:"Say what would happen to a message; nothing is delivered."`
@@ -90,6 +93,9 @@ func execute(args []string, t terminal) (code int) {
 		panic(err) // the tags above are wrong
 	}
 	context, err := parser.Parse(args)
+	if err != nil && args[0] == "check" {
+		return t.report(unknown("CHECK", printable(err.Error()))(&t))
+	}
 	if err != nil {
 		fmt.Fprintf(t.err, "garita: %s\nTry: %s --help\n", printable(err.Error()), commandOf(err))
 		return exitUsage

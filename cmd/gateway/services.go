@@ -135,6 +135,7 @@ func (g *generation) replaces(p *parts, old *generation) {
 	if p.hold.keeper != nil {
 		p.hold.keeper.Update(g.settings.Hold)
 	}
+	p.updateAlerts(g.settings)
 	for name, h := range old.hops {
 		if g.hops[name] != h {
 			h.Retire()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"garita/accounts"
+	"garita/alert"
 	"garita/conduct"
 	"garita/dnsbl"
 	"garita/filters"
@@ -14,6 +15,7 @@ import (
 	"garita/maillog"
 	"garita/message"
 	"garita/metrics"
+	"garita/policyd"
 	"garita/resolver"
 	"garita/smtpproxy"
 	"garita/smtpproxy/relay"
@@ -42,7 +44,9 @@ type Settings struct {
 	Conduct conduct.Config `toml:"conduct" doc:"How much a client may do in a minute, and who is banned for how long. Trusted peers are not counted."`
 	Store   StoreSettings  `toml:"store" doc:"What is remembered from one session to the next: counters, bans, greylist triplets, suspended users."`
 	Hold    hold.Config    `toml:"hold" doc:"The holding place: where mail is kept that a check quarantines, until garita hold release or delete."`
+	Policyd policyd.Config `toml:"policyd" doc:"The policy server for Postfix, in the place of postgrey (docs/policyd.md)."`
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
+	Alert   alert.Config   `toml:"alert" doc:"Who is told when something is wrong, and how. garita alert test tries it."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
 
 	RBL dnsbl.OwnConfig `toml:"rbl" doc:"How your own addresses and domains stand on DNS lists: asked regularly, told when it changes (garita rbl)."`
@@ -133,7 +137,9 @@ func defaults() Settings {
 		Conduct:  conduct.Default(),
 		Store:    defaultStore(),
 		Hold:     hold.Default(),
+		Policyd:  policyd.Default(),
 		Metrics:  metrics.Default(),
+		Alert:    alert.Default(),
 		Route:    routing.Default(),
 		RBL:      dnsbl.DefaultOwn(),
 		MIME:     defaultMIME(),

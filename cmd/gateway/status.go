@@ -47,6 +47,7 @@ type status struct {
 	Store      store.Stats        `json:"store"`
 	Shared     *redis.Stats       `json:"shared_store,omitempty"`
 	Hold       *hold.Room         `json:"hold,omitempty"`
+	Policy     *policyStatus      `json:"policy,omitempty"`
 	TLS        []certStatus       `json:"tls"`
 	Helpers    []all.HelperStatus `json:"helpers"`
 	Log        logStatus          `json:"log"`
@@ -143,6 +144,7 @@ func (d *daemon) status() status {
 		room := k.Room()
 		s.Hold = &room
 	}
+	s.Policy = d.parts.door.status()
 	s.TLS = g.certificates()
 	s.Helpers = g.helpers.Status()
 	return s

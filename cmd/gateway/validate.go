@@ -199,8 +199,14 @@ func (f *faults) parts() {
 	for _, err := range s.Hold.Validate() {
 		f.addError("hold", err)
 	}
+	for _, err := range s.Policyd.Validate() {
+		f.addError("policyd", err)
+	}
 	for _, err := range s.Metrics.Validate() {
 		f.addError("metrics", err)
+	}
+	for _, err := range s.Alert.Validate() {
+		f.addError("alert", err)
 	}
 	for _, err := range s.Identity.Validate() {
 		f.addError("identity", err)
@@ -222,7 +228,9 @@ func (f *faults) parts() {
 	if len(f.list) > before {
 		return
 	}
-	if _, _, err := (&parts{}).policy(s, nil, nil); err != nil {
+	if _, _, err := (&parts{}).policy(s, nil, nil); err != nil && strings.HasPrefix(err.Error(), "policyd.") {
+		f.addError("", err)
+	} else if err != nil {
 		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
 	}
 }

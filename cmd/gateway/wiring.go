@@ -47,7 +47,8 @@ type generation struct {
 	own      *dnsbl.Own      // nil: there is no DNS
 	marks    map[string]mark // of list files
 	hops     map[string]*hop
-	helpers  *all.Helpers // what checks do in the background
+	helpers  *all.Helpers    // what checks do in the background
+	asked    *filters.Engine // by the policy server
 	wire     *smtpproxy.Settings
 }
 
@@ -66,6 +67,8 @@ type parts struct {
 	tickets *tls.Tickets
 	conduct *conduct.Conduct
 	hold    holding
+	alerts  alerting
+	door    policyDoor
 	metrics *metrics.Metrics // nil in commands that only look
 	faults  atomic.Uint64    // of checks
 	logins  logins
@@ -106,6 +109,12 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 		return nil, err
 	}
 	if err := p.openHold(s); err != nil {
+		p.store.Close()
+		log.Close()
+		return nil, err
+	}
+	if err := p.openAlerts(s); err != nil {
+		p.hold.close()
 		p.store.Close()
 		log.Close()
 		return nil, err
@@ -183,7 +192,7 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 		return nil, err
 	}
 	var policy *filters.Engine
-	policy, g.helpers, err = p.policy(s, g.dns, old.helping())
+	policy, g.asked, g.helpers, err = p.engines(s, g.dns, old.helping())
 	if err != nil {
 		return nil, err
 	}
@@ -270,6 +279,12 @@ func (g *generation) helping() *all.Helpers {
 
 // policy makes the engine with the configured checks; dns and old may be nil.
 func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filters.Engine, *all.Helpers, error) {
+	e, _, helpers, err := p.engines(s, dns, old)
+	return e, helpers, err
+}
+
+// engines makes the engine of the wire, and that of the policy server.
+func (p *parts) engines(s *Settings, dns *resolver.DNS, old *all.Helpers) (wire, asked *filters.Engine, helpers *all.Helpers, err error) {
 	where := site(s)
 	where.Store, where.Users = p.store, p.users.registry
 	if dns != nil {
@@ -280,11 +295,11 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 	}
 	lists, err := checksOf(s)
 	if err != nil {
-		return nil, nil, fmt.Errorf("check: %w", err)
+		return nil, nil, nil, fmt.Errorf("check: %w", err)
 	}
 	checks, helpers, err := lists.Checks(s.Check, where, old)
 	if err != nil {
-		return nil, nil, fmt.Errorf("check: %w", err)
+		return nil, nil, nil, fmt.Errorf("check: %w", err)
 	}
 	mode := mail.Enforce
 	if s.Mode == "observe" {
@@ -298,15 +313,17 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 	}
 	chain, err := identity.New(s.Identity, where.Domains, &p.identities)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	e, err := filters.New(filters.Config{
-		Checks: checks, Identity: chain, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault,
-	})
+	config := filters.Config{Checks: checks, Identity: chain, Mode: now, Thresholds: s.Score.thresholds(), Fault: p.checkFault}
+	wire, err = filters.New(config)
 	if err != nil {
-		return nil, nil, fmt.Errorf("check: %w", err)
+		return nil, nil, nil, fmt.Errorf("check: %w", err)
 	}
-	return e, helpers, nil
+	if asked, err = asking(s, checks, config); err != nil {
+		return nil, nil, nil, err
+	}
+	return wire, asked, helpers, nil
 }
 
 // site is what checks know about ourselves.
@@ -451,19 +468,27 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 	if err != nil {
 		return err
 	}
+	door, err := p.door.prepare(g.settings.Policyd)
+	if err != nil {
+		c.drop()
+		return err
+	}
 	probeAndWait(ctx, g.hops, firstProbe)
 	if err := p.server.Apply(g.wire); err != nil {
 		c.drop()
+		door.drop()
 		return err
 	}
 	p.userRules.Store(&userRules{g.settings.Identity.Names(), g.settings.Check.Suspension.Hook()})
 	k.commit(c)
+	door.commit(p, g)
 	return nil
 }
 
 // close ends the parts in the order in which they need each other.
 func (p *parts) close(g *generation) error {
 	var errs []error
+	p.alerts.close()
 	if g != nil {
 		g.helpers.Close()
 		g.own.Close()

@@ -14,6 +14,7 @@ import (
 	"garita/filters/clamav"
 	"garita/filters/client"
 	"garita/filters/dnsbl"
+	"garita/filters/greylist"
 	"garita/filters/helo"
 	"garita/filters/mime"
 	"garita/filters/postfix"
@@ -35,6 +36,7 @@ type Config struct {
 	Sender    sender.Config    `toml:"sender" doc:"The domain of the sender."`
 	Recipient recipient.Config `toml:"recipient" doc:"The domains that outbound mail goes to."`
 	DNSBL     dnsbl.Config     `toml:"dnsbl" doc:"DNS lists of addresses and domains: block lists and allow lists (docs/dnsbl.md)."`
+	Greylist  greylist.Config  `toml:"greylist" doc:"Strangers are asked to come back (docs/greylist.md)."`
 
 	Rules        rules.Config        `toml:"rules" doc:"Rules of your own, and the sets that come with the program (docs/rules.md)."`
 	Postfix      postfix.Config      `toml:"postfix" doc:"Postfix's own tables header_checks, mime_header_checks, nested_header_checks and body_checks, as they are."`
@@ -56,6 +58,7 @@ func Default() Config {
 		Sender:    sender.Default(),
 		Recipient: recipient.Default(),
 		DNSBL:     dnsbl.Default(),
+		Greylist:  greylist.Default(),
 
 		Rules:        rules.Default(),
 		Postfix:      postfix.Default(),
@@ -69,10 +72,17 @@ func Default() Config {
 
 // Lists are the files of lists that checks name, as they were read.
 type Lists struct {
-	access  *access.Lists
-	rules   *rules.Set
-	postfix *postfix.Tables
+	access   *access.Lists
+	rules    *rules.Set
+	postfix  *postfix.Tables
+	greylist *greylist.Lists
+	// Grey are the seams of greylisting: the domain that a sender is
+	// authenticated for, and its clocks.
+	Grey GreylistOptions
 }
+
+// GreylistOptions are what the configuration does not say of greylisting.
+type GreylistOptions = greylist.Options
 
 // Rules are the rules that were read; nil: none were.
 func (read *Lists) Rules() *rules.Compiled {
@@ -94,7 +104,7 @@ func (read *Lists) RuleFiles() []string {
 type RuleError = rules.FileError
 
 // mistakes are those in what checks read from files.
-type mistakes struct{ access, rules, postfix []error }
+type mistakes struct{ access, rules, postfix, greylist []error }
 
 // Read reads the lists, once for all who want to know of them: their mistakes
 // and warnings, and the checks. hops are the names of next hops, nil when they
@@ -115,6 +125,8 @@ func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warni
 	odd(rules.Name, told)
 	l.postfix, wrong.postfix, told = c.Postfix.Read(hops)
 	odd(postfix.Name, told)
+	l.greylist, wrong.greylist, told = c.Greylist.Read()
+	odd(greylist.Name, told)
 	if errs = c.validate(wrong); len(errs) > 0 {
 		return nil, errs, warnings
 	}
@@ -123,7 +135,7 @@ func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warni
 
 // Validate gives every mistake, each naming its key.
 func (c Config) Validate() (errs []error) {
-	return c.validate(mistakes{access: c.Access.Validate(), rules: c.Rules.Validate(), postfix: c.Postfix.Validate()})
+	return c.validate(mistakes{access: c.Access.Validate(), rules: c.Rules.Validate(), postfix: c.Postfix.Validate(), greylist: c.Greylist.Validate()})
 }
 
 // validate gives every mistake, with those of the files.
@@ -139,6 +151,7 @@ func (c Config) validate(files mistakes) (errs []error) {
 		{sender.Name, c.Sender.Validate()},
 		{recipient.Name, c.Recipient.Validate()},
 		{dnsbl.Name, c.DNSBL.Validate()},
+		{greylist.Name, files.greylist},
 		{rules.Name, files.rules},
 		{postfix.Name, files.postfix},
 		{mime.Name, c.MIME.Validate()},
@@ -191,6 +204,7 @@ func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.
 	l.add(sender.New(c.Sender, site))
 	l.add(recipient.New(c.Recipient, site))
 	l.add(h.lists(dnsbl.New(c.DNSBL, site, h.listOptions(site, old))))
+	l.add(greylist.New(c.Greylist, read.greylist, site, read.Grey))
 	l.add(rules.New(c.Rules, read.rules, site, rules.Options{Hits: h.counting(site, old), Gate: h.slow(c.Rules, old)}))
 	l.add(postfix.New(c.Postfix, read.postfix, site, h.gate))
 	l.add(mime.New(c.MIME))

@@ -79,7 +79,7 @@ func TestEveryCharacter(t *testing.T) {
 }
 
 func FuzzText(f *testing.F) {
-	for _, s := range []string{"", "  ", "Ábc  d", "\u1112\u1161\u11AB", "a\u0301\u0323\u00A8 x", "\xe2\x80", "ABCDEFGH  IJKLMNOP \x00qrstuvwx"} {
+	for _, s := range []string{"", "  ", "Ábc  d", "\u1112\u1161\u11AB", "\u1112\u3155", "\uFFBE\uFFC3", "a\u0301\u0323\u00A8 x", "\xe2\x80", "ABCDEFGH  IJKLMNOP \x00qrstuvwx"} {
 		f.Add([]byte(s), uint16(3))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, cut uint16) {

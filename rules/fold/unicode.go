@@ -1,6 +1,7 @@
 package fold
 
 import (
+	"bytes"
 	"sync"
 	"unicode"
 	"unicode/utf8"
@@ -44,7 +45,7 @@ func makeTable() *known {
 		buf = long(buf[:0], r, 0)
 		e := &t.of[r]
 		switch {
-		case jamo(r) || len(buf) > 1 && (buf[0] == ' ' || buf[len(buf)-1] == ' '):
+		case bytes.ContainsFunc(buf, jamo) || len(buf) > 1 && (buf[0] == ' ' || buf[len(buf)-1] == ' '):
 			e.n = whole
 		case len(buf) < whole:
 			e.n = uint8(copy(e.to[:], buf))

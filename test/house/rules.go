@@ -41,7 +41,7 @@ type row struct {
 func table() []row {
 	domain := []string{"mail", "message", "maillog"}
 	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "rules/*", "tables",
-		"filetype", "document", "disarm", "failover", "users", "identity"}
+		"filetype", "document", "disarm", "failover", "greylist", "users", "identity"}
 	side := []string{"mail", "message", "maillog", "store"}
 	return []row{
 		{"cmd/gateway", []string{"*"}},
@@ -59,6 +59,7 @@ func table() []row {
 		{"tables", nil},
 		{"accounts", []string{"tables"}},
 		{"conduct", []string{"store", "smtpproxy", "mail"}},
+		{"greylist", []string{"mail", "store"}},
 		{"identity", []string{"mail", "message"}},
 		{"users", []string{"store"}},
 		{"tls", nil},
