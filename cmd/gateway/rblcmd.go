@@ -206,6 +206,18 @@ func (d *daemon) listFigures() (out metrics.DNSLists) {
 	return out
 }
 
+// names looks at what has to do with the DNS.
+func (f *faults) names() {
+	if !dnsIsOff(f.s.DNS) {
+		for _, err := range f.s.DNS.Validate() {
+			f.addError("dns", err)
+		}
+	}
+	for _, err := range f.s.RBL.Validate() {
+		f.addError("rbl", err)
+	}
+}
+
 func (c *rblCheckCommand) Run(t *terminal) error {
 	q := rblRequest{Subjects: append(append([]string{}, c.IP...), c.Domain...), Last: c.Last}
 	for _, s := range c.IP {

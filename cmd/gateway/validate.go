@@ -179,11 +179,7 @@ func (f *faults) parts() {
 		f.addError("limits", err)
 	}
 	f.addError("log", s.Log.Validate())
-	if !dnsIsOff(s.DNS) {
-		for _, err := range s.DNS.Validate() {
-			f.addError("dns", err)
-		}
-	}
+	f.names()
 	for _, err := range s.MIME.Validate() {
 		f.addError("mime", err)
 	}
@@ -210,9 +206,6 @@ func (f *faults) parts() {
 	}
 	for _, err := range s.Identity.Validate() {
 		f.addError("identity", err)
-	}
-	for _, err := range s.RBL.Validate() {
-		f.addError("rbl", err)
 	}
 	f.users()
 	f.certificates()
