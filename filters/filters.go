@@ -28,6 +28,7 @@ import (
 	"errors"
 	"time"
 
+	"garita/identity"
 	"garita/mail"
 	"garita/message"
 	"garita/resolver"
@@ -189,6 +190,12 @@ type Site struct {
 	// Users are the suspended ones, and those with limits of their own; nil:
 	// there are none.
 	Users *users.Registry
+	// Names is the rule by which two names are one user.
+	Names identity.Names
+	// Event is told what somebody should be told of at once: kind is a constant
+	// of the check ("over"), subject whom it is about. It must not block. nil is
+	// nobody.
+	Event func(check, kind, subject, text string)
 	// Log is told what a check has to say to the operator beside its findings:
 	// a helper that is gone or back. nil is silence.
 	Log func(check, text string, err error)

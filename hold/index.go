@@ -34,6 +34,7 @@ type Entry struct {
 	Symbols    []string  `json:"symbols"`
 	Reason     string    `json:"reason"` // of the finding that decided
 	Client     string    `json:"client"`
+	User       string    `json:"user,omitempty"`
 	Listener   string    `json:"listener"`
 	Direction  string    `json:"direction"`
 	NextHop    string    `json:"next_hop"`
@@ -50,7 +51,7 @@ const (
 func entryOf(l *Letter, s State) Entry {
 	e := Entry{ID: l.ID, Tx: l.Tx, Time: l.Time, State: s.State, Copy: l.Copy, Unsure: s.Unsure, From: l.From.String(), To: []string{}, Recipients: len(l.To),
 		Subject: l.Subject, HeaderFrom: l.HeaderFrom, Size: l.MessageSize, Symbols: []string{}, Listener: l.Listener, Direction: l.Direction,
-		NextHop: l.NextHop, Client: l.Client, At: s.At, By: cutText(s.By, longestTitle), Note: cutText(string(s.Note), longestTitle)}
+		NextHop: l.NextHop, Client: l.Client, User: strings.ToValidUTF8(cutText(string(l.User), longestTitle), "?"), At: s.At, By: cutText(s.By, longestTitle), Note: cutText(string(s.Note), longestTitle)}
 	for _, to := range l.To[:min(len(l.To), shownRecipients)] {
 		e.To = append(e.To, to.String())
 	}
@@ -299,6 +300,8 @@ type Filter struct {
 	IDs       []string  `json:"ids,omitempty"`       // ids or their beginnings
 	Sender    string    `json:"sender,omitempty"`    // an address, "@domain", or "<>"
 	Recipient string    `json:"recipient,omitempty"` // an address or "@domain"
+	User      string    `json:"user,omitempty"`      // who sent it, in its one spelling
+	Oldest    bool      `json:"oldest,omitempty"`    // the oldest first
 	Reason    string    `json:"reason,omitempty"`    // a symbol, or what stands before its dot
 	Since     time.Time `json:"since,omitzero"`
 	Before    time.Time `json:"before,omitzero"`
@@ -354,6 +357,9 @@ func (f Filter) where() (string, []any) {
 	default:
 		add("id IN (SELECT id FROM recipient WHERE address = ?)", r)
 	}
+	if f.User != "" {
+		add("json_extract(entry, '$.user') = ?", f.User)
+	}
 	if f.Reason != "" {
 		add("id IN (SELECT id FROM symbol WHERE symbol = ? OR (symbol > ? AND symbol < ?))", f.Reason, f.Reason+".", f.Reason+"/")
 	}
@@ -364,7 +370,11 @@ func (f Filter) where() (string, []any) {
 		add("time < ?", f.Before.UnixMicro())
 	}
 	if f.After != "" {
-		add("(time, id) < (SELECT time, id FROM letter WHERE id = ?)", f.After)
+		than := "<"
+		if f.Oldest {
+			than = ">"
+		}
+		add("(time, id) "+than+" (SELECT time, id FROM letter WHERE id = ?)", f.After)
 	}
 	return b.String(), args
 }
@@ -382,9 +392,13 @@ func (x *index) list(ctx context.Context, f Filter) (page []Entry, more bool, er
 		n = maxRows
 	}
 	where, args := f.where()
+	order := " ORDER BY time DESC, id DESC LIMIT ?"
+	if f.Oldest {
+		order = " ORDER BY time, id LIMIT ?"
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	rows, err := x.db.QueryContext(ctx, "SELECT entry FROM letter WHERE 1=1"+where+" ORDER BY time DESC, id DESC LIMIT ?", append(args, n+1)...)
+	rows, err := x.db.QueryContext(ctx, "SELECT entry FROM letter WHERE 1=1"+where+order, append(args, n+1)...)
 	if err != nil {
 		return nil, false, err
 	}

@@ -43,6 +43,8 @@ type Letter struct {
 	Helo        octets          `json:"helo,omitempty"`
 	Proto       string          `json:"proto,omitempty"`
 	Login       octets          `json:"login,omitempty"`
+	User        octets          `json:"user,omitempty"` // who sent it, and how that is known
+	UserSource  string          `json:"user_source,omitempty"`
 	Trusted     bool            `json:"trusted,omitempty"`
 	Forwarded   *mail.Forwarded `json:"forwarded,omitempty"`
 	Subject     string          `json:"subject,omitempty"` // decoded, cut
@@ -145,6 +147,7 @@ func newLetter(tx *mail.Transaction, d mail.Decision) *Letter {
 	l := &Letter{Tx: tx.ID, Verdict: d.Verdict.String(), Score: d.Score,
 		From: addressOf(tx.ReversePath), Size: tx.Params.Size, BodyType: string(tx.Params.Body), SMTPUTF8: tx.Params.SMTPUTF8,
 		Ret: octets(tx.Params.Ret), EnvID: octets(tx.Params.EnvID), NextHop: tx.NextHop, Direction: tx.Direction.String()}
+	l.User, l.UserSource = octets(tx.Identity.User), strings.ToValidUTF8(cutText(tx.Identity.Source, 80), "?")
 	if tx.Forwarded != nil {
 		f := *tx.Forwarded
 		for _, s := range []*string{&f.Name, &f.Addr, &f.Port, &f.Proto, &f.Helo, &f.Ident, &f.Source} {
@@ -219,6 +222,7 @@ func (l *Letter) Transaction() *mail.Transaction {
 	if l.Direction == mail.Out.String() {
 		tx.Direction = mail.Out
 	}
+	tx.Identity = mail.Identity{User: string(l.User), Source: l.UserSource}
 	tx.ReversePath = l.From.path()
 	// SIZE is what the next hop gets, not what the client once declared.
 	tx.Params = mail.Params{Size: l.relayedSize(), Body: mail.Body(l.BodyType), SMTPUTF8: l.SMTPUTF8, Ret: string(l.Ret), EnvID: string(l.EnvID)}

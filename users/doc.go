@@ -68,11 +68,13 @@ type Suspension struct {
 
 // Override are limits of one user in place of those of the configuration.
 type Override struct {
-	User   string    `json:"user"`
-	Limits []string  `json:"limits"` // as [check.limits] writes them
-	By     string    `json:"by"`
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until,omitzero"`
+	User   string   `json:"user"`
+	Limits []string `json:"limits"` // as [check.limits] writes them
+	// Epoch names his counters: another number is as if nothing was counted.
+	Epoch int       `json:"epoch,omitempty"`
+	By    string    `json:"by"`
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Change is a suspension that began or ended, for OnChange.
@@ -255,7 +257,7 @@ func (r *Registry) Resume(ctx context.Context, user, by string) (was Suspension,
 	return was, ok, r.durable(r.o.Store.DeleteNow(ctx, prefixSuspend+user))
 }
 
-// Limit gives a user limits of his own; none takes them away.
+// Limit gives a user limits of his own; none, and no epoch, takes them away.
 func (r *Registry) Limit(ctx context.Context, o Override) (Override, error) {
 	if err := wellNamed(o.User); err != nil {
 		return o, err
@@ -278,12 +280,13 @@ func (r *Registry) Limit(ctx context.Context, o Override) (Override, error) {
 		r.mu.Unlock()
 		return o, ErrFull
 	}
-	if m[o.User] = o; len(o.Limits) == 0 {
+	none := len(o.Limits) == 0 && o.Epoch == 0
+	if m[o.User] = o; none {
 		delete(m, o.User)
 	}
 	r.overrides.Store(&m)
 	defer r.mu.Unlock()
-	if len(o.Limits) == 0 {
+	if none {
 		return o, r.durable(r.o.Store.DeleteNow(ctx, prefixOverride+o.User))
 	}
 	return o, r.durable(r.o.Store.PutNow(ctx, prefixOverride+o.User, raw, ttl))

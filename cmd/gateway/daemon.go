@@ -205,6 +205,7 @@ func (d *daemon) loop(ctx context.Context, signals <-chan os.Signal) error {
 			probeAll(ctx, d.now.Load().hops)
 			d.parts.bypass.remind(d.parts.log)
 			d.parts.hold.tick(d)
+			d.parts.drip.tick(d, time.Now())
 		case now := <-alerts.C:
 			d.parts.alerts.look(d, now)
 		case now := <-minute.C:
@@ -376,6 +377,7 @@ func (d *daemon) verbs() map[string]admin.Verb {
 	}))
 	maps.Copy(verbs, greylistVerbs(d.greylist))
 	maps.Copy(verbs, d.userVerbs())
+	maps.Copy(verbs, d.limitVerbs())
 	maps.Copy(verbs, map[string]admin.Verb{
 		"status":     {Run: func(context.Context, json.RawMessage) (any, error) { return d.status(), nil }},
 		"diff":       {Run: d.diff},

@@ -30,6 +30,7 @@ type holdCommands struct {
 // holdFilter picks messages by what they are.
 type holdFilter struct {
 	Sender    string    `help:"Of this sender: an address, @domain, or <> for bounces."`
+	User      string    `help:"Sent by this user: ana@example.org."`
 	Recipient string    `help:"To this recipient: an address or @domain."`
 	Reason    string    `help:"With this symbol, or with those of a check: clamav."`
 	Since     string    `help:"Held since: a date, a date with time, or a span such as 24h."`
@@ -39,7 +40,7 @@ type holdFilter struct {
 }
 
 func (f *holdFilter) empty() bool {
-	return f.Sender == "" && f.Recipient == "" && f.Reason == "" && f.Since == "" && f.Before == ""
+	return f.Sender == "" && f.User == "" && f.Recipient == "" && f.Reason == "" && f.Since == "" && f.Before == ""
 }
 
 // filter reads it.
@@ -48,7 +49,7 @@ func (f *holdFilter) filter() (hold.Filter, error) {
 	if f.since, err = pointInTime(f.Since); err == nil {
 		f.before, err = pointInTime(f.Before)
 	}
-	return hold.Filter{Sender: strings.Trim(f.Sender, " "), Recipient: strings.Trim(f.Recipient, " "), Reason: f.Reason, Since: f.since, Before: f.before}, err
+	return hold.Filter{Sender: strings.Trim(f.Sender, " "), User: strings.Trim(f.User, " "), Recipient: strings.Trim(f.Recipient, " "), Reason: f.Reason, Since: f.since, Before: f.before}, err
 }
 
 // pointInTime reads a date, a time, or a span before now.
@@ -341,7 +342,7 @@ func (c *holdMany) pick(t *terminal, verb, state string) ([]hold.Entry, error) {
 	q.State = state
 	switch {
 	case len(c.IDs) == 0 && c.empty():
-		return nil, fail(exitUsage, "name ids, or say which by --sender, --recipient, --reason, --since or --before")
+		return nil, fail(exitUsage, "name ids, or say which by --sender, --user, --recipient, --reason, --since or --before")
 	case len(c.IDs) > 0 && !c.empty():
 		return nil, fail(exitUsage, "name ids, or say which by a filter, not both")
 	}
@@ -364,13 +365,18 @@ func (c *holdMany) pick(t *terminal, verb, state string) ([]hold.Entry, error) {
 	if !t.interactive() {
 		return nil, fail(exitUsage, "%d messages fit; --yes does it, --dry-run shows them", len(list))
 	}
-	fmt.Fprintf(t.err, "%s %d messages? Type the number: ", verb, len(list))
+	var b strings.Builder // some of them, so that nobody types a number blindly
+	writeHeld(&b, list[:min(len(list), samples)], t.columns())
+	fmt.Fprintf(t.err, "%s%s %d messages? Type the number: ", b.String(), verb, len(list))
 	answer, _ := bufio.NewReader(t.in).ReadString('\n')
 	if strings.TrimSpace(answer) != strconv.Itoa(len(list)) {
 		return nil, fail(exitFailed, "nothing was done")
 	}
 	return list, nil
 }
+
+// samples is how many are shown before a number is asked for.
+const samples = 5
 
 // named finds each id that was given; all must be there before any is touched.
 func (c *holdMany) named() ([]hold.Entry, error) {

@@ -196,6 +196,17 @@ func attempt(ctx context.Context, hop smtpproxy.NextHop, tx *mail.Transaction, t
 	return a
 }
 
+// sender offers held mail to where it was meant for.
+func (g *generation) sender() hold.Sender {
+	return func(ctx context.Context, tx *mail.Transaction, to []mail.Recipient, m hold.Body) hold.Attempt {
+		hop, err := g.hopOf(tx)
+		if err != nil {
+			return hold.Attempt{Reply: err.Error()}
+		}
+		return attempt(ctx, hop, tx, to, m)
+	}
+}
+
 // hopOf is where a held message goes: the next hop that it was meant for, by
 // its name as it is configured now; where that name is gone, that of its first
 // recipient's route of now.
@@ -340,6 +351,13 @@ func (d *daemon) holdVerbs() map[string]admin.Verb {
 			if d.parts.hold.keeper == nil {
 				return nil, &admin.Error{Code: admin.CodeFailed, Text: "there is no holding place: hold.enabled is false"}
 			}
+			if q.User != "" {
+				name, err := d.parts.canonical(q.User)
+				if err != nil {
+					return nil, err
+				}
+				q.User = name
+			}
 			v, err := do(ctx, d.parts.hold.keeper, q)
 			return v, holdError(err)
 		}}
@@ -433,13 +451,7 @@ func (d *daemon) releaseHeld(ctx context.Context, k *hold.Keeper, q holdRequest)
 	}
 	g := d.now.Load()
 	o := hold.Order{By: q.By, Again: q.Again}
-	send := func(ctx context.Context, tx *mail.Transaction, to []mail.Recipient, m hold.Body) hold.Attempt {
-		hop, err := g.hopOf(tx)
-		if err != nil {
-			return hold.Attempt{Reply: err.Error()}
-		}
-		return attempt(ctx, hop, tx, to, m)
-	}
+	send := g.sender()
 	if q.To != "" {
 		p, rest, err := mail.ParseForward("<"+q.To+">", true)
 		if err != nil || rest != "" || p.Domain == "" {

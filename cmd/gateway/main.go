@@ -32,6 +32,8 @@ type commandLine struct {
 	Bypass       bypassCommand       `cmd:"" help:"Let checks refuse nothing for a while (observe), and say so loudly."`
 	Ban          banCommands         `cmd:"" help:"Show, make and lift bans of clients."`
 	User         userCommands        `cmd:"" help:"Suspend users, let them send again, see their sessions and how senders are known."`
+	Limits       limitsCommands      `cmd:"" help:"Show what users have used of their limits, and what they really send."`
+	Top          topCommand          `cmd:"" help:"Show who sends or gets most: users, senders, recipients or ips."`
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
 	RBL          rblCommands         `cmd:"" name:"rbl" help:"Show how your own addresses stand on DNS lists, and how the lists are."`
 	Alert        alertCommands       `cmd:"" help:"Show what is wrong, say that it was seen, test the channels."`

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os/user"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,6 +16,7 @@ type userCommands struct {
 	Show     userShowCommand     `cmd:"" help:"Show one user: suspension, limits of his own, open sessions."`
 	Suspend  userSuspendCommand  `cmd:"" help:"Stop a user from sending, in open sessions too. He still receives."`
 	Resume   userResumeCommand   `cmd:"" help:"Let a user send again."`
+	Limit    userLimitCommand    `cmd:"" help:"Give a user limits of his own, for a while."`
 	Sessions userSessionsCommand `cmd:"" help:"Show the sessions of users who have logged in here."`
 	Kick     userKickCommand     `cmd:"" help:"End the open sessions of a user."`
 	Coverage userCoverageCommand `cmd:"" help:"Show how the senders of outbound mail are known."`
@@ -55,14 +55,6 @@ type userKickCommand struct{ userOne }
 type userCoverageCommand struct {
 	socketFlag
 	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
-}
-
-// operator is who gives the command, for lists: the name of the Unix user.
-func operator() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return "unknown"
 }
 
 // Run lists.
@@ -144,7 +136,7 @@ func (c *userSuspendCommand) Run(t *terminal) error {
 		return fail(exitUsage, "--for is below 0")
 	}
 	var d userDone
-	if err := callWith(&c.socketFlag, "user suspend", userRequest{User: c.User, Reason: c.Reason, By: operator(), For: c.For.Seconds()}, &d); err != nil {
+	if err := callWith(&c.socketFlag, "user suspend", userRequest{User: c.User, Reason: c.Reason, By: caller(), For: c.For.Seconds()}, &d); err != nil {
 		return err
 	}
 	if c.Output == "json" {
@@ -166,7 +158,7 @@ when it is over:      garita user resume %s
 // Run resumes.
 func (c *userResumeCommand) Run(t *terminal) error {
 	var d userDone
-	if err := callWith(&c.socketFlag, "user resume", userRequest{User: c.User, By: operator()}, &d); err != nil {
+	if err := callWith(&c.socketFlag, "user resume", userRequest{User: c.User, By: caller()}, &d); err != nil {
 		return err
 	}
 	if c.Output == "json" {

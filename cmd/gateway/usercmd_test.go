@@ -198,3 +198,89 @@ func TestSuspendOnARelay(t *testing.T) {
 		t.Errorf("coverage:\n%s", out)
 	}
 }
+
+// TestLimitAndDrip: a user is held at his limit while a colleague's mail on the
+// same connection passes and a note of absence is not counted; the rest drips
+// out, oldest first, once there is room, and not while he is suspended.
+func TestLimitAndDrip(t *testing.T) {
+	hop := startHop(t, fakehop.Config{})
+	dir := initialise(t, hop.Addr())
+	(&gateway{t: t, dir: dir}).edit("\n[check.limits]\n", "\n[check.limits]\nmode = \"enforce\"\nuser = [\"3 messages / 1h\"]\ndrip_rate = 600\n")
+	g := submission(t, dir)
+	c := dial(t, g.address("outbound"))
+	c.say(250, "EHLO mta.example.org")
+	post := func(from, user, subject string) bool {
+		c.say(250, "MAIL FROM:<"+from+">")
+		c.say(250, "RCPT TO:<x@anywhere.example>")
+		c.say(354, "DATA")
+		trace := ""
+		if user != "" {
+			trace = receivedFrom(user)
+		}
+		return strings.Contains(c.say(250, trace+"Subject: "+subject+"\r\n\r\ntext\r\n."), "held")
+	}
+	held := 0
+	for i := range 5 {
+		if post("ana@example.org", "ana", fmt.Sprint("number ", i)) {
+			held++
+		}
+		if post("bob"+fmt.Sprint(i)+"@example.org", "bob"+fmt.Sprint(i), "x") || post("", "", "away") {
+			t.Error("somebody else is held")
+		}
+	}
+	if held != 2 {
+		t.Errorf("%d of ana are held, want 2", held)
+	}
+	if out := g.must("limits", "list", "ana"); !strings.Contains(out, "3 messages / 1h") {
+		t.Errorf("list:\n%s", out)
+	}
+	if out := g.must("hold", "list", "--user", "ANA"); strings.Count(out, "limits.user") != 2 {
+		t.Errorf("held of ana:\n%s", out)
+	}
+	if out := g.must("top", "users", "--out"); !strings.Contains(out, "ana@example.org") {
+		t.Errorf("top:\n%s", out)
+	}
+	if out := g.must("limits", "suggest"); !strings.Contains(out, "ana@example.org") {
+		t.Errorf("suggest:\n%s", out)
+	}
+	g.must("user", "suspend", "ana")
+	// dripped is the order of what left since; notices of held mail are not it.
+	dripped := func() (order string) {
+		for _, m := range hop.Accepted() {
+			for _, n := range []string{"3", "4"} {
+				if strings.Contains(string(m.Data), "\nSubject: number "+n) {
+					order += n
+				}
+			}
+		}
+		return order
+	}
+	g.signal(syscall.SIGKILL)
+	<-g.ended
+	g = start(t, dir)
+	g.must("user", "limit", "ana", "--messages-per-hour", "10", "--for", "7d")
+	if out := g.must("user", "show", "ana"); !strings.Contains(out, "10 messages / 1h") || !strings.Contains(out, "is suspended") {
+		t.Errorf("show:\n%s", out)
+	}
+	if got := dripped(); got != "" {
+		t.Errorf("%s dripped out of a suspended user", got)
+	}
+	g.must("user", "resume", "ana")
+	await(t, "what is held to drip out", func() bool { return len(dripped()) >= 2 })
+	if got := dripped(); got != "34" {
+		t.Errorf("%s, want the oldest first and each once", got)
+	}
+	if out := g.must("limits", "list", "ana"); !strings.Contains(out, "10 messages / 1h") {
+		t.Errorf("list:\n%s", out)
+	}
+	if out := g.must("limits", "reset", "ana"); !strings.Contains(out, "begin anew") {
+		t.Error(out)
+	}
+	var l limitsList
+	if err := json.Unmarshal([]byte(g.must("limits", "list", "ana", "-o", "json")), &l); err != nil || len(l.Users) != 1 || l.Users[0].Limits[0].Used != 0 {
+		t.Errorf("after the reset: %+v %v", l, err)
+	}
+	if out := g.must("user", "limit", "ana", "--remove"); !strings.Contains(out, "general limits") {
+		t.Error(out)
+	}
+}

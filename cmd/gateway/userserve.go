@@ -117,6 +117,9 @@ type userRequest struct {
 	For    float64  `json:"for_seconds,omitempty"`
 	Limits []string `json:"limits,omitempty"`
 	After  int      `json:"after,omitempty"`
+	What   string   `json:"what,omitempty"` // of top
+	In     bool     `json:"in,omitempty"`
+	Limit  int      `json:"limit,omitempty"`
 }
 
 // userPage is how many users fit an answer of the socket with certainty.

@@ -74,6 +74,7 @@ type parts struct {
 	logins  logins
 	bypass  bypass
 	users   sending
+	drip    dripping
 	// userRules are those of the configuration in use.
 	userRules atomic.Pointer[userRules]
 	// identities count messages by who said who sends.
@@ -287,11 +288,12 @@ func (p *parts) policy(s *Settings, dns *resolver.DNS, old *all.Helpers) (*filte
 func (p *parts) engines(s *Settings, dns *resolver.DNS, old *all.Helpers) (wire, asked *filters.Engine, helpers *all.Helpers, err error) {
 	where := site(s)
 	where.Store, where.Users = p.store, p.users.registry
+	where.Names = s.Identity.Names()
 	if dns != nil {
 		where.Resolver = dns
 	}
 	if p.log != nil {
-		where.Log = p.checkSays
+		where.Log, where.Event = p.checkSays, p.checkEvent
 	}
 	lists, err := checksOf(s)
 	if err != nil {
@@ -367,6 +369,11 @@ func machineAddresses() []string {
 func (p *parts) checkFault(name string, stage mail.Stage, err error) {
 	p.faults.Add(1)
 	p.log.Warn("checks", "a check failed", slog.String("check", name), slog.String("stage", stage.String()), slog.String("error", err.Error()))
+}
+
+// checkEvent tells what somebody should know at once.
+func (p *parts) checkEvent(check, kind, subject, text string) {
+	p.log.Warn(check, "a user and his limits", slog.String("what", kind), slog.String("user", subject), slog.String("detail", text))
 }
 
 // checkSays passes on what a check has to say beside its findings.

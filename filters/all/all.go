@@ -16,6 +16,7 @@ import (
 	"garita/filters/dnsbl"
 	"garita/filters/greylist"
 	"garita/filters/helo"
+	"garita/filters/limits"
 	"garita/filters/mime"
 	"garita/filters/postfix"
 	"garita/filters/recipient"
@@ -45,6 +46,8 @@ type Config struct {
 	ClamAV       clamav.Config       `toml:"clamav" doc:"The antivirus clamd."`
 	Rspamd       rspamd.Config       `toml:"rspamd" doc:"The spam filter rspamd."`
 	SpamAssassin spamassassin.Config `toml:"spamassassin" doc:"The spam filter spamd of SpamAssassin."`
+
+	Limits limits.Config `toml:"limits" doc:"How much each user sends (docs/limits.md)."`
 }
 
 // Default is every check's default.
@@ -67,6 +70,8 @@ func Default() Config {
 		ClamAV:       clamav.Default(),
 		Rspamd:       rspamd.Default(),
 		SpamAssassin: spamassassin.Default(),
+
+		Limits: limits.Default(),
 	}
 }
 
@@ -159,6 +164,7 @@ func (c Config) validate(files mistakes) (errs []error) {
 		{clamav.Name, c.ClamAV.Validate()},
 		{rspamd.Name, c.Rspamd.Validate()},
 		{spamassassin.Name, c.SpamAssassin.Validate()},
+		{limits.Name, c.Limits.Validate()},
 	} {
 		for _, err := range v.errs {
 			errs = append(errs, fmt.Errorf("check.%s.%w", v.key, err))
@@ -212,6 +218,7 @@ func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.
 	l.add(h.clamd(c.ClamAV, site, old))
 	l.add(h.asks(rspamd.New(c.Rspamd, site, rspamd.Options{Log: site.Logger(rspamd.Name)})))
 	l.add(h.asks(spamassassin.New(c.SpamAssassin, site, spamassassin.Options{Log: site.Logger(spamassassin.Name)})))
+	l.add(h.limiting(c.Limits, site, old))
 	return l.checks, h, errors.Join(l.errs...)
 }
 

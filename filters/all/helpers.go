@@ -8,6 +8,7 @@ import (
 	"garita/filters"
 	"garita/filters/clamav"
 	"garita/filters/dnsbl"
+	"garita/filters/limits"
 	"garita/filters/rules"
 	"garita/mail"
 )
@@ -21,6 +22,45 @@ type Helpers struct {
 	hits    *rules.Hits
 	gate    *rules.Gate
 	atOnce  int // of the gate
+	limits  *limits.Limits
+	memory  *limits.Memory
+}
+
+// What commands ask about limits.
+type (
+	Limits      = limits.Limits
+	LimitsTable = limits.Table
+	LimitsRow   = limits.Row
+	UserHabit   = limits.Habit
+	Standing    = limits.Standing
+)
+
+// ParseLimit reads a limit as [check.limits] writes it, and gives its one
+// spelling.
+func ParseLimit(s string) (string, error) {
+	l, err := limits.ParseLimit(s)
+	return l.String(), err
+}
+
+// ParseSpan reads a span such as 90m or 7d.
+func ParseSpan(s string) (time.Duration, error) { return limits.ParseSpan(s) }
+
+// Limits are those of users; never nil in a gateway.
+func (h *Helpers) Limits() *Limits { return h.limits }
+
+// limiting makes the check of limits; what it remembers in memory is kept over
+// a reload.
+func (h *Helpers) limiting(c limits.Config, site filters.Site, old *Helpers) (filters.Check, error) {
+	if h.memory = limits.NewMemory(); old != nil && old.memory != nil {
+		h.memory = old.memory
+	}
+	o := limits.Options{Store: site.Store, Users: site.Users, Names: site.Names, Log: site.Logger(limits.Name), Memory: h.memory}
+	if site.Event != nil {
+		o.Event = func(e limits.Event) { site.Event(limits.Name, string(e.Kind), e.Who, e.Text()) }
+	}
+	check, l, err := limits.New(c, o)
+	h.limits = l
+	return check, err
 }
 
 // slow gives the gate of slow patterns: one for all messages, as long as its

@@ -73,7 +73,7 @@ func table() []row {
 		{"policyd", domain},
 		{"milterd", domain},
 		{"filters/all", []string{"filters", "filters/*", "failover", "mail"}},
-		{"filters", []string{"mail", "message", "store", "resolver", "maillog", "users"}},
+		{"filters", []string{"mail", "message", "store", "resolver", "maillog", "users", "identity"}},
 		{"filters/*", check},
 		{"rules/pattern", nil},
 		{"rules/postfix", []string{"rules/pattern"}},
