@@ -195,9 +195,6 @@ func (f *faults) parts() {
 	for _, err := range s.Hold.Validate() {
 		f.addError("hold", err)
 	}
-	for _, err := range s.Policyd.Validate() {
-		f.addError("policyd", err)
-	}
 	for _, err := range s.Metrics.Validate() {
 		f.addError("metrics", err)
 	}
@@ -207,6 +204,7 @@ func (f *faults) parts() {
 	for _, err := range s.Identity.Validate() {
 		f.addError("identity", err)
 	}
+	f.policyServer()
 	f.users()
 	f.certificates()
 	before := len(f.list)
@@ -221,11 +219,7 @@ func (f *faults) parts() {
 	if len(f.list) > before {
 		return
 	}
-	if _, _, err := (&parts{}).policy(s, nil, nil); err != nil && strings.HasPrefix(err.Error(), "policyd.") {
-		f.addError("", err)
-	} else if err != nil {
-		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
-	}
+	f.engines()
 }
 
 // users reads the file of those who may log in.
