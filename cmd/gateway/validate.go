@@ -184,21 +184,17 @@ func (f *faults) parts() {
 	s := f.s
 	f.addErrors("limits", s.Limits.Validate())
 	f.addError("log", s.Log.Validate())
-	if !dnsIsOff(s.DNS) {
-		for _, err := range s.DNS.Validate() {
-			f.addError("dns", err)
-		}
-	}
+	f.names()
 	f.addErrors("mime", s.MIME.Validate())
 	f.addErrors("score.inbound", s.Score.Inbound.Validate())
 	f.addErrors("score.outbound", s.Score.Outbound.Validate())
 	f.addErrors("conduct", s.Conduct.Validate())
 	f.addErrors("hold", s.Hold.Validate())
-	f.addErrors("policyd", s.Policyd.Validate())
 	f.addErrors("metrics", s.Metrics.Validate())
-	f.milter()
 	f.addErrors("alert", s.Alert.Validate())
 	f.addErrors("identity", s.Identity.Validate())
+	f.milter()
+	f.policyServer()
 	f.users()
 	f.certificates()
 	before := len(f.list)
@@ -213,11 +209,7 @@ func (f *faults) parts() {
 	if len(f.list) > before {
 		return
 	}
-	if _, _, err := (&parts{}).policy(s, nil, nil); err != nil && strings.HasPrefix(err.Error(), "policyd.") {
-		f.addError("", err)
-	} else if err != nil {
-		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
-	}
+	f.engines()
 }
 
 // users reads the file of those who may log in.
