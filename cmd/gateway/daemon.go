@@ -155,6 +155,7 @@ func (d *daemon) use(g *generation) {
 	now := time.Now()
 	d.now.Store(g)
 	g.helpers.Start()
+	g.own.Start()
 	d.loaded.Store(&now)
 }
 
@@ -226,7 +227,9 @@ func (d *daemon) shutdown(signals <-chan os.Signal, why string) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		err := errors.Join(d.parts.server.Shutdown(ctx), d.parts.door.shutdown(ctx))
+		ended := make(chan error, 1)
+		go func() { ended <- d.parts.milter.shutdown(ctx) }()
+		err := errors.Join(d.parts.server.Shutdown(ctx), d.parts.door.shutdown(ctx), <-ended)
 		d.parts.hold.drain(ctx) // both have the same time
 		done <- err
 	}()
@@ -365,6 +368,7 @@ func (d *daemon) verbs() map[string]admin.Verb {
 		return d.parts.conduct
 	})
 	maps.Copy(verbs, d.holdVerbs())
+	maps.Copy(verbs, rblVerbs(d.rbl))
 	maps.Copy(verbs, d.checkVerbs())
 	maps.Copy(verbs, alertVerbs(func() (*alert.Manager, bool) {
 		g := d.now.Load()

@@ -18,6 +18,7 @@ import (
 	"garita/accounts"
 	"garita/conduct"
 	"garita/config"
+	"garita/dnsbl"
 	"garita/filters"
 	"garita/filters/all"
 	"garita/identity"
@@ -43,6 +44,7 @@ type generation struct {
 	dns      *resolver.DNS      // nil: there is none
 	accounts *accounts.Accounts // nil: nobody can log in
 	routes   *routing.Tables
+	own      *dnsbl.Own      // nil: there is no DNS
 	marks    map[string]mark // of list files
 	hops     map[string]*hop
 	helpers  *all.Helpers    // what checks do in the background
@@ -65,6 +67,7 @@ type parts struct {
 	tickets *tls.Tickets
 	conduct *conduct.Conduct
 	hold    holding
+	milter  *milterDoor // nil in commands that only look
 	alerts  alerting
 	door    policyDoor
 	metrics *metrics.Metrics // nil in commands that only look
@@ -120,6 +123,7 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 	}
 	p.budget = message.NewBudget(budgetFor(s))
 	p.room = message.NewRoom(s.MIME.Memory)
+	p.milter = newMilterDoor(p, s)
 	p.server = smtpproxy.NewServer(smtpproxy.ServerConfig{
 		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
 	})
@@ -166,6 +170,9 @@ func budgetFor(s *Settings) message.BudgetConfig {
 	for _, l := range s.Listener {
 		c.Headroom = max(c.Headroom, l.MaxMessageSize)
 	}
+	if s.Milter.Enabled {
+		c.Headroom = max(c.Headroom, s.Milter.MaxMessageSize)
+	}
 	return c
 }
 
@@ -193,6 +200,9 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	var policy *filters.Engine
 	policy, g.asked, g.helpers, err = p.engines(s, g.dns, old.helping())
 	if err != nil {
+		return nil, err
+	}
+	if g.own, err = p.ownOn(s, g.dns); err != nil {
 		return nil, err
 	}
 	if g.routes, err = routesOf(s); err != nil {
@@ -475,15 +485,24 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 		c.drop()
 		return err
 	}
-	probeAndWait(ctx, g.hops, firstProbe)
-	if err := p.server.Apply(g.wire); err != nil {
+	m, err := p.milter.prepare(g.settings.Milter)
+	if err != nil {
 		c.drop()
 		door.drop()
 		return err
 	}
+	probeAndWait(ctx, g.hops, firstProbe)
+	if err := p.server.Apply(g.wire); err != nil {
+		c.drop()
+		door.drop()
+		m.drop()
+		return err
+	}
 	p.userRules.Store(&userRules{g.settings.Identity.Names(), g.settings.Check.Suspension.Hook()})
+	p.milter.server.Apply(g.milterSettings(p))
 	k.commit(c)
 	door.commit(p, g)
+	p.milter.commit(m)
 	return nil
 }
 
@@ -493,6 +512,7 @@ func (p *parts) close(g *generation) error {
 	p.alerts.close()
 	if g != nil {
 		g.helpers.Close()
+		g.own.Close()
 		for _, h := range g.hops {
 			errs = append(errs, h.Close())
 		}
