@@ -84,7 +84,7 @@ func (a *alerting) look(d *daemon, now time.Time) {
 // any more is over.
 func watched() []alert.Kind {
 	return []alert.Kind{alert.Clamd, alert.Scanner, alert.StoreFault, alert.Resolver, alert.Hold, alert.HoldAge, alert.Certificate, alert.Disk,
-		alert.NextHop, alert.Listener, alert.ConfigFault, alert.Bypass}
+		alert.NextHop, alert.Listener, alert.ConfigFault, alert.Bypass, alert.SickList, alert.OwnListing}
 }
 
 // judge raises what has been wrong for long enough, and resolves what is gone.
@@ -112,7 +112,7 @@ func (a *alerting) judge(found []alert.Alert, now time.Time, after time.Duration
 // findings is everything that is wrong now.
 func (d *daemon) findings(g *generation, now time.Time) []alert.Alert {
 	return slices.Concat(d.hopAlerts(g), scannerAlerts(g, now), d.stateAlerts(g), holdAlerts(d.parts.hold.keeper, g.settings.Alert.HoldAge, now),
-		certificateAlerts(g, now), diskAlerts(d.diskFigures(), g.settings.Alert.DiskFree), d.ownAlerts(g))
+		certificateAlerts(g, now), diskAlerts(d.diskFigures(), g.settings.Alert.DiskFree), d.ownAlerts(g), dnsListAlerts(d.rbl()))
 }
 
 func fact(name string, value any) alert.Fact { return alert.Fact{Name: name, Value: fmt.Sprint(value)} }

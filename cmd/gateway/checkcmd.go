@@ -270,7 +270,7 @@ func checkSources() map[string]checkSource {
 		"cert":   certificateAnswer,
 		"health": healthAnswer,
 		"users":  nil,
-		"rbl":    nil,
+		"rbl":    rblAnswer,
 		"limits": nil,
 	}
 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"garita/alert"
+	"garita/dnsbl"
+)
+
+// listWait bounds the look at what is known of our own addresses.
+const listWait = 2 * time.Second
+
+// dnsListAlerts are about DNS lists: those that are sick, and those that have us.
+func dnsListAlerts(p *rblParts) (out []alert.Alert) {
+	if p == nil {
+		return nil
+	}
+	for _, l := range p.lists {
+		if l.Health != dnsbl.Suspended {
+			continue
+		}
+		out = append(out, alert.Alert{Key: "sick-list/" + l.Name, Kind: alert.SickList, Severity: alert.Warning,
+			Subject: alert.Texts("the DNS list %s is suspended: it %s", "la lista DNS %s queda suspendida: %s", l.Name, string(l.Reason)),
+			Text: alert.Text{
+				EN: "What it says counts for nothing, and no mail is refused for it. It is probed again and taken back when it is well.",
+				ES: "Lo que diga no cuenta, y no se rechaza correo por ella. Se vuelve a probar y se admite de nuevo cuando sane.",
+			},
+			Command: []string{"garita", "rbl", "lists"}, Facts: []alert.Fact{fact("zone", l.Zone), fact("detail", l.Detail)}})
+	}
+	for _, s := range ownStandings(p) {
+		if s.Result != dnsbl.OwnListed {
+			continue
+		}
+		facts := []alert.Fact{fact("since", s.Since.UTC().Format(time.DateTime)), fact("lookup", s.Lookup), fact("cost", s.Cost), fact("ask from", s.From), fact("text", s.Text)}
+		out = append(out, alert.Alert{Key: "own-listing/" + s.Subject + "/" + s.List, Kind: alert.OwnListing, Severity: alert.Critical,
+			Subject: alert.Texts("%s is on the list %s", "%s está en la lista %s", s.Subject, s.List),
+			Text: alert.Text{
+				EN: "Other servers refuse or distrust mail from there. First find and stop what sends bad mail; asking to be taken off before makes it worse.",
+				ES: "Otros servidores rechazan o desconfían del correo que sale de ahí. Primero encuentre y detenga lo que envía correo malo; pedir la baja antes lo empeora.",
+			},
+			Command: []string{"garita", "rbl"}, Facts: facts})
+	}
+	return out
+}
+
+// ownStandings is what is known of our own addresses and domains.
+func ownStandings(p *rblParts) []dnsbl.Standing {
+	if p == nil || p.own == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), listWait)
+	defer cancel()
+	all, err := p.own.Last(ctx)
+	if err != nil {
+		return nil
+	}
+	return all
+}
+
+// rblAnswer is garita check rbl: on how many lists our own addresses are.
+func rblAnswer(_ context.Context, d *daemon, _ *generation) checkAnswer { return rblStanding(d.rbl()) }
+
+func rblStanding(p *rblParts) (a checkAnswer) {
+	if p == nil || p.own == nil {
+		return checkAnswer{Off: "not enabled (dns.servers)"}
+	}
+	all := ownStandings(p)
+	if len(all) == 0 {
+		return checkAnswer{Off: "nothing was asked yet, or there is no address to ask about (rbl.addresses)"}
+	}
+	listed, failed, sick := 0, 0, 0
+	first := ""
+	for _, s := range all {
+		switch s.Result {
+		case dnsbl.OwnListed:
+			listed++
+			if first == "" {
+				first = ": " + s.Subject + " on " + s.List
+			}
+		case dnsbl.OwnError:
+			failed++
+		}
+	}
+	for _, l := range p.lists {
+		if l.Health == dnsbl.Suspended {
+			sick++
+		}
+	}
+	a.Text = fmt.Sprintf("%d of %d look-ups listed%s", listed, len(all), first)
+	zero := whole(0)
+	a.Figures = []checkFigure{
+		{Label: "listed", Value: float64(listed), Critical: "0", Min: zero, Max: whole(len(all))},
+		{Label: "errors", Value: float64(failed), Min: zero},
+		{Label: "suspended_lists", Value: float64(sick), Warning: "0", Min: zero},
+	}
+	return a
+}
