@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"garita/accounts"
 	"garita/admin"
 	"garita/config"
 	"garita/mail"
@@ -208,9 +207,6 @@ func (f *faults) parts() {
 	for _, err := range s.Alert.Validate() {
 		f.addError("alert", err)
 	}
-	for _, err := range s.Identity.Validate() {
-		f.addError("identity", err)
-	}
 	f.users()
 	f.certificates()
 	before := len(f.list)
@@ -229,17 +225,6 @@ func (f *faults) parts() {
 		f.addError("", err)
 	} else if err != nil {
 		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
-	}
-}
-
-// users reads the file of those who may log in.
-func (f *faults) users() {
-	errs := f.s.Users.Validate()
-	if len(errs) == 0 && f.s.Users.File != "" {
-		_, errs = accounts.Load(f.s.Users)
-	}
-	for _, err := range errs {
-		f.addError("users", err)
 	}
 }
 
