@@ -12,6 +12,8 @@ const (
 	maxCerts  = 100
 	maxDisks  = 20
 	maxStores = 20
+	maxLists  = 32
+	maxOwn    = 64 * maxLists
 	maxSent   = 1000 // channels by results
 )
 
@@ -38,7 +40,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := sender{c.d, ch}
 	s.gauge("garita_build_info", 1, text(c.build.Version), text(c.build.Go))
-	for _, part := range []func(sender){c.gateway, c.wire, c.budget, c.hops, c.resolver, c.conduct, c.accounts, c.certificates, c.disks, c.stores, c.log, c.antivirus, c.hold, c.alerts} {
+	for _, part := range []func(sender){c.gateway, c.wire, c.budget, c.hops, c.resolver, c.conduct, c.accounts, c.certificates, c.disks, c.stores, c.log, c.antivirus, c.lists, c.hold, c.alerts} {
 		c.guard(part, s)
 	}
 	s.counter("garita_metrics_source_panics_total", c.panics.Load())
@@ -279,6 +281,28 @@ func (c *collector) antivirus(s sender) {
 	s.counter("garita_clamav_cache_lookups_total", a.CacheHits, "hit")
 	s.counter("garita_clamav_cache_lookups_total", a.CacheMisses, "miss")
 	s.time("garita_clamav_signatures_timestamp_seconds", a.Signatures)
+}
+
+// answersOfLists are the results of garita_dnsbl_queries_total.
+func answersOfLists() []string {
+	return []string{"listed", "clean", "doubted", "error", "failed", "skipped"}
+}
+
+func (c *collector) lists(s sender) {
+	if c.from.DNSLists == nil {
+		return
+	}
+	all := c.from.DNSLists()
+	for i := range all.Lists[:min(len(all.Lists), maxLists)] {
+		l := &all.Lists[i]
+		s.flag("garita_dnsbl_list_healthy", l.Healthy, text(l.Name))
+		for _, result := range answersOfLists() {
+			s.counter("garita_dnsbl_queries_total", l.Answers[result], text(l.Name), result)
+		}
+	}
+	for _, o := range all.Own[:min(len(all.Own), maxOwn)] {
+		s.flag("garita_own_ip_listed", o.Listed, o.IP, text(o.List))
+	}
 }
 
 func (c *collector) alerts(s sender) {

@@ -46,6 +46,9 @@ func full() Sources {
 		Disks:  func() []Disk { return []Disk{{"/var/lib/garita", 1 << 30, 2 << 30}} },
 		Stores: func() []Store { return []Store{{Name: "state", Entries: 5, Writes: 4}} },
 		Log:    func() Log { return Log{100, 2} },
+		DNSLists: func() DNSLists {
+			return DNSLists{Lists: []DNSList{{Name: "bl", Healthy: true, Answers: map[string]uint64{"listed": 4}}}, Own: []OwnListed{{"203.0.113.5", "bl", true}}}
+		},
 		Antivirus: func() Antivirus {
 			return Antivirus{Servers: 2, Up: 1, Unscanned: time.Minute, Scans: 9, Failures: 1, CacheHits: 3, CacheMisses: 6, Signatures: now}
 		},

@@ -17,6 +17,7 @@ type Sources struct {
 	Stores       func() []Store
 	Log          func() Log
 	Antivirus    func() Antivirus
+	DNSLists     func() DNSLists
 	Hold         func() Hold
 	Alerts       func() Alerts
 }
@@ -140,4 +141,24 @@ type Antivirus struct {
 	Scans, Failures        uint64
 	CacheHits, CacheMisses uint64
 	Signatures             time.Time // the oldest of the servers
+}
+
+// DNSLists is what DNS lists have said, and how we stand on them.
+type DNSLists struct {
+	Lists []DNSList
+	Own   []OwnListed
+}
+
+// DNSList is one of them. Answers are by the results of
+// garita_dnsbl_queries_total.
+type DNSList struct {
+	Name    string
+	Healthy bool
+	Answers map[string]uint64
+}
+
+// OwnListed is how one of our own stands on a list.
+type OwnListed struct {
+	IP, List string
+	Listed   bool
 }

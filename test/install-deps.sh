@@ -4,7 +4,7 @@
 # Without root it only says what is missing.
 set -eu
 
-packages="postfix postfix-pcre swaks openssl pflogsumm fail2ban util-linux procps unbound haproxy dovecot-core dovecot-lmtpd systemd clamav-daemon logrotate groff-base zsh fish iproute2 rspamd spamd libreoffice-writer-nogui libreoffice-calc-nogui qpdf"
+packages="postfix postfix-pcre swaks openssl pflogsumm fail2ban util-linux procps unbound rbldnsd haproxy dovecot-core dovecot-lmtpd systemd clamav-daemon logrotate groff-base zsh fish iproute2 rspamd spamd libreoffice-writer-nogui libreoffice-calc-nogui qpdf"
 packages="$packages redis-server redis-sentinel"
 packages="$packages zip p7zip-full genisoimage gcab arj cpio binutils xz-utils zstd lz4 bzip2 ncompress python3"
 packages="$packages mutt s-nail mpack libmime-lite-perl libmime-tools-perl"

@@ -155,6 +155,7 @@ func (d *daemon) use(g *generation) {
 	now := time.Now()
 	d.now.Store(g)
 	g.helpers.Start()
+	g.own.Start()
 	d.loaded.Store(&now)
 }
 
@@ -365,6 +366,7 @@ func (d *daemon) verbs() map[string]admin.Verb {
 		return d.parts.conduct
 	})
 	maps.Copy(verbs, d.holdVerbs())
+	maps.Copy(verbs, rblVerbs(d.rbl))
 	maps.Copy(verbs, d.checkVerbs())
 	maps.Copy(verbs, alertVerbs(func() (*alert.Manager, bool) {
 		g := d.now.Load()

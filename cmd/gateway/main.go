@@ -35,6 +35,7 @@ type commandLine struct {
 	Limits       limitsCommands      `cmd:"" help:"Show what users have used of their limits, and what they really send."`
 	Top          topCommand          `cmd:"" help:"Show who sends or gets most: users, senders, recipients or ips."`
 	Hold         holdCommands        `cmd:"" help:"Show, release, delete and export held messages."`
+	RBL          rblCommands         `cmd:"" name:"rbl" help:"Show how your own addresses stand on DNS lists, and how the lists are."`
 	Alert        alertCommands       `cmd:"" help:"Show what is wrong, say that it was seen, test the channels."`
 	Check        checkCommands       `cmd:"" help:"Be a plugin of Nagios and Icinga."`
 	Greylist     greylistCommands    `cmd:"" help:"Show whom the greylist knows, let somebody pass, forget."`

@@ -117,7 +117,7 @@ func (d *daemon) newMetrics() *metrics.Metrics {
 		Sources: metrics.Sources{
 			Gateway: d.gatewayFigures, Wire: d.wireFigures, Budget: d.budgetFigures, NextHops: d.hopFigures,
 			Resolver: d.resolverFigures, Conduct: d.conductFigures, Accounts: d.accountFigures, Certificates: d.certificateFigures,
-			Disks: d.diskFigures, Stores: d.storeFigures, Log: d.logFigures, Hold: d.holdFigures, Antivirus: d.antivirusFigures, Alerts: d.alertFigures,
+			Disks: d.diskFigures, Stores: d.storeFigures, Log: d.logFigures, Hold: d.holdFigures, Antivirus: d.antivirusFigures, DNSLists: d.listFigures, Alerts: d.alertFigures,
 		},
 	})
 }

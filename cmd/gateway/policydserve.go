@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 
 	"garita/filters"
@@ -147,4 +148,20 @@ func asking(s *Settings, checks []filters.Check, c filters.Config) (*filters.Eng
 		return nil, fmt.Errorf("policyd.%w", err)
 	}
 	return filters.New(c)
+}
+
+// policyServer asks the policy server for the rules of its table.
+func (f *faults) policyServer() {
+	for _, err := range f.s.Policyd.Validate() {
+		f.addError("policyd", err)
+	}
+}
+
+// engines makes them, to see that they can be made.
+func (f *faults) engines() {
+	if _, _, err := (&parts{}).policy(f.s, nil, nil); err != nil && strings.HasPrefix(err.Error(), "policyd.") {
+		f.addError("", err)
+	} else if err != nil {
+		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
+	}
 }

@@ -123,6 +123,7 @@ const oldAnswers = 2 * time.Minute
 // that began with it go on.
 func (g *generation) replaces(p *parts, old *generation) {
 	old.helpers.Close()
+	old.own.Close()
 	if g.accounts != nil && old.accounts == g.accounts {
 		if err := g.accounts.Apply(g.settings.Users); err != nil {
 			p.log.Warn("users", "the file of users has changed under our hands; the old one stays", slog.String("error", inShort(err.Error())))

@@ -6,6 +6,7 @@ import (
 	"garita/accounts"
 	"garita/alert"
 	"garita/conduct"
+	"garita/dnsbl"
 	"garita/filters"
 	"garita/filters/all"
 	"garita/hold"
@@ -47,6 +48,8 @@ type Settings struct {
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
 	Alert   alert.Config   `toml:"alert" doc:"Who is told when something is wrong, and how. garita alert test tries it."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
+
+	RBL dnsbl.OwnConfig `toml:"rbl" doc:"How your own addresses and domains stand on DNS lists: asked regularly, told when it changes (garita rbl)."`
 
 	Listener map[string]smtpproxy.ListenerConfig `toml:"listener" example:"inbound" doc:"One table for each thing that mail comes in by. The name is yours and stands in the log."`
 	NextHop  map[string]relay.Config             `toml:"next_hop" example:"inbound" doc:"One table for each server that mail goes to."`
@@ -138,6 +141,7 @@ func defaults() Settings {
 		Metrics:  metrics.Default(),
 		Alert:    alert.Default(),
 		Route:    routing.Default(),
+		RBL:      dnsbl.DefaultOwn(),
 		MIME:     defaultMIME(),
 		Score:    defaultScore(),
 		Check:    all.Default(),

@@ -178,11 +178,7 @@ func (f *faults) parts() {
 		f.addError("limits", err)
 	}
 	f.addError("log", s.Log.Validate())
-	if !dnsIsOff(s.DNS) {
-		for _, err := range s.DNS.Validate() {
-			f.addError("dns", err)
-		}
-	}
+	f.names()
 	for _, err := range s.MIME.Validate() {
 		f.addError("mime", err)
 	}
@@ -198,15 +194,13 @@ func (f *faults) parts() {
 	for _, err := range s.Hold.Validate() {
 		f.addError("hold", err)
 	}
-	for _, err := range s.Policyd.Validate() {
-		f.addError("policyd", err)
-	}
 	for _, err := range s.Metrics.Validate() {
 		f.addError("metrics", err)
 	}
 	for _, err := range s.Alert.Validate() {
 		f.addError("alert", err)
 	}
+	f.policyServer()
 	f.users()
 	f.certificates()
 	before := len(f.list)
@@ -221,11 +215,7 @@ func (f *faults) parts() {
 	if len(f.list) > before {
 		return
 	}
-	if _, _, err := (&parts{}).policy(s, nil, nil); err != nil && strings.HasPrefix(err.Error(), "policyd.") {
-		f.addError("", err)
-	} else if err != nil {
-		f.add("check", "", "%s", strings.TrimPrefix(err.Error(), "check: "))
-	}
+	f.engines()
 }
 
 // route reads the tables. A line that cannot be is a fault of the key that

@@ -18,6 +18,7 @@ import (
 	"garita/accounts"
 	"garita/conduct"
 	"garita/config"
+	"garita/dnsbl"
 	"garita/filters"
 	"garita/filters/all"
 	"garita/identity"
@@ -43,6 +44,7 @@ type generation struct {
 	dns      *resolver.DNS      // nil: there is none
 	accounts *accounts.Accounts // nil: nobody can log in
 	routes   *routing.Tables
+	own      *dnsbl.Own      // nil: there is no DNS
 	marks    map[string]mark // of list files
 	hops     map[string]*hop
 	helpers  *all.Helpers    // what checks do in the background
@@ -194,6 +196,9 @@ func (p *parts) build(s *Settings, old *generation) (_ *generation, err error) {
 	var policy *filters.Engine
 	policy, g.asked, g.helpers, err = p.engines(s, g.dns, old.helping())
 	if err != nil {
+		return nil, err
+	}
+	if g.own, err = p.ownOn(s, g.dns); err != nil {
 		return nil, err
 	}
 	if g.routes, err = routesOf(s); err != nil {
@@ -495,6 +500,7 @@ func (p *parts) close(g *generation) error {
 	p.alerts.close()
 	if g != nil {
 		g.helpers.Close()
+		g.own.Close()
 		for _, h := range g.hops {
 			errs = append(errs, h.Close())
 		}

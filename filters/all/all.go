@@ -13,6 +13,7 @@ import (
 	"garita/filters/attachment"
 	"garita/filters/clamav"
 	"garita/filters/client"
+	"garita/filters/dnsbl"
 	"garita/filters/greylist"
 	"garita/filters/helo"
 	"garita/filters/limits"
@@ -35,6 +36,7 @@ type Config struct {
 	Helo      helo.Config      `toml:"helo" doc:"The name in HELO and EHLO: its form, and whether the DNS knows it."`
 	Sender    sender.Config    `toml:"sender" doc:"The domain of the sender."`
 	Recipient recipient.Config `toml:"recipient" doc:"The domains that outbound mail goes to."`
+	DNSBL     dnsbl.Config     `toml:"dnsbl" doc:"DNS lists of addresses and domains: block lists and allow lists (docs/dnsbl.md)."`
 	Greylist  greylist.Config  `toml:"greylist" doc:"Strangers are asked to come back (docs/greylist.md)."`
 
 	Rules        rules.Config        `toml:"rules" doc:"Rules of your own, and the sets that come with the program (docs/rules.md)."`
@@ -58,6 +60,7 @@ func Default() Config {
 		Helo:      helo.Default(),
 		Sender:    sender.Default(),
 		Recipient: recipient.Default(),
+		DNSBL:     dnsbl.Default(),
 		Greylist:  greylist.Default(),
 
 		Rules:        rules.Default(),
@@ -152,6 +155,7 @@ func (c Config) validate(files mistakes) (errs []error) {
 		{helo.Name, c.Helo.Validate()},
 		{sender.Name, c.Sender.Validate()},
 		{recipient.Name, c.Recipient.Validate()},
+		{dnsbl.Name, c.DNSBL.Validate()},
 		{greylist.Name, files.greylist},
 		{rules.Name, files.rules},
 		{postfix.Name, files.postfix},
@@ -205,6 +209,7 @@ func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.
 	l.add(helo.New(c.Helo, site))
 	l.add(sender.New(c.Sender, site))
 	l.add(recipient.New(c.Recipient, site))
+	l.add(h.lists(dnsbl.New(c.DNSBL, site, h.listOptions(site, old))))
 	l.add(greylist.New(c.Greylist, read.greylist, site, read.Grey))
 	l.add(rules.New(c.Rules, read.rules, site, rules.Options{Hits: h.counting(site, old), Gate: h.slow(c.Rules, old)}))
 	l.add(postfix.New(c.Postfix, read.postfix, site, h.gate))

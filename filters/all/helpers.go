@@ -7,6 +7,7 @@ import (
 	"garita/failover"
 	"garita/filters"
 	"garita/filters/clamav"
+	"garita/filters/dnsbl"
 	"garita/filters/limits"
 	"garita/filters/rules"
 	"garita/mail"
@@ -16,6 +17,7 @@ import (
 // programs that they ask are well.
 type Helpers struct {
 	scanner *clamav.Scanner // nil: the check is off
+	dnsbl   *dnsbl.Monitor  // nil: the check is off
 	spam    []spamFilter
 	hits    *rules.Hits
 	gate    *rules.Gate
@@ -119,10 +121,42 @@ func (h *Helpers) clamd(c clamav.Config, site filters.Site, old *Helpers) (filte
 	return check, err
 }
 
+// listOptions are those of the check of DNS lists.
+func (h *Helpers) listOptions(site filters.Site, old *Helpers) dnsbl.Options {
+	o := dnsbl.Options{Log: site.Logger(dnsbl.Name)}
+	if old != nil {
+		o.Previous = old.dnsbl
+	}
+	return o
+}
+
+// lists notes the monitor of DNS lists.
+func (h *Helpers) lists(c filters.Check, m *dnsbl.Monitor, err error) (filters.Check, error) {
+	h.dnsbl = m
+	return c, err
+}
+
+// ListStatus is how a DNS list is.
+type ListStatus = dnsbl.Status
+
+// DNSLists are the lists that the check asks, in its order.
+func (h *Helpers) DNSLists() []ListStatus {
+	if h == nil {
+		return []ListStatus{}
+	}
+	return h.dnsbl.Status()
+}
+
 // Start begins their work, until Close.
 func (h *Helpers) Start() {
-	if h != nil && h.scanner != nil {
+	if h == nil {
+		return
+	}
+	if h.scanner != nil {
 		h.scanner.Start()
+	}
+	if h.dnsbl != nil {
+		h.dnsbl.Start()
 	}
 }
 
@@ -133,6 +167,9 @@ func (h *Helpers) Close() {
 	}
 	if h.scanner != nil {
 		h.scanner.Close()
+	}
+	if h.dnsbl != nil {
+		h.dnsbl.Close()
 	}
 	h.hits.Flush()
 }
@@ -207,6 +244,11 @@ func (h *Helpers) Concerns() []string {
 	var out []string
 	if a := h.Antivirus(); a.On && a.Unscanned > 0 {
 		out = append(out, fmt.Sprintf("clamav: nothing has been scanned for %s", a.Unscanned.Round(time.Second)))
+	}
+	for _, l := range h.DNSLists() {
+		if l.Health == "suspended" {
+			out = append(out, fmt.Sprintf("dnsbl: %s is suspended since %s: it %s", l.Name, l.Since.Local().Format(time.DateTime), l.Reason))
+		}
 	}
 	for _, one := range h.Status() {
 		if !one.Up && !one.Since.IsZero() {

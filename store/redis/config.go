@@ -17,7 +17,7 @@ import (
 // Config is the section store.redis.
 type Config struct {
 	Mode             string        `toml:"mode" enum:"single,sentinel,cluster" doc:"single (one server), sentinel, or cluster."`
-	URL              string        `toml:"url" secret:"true" doc:"redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS; of Sentinel the address of one Sentinel, of a cluster that of one node. url_file = \"path\" reads it from a file."`
+	URL              string        `toml:"server" secret:"true" doc:"redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS; of Sentinel the address of one Sentinel, of a cluster that of one node. "`
 	Nodes            []string      `toml:"nodes" doc:"Further Sentinels or nodes as host:port, which have the same user and password."`
 	Master           string        `toml:"master" doc:"Name by which Sentinel knows the master."`
 	SentinelPassword string        `toml:"sentinel_password" secret:"true" doc:"Password of the Sentinels themselves, when they have one."`
@@ -48,11 +48,11 @@ func (c Config) Validate() []error {
 	switch {
 	case err != nil:
 		// The library's text may show the URL, and with it the password.
-		add("url: it cannot be read; write redis://USER:PASSWORD@HOST:PORT/DATABASE or rediss://…")
+		add("server: it cannot be read; write redis://USER:PASSWORD@HOST:PORT/DATABASE or rediss://…")
 	case opt.Network != "tcp":
-		add("url: only redis:// and rediss:// are understood")
+		add("server: only redis:// and rediss:// are understood")
 	case c.Mode == "cluster" && opt.DB != 0:
-		add("url: a cluster has only database 0; leave the number out")
+		add("server: a cluster has only database 0; leave the number out")
 	}
 	switch c.Mode {
 	case "single":
@@ -108,7 +108,7 @@ func (c Config) universal() (*goredis.UniversalOptions, error) {
 	}
 	o, err := goredis.ParseURL(c.URL)
 	if err != nil {
-		return nil, errors.New("store.redis.url: it cannot be read")
+		return nil, errors.New("store.redis.server: it cannot be read")
 	}
 	if o.TLSConfig != nil {
 		// Each node is known by its own name, which the dialer fills in.

@@ -15,18 +15,18 @@ func TestValidate(t *testing.T) {
 		t.Fatal(errs)
 	}
 	for key, change := range map[string]func(*Config){
-		"url":      func(c *Config) { c.URL = "redis://user:geheim@[host:1" },
-		"url: onl": func(c *Config) { c.URL = "unix:///run/redis.sock" },
-		"url: a c": func(c *Config) { c.Mode, c.URL = "cluster", "redis://user:geheim@h:1/3" },
-		"mode":     func(c *Config) { c.Mode = "many" },
-		"master":   func(c *Config) { c.Mode = "sentinel" },
-		"master: ": func(c *Config) { c.Master = "mail" },
-		"nodes":    func(c *Config) { c.Nodes = []string{"h:1"} },
-		"nodes = ": func(c *Config) { c.Mode, c.Nodes = "cluster", []string{"h"} },
-		"nodes: m": func(c *Config) { c.Mode, c.Nodes = "cluster", slices.Repeat([]string{"h:1"}, 65) },
-		"prefix":   func(c *Config) { c.Prefix = "a{b}" },
-		"prefix =": func(c *Config) { c.Prefix = "" },
-		"timeout":  func(c *Config) { c.Timeout = time.Minute },
+		"server":    func(c *Config) { c.URL = "redis://user:geheim@[host:1" },
+		"server: o": func(c *Config) { c.URL = "unix:///run/redis.sock" },
+		"server: a": func(c *Config) { c.Mode, c.URL = "cluster", "redis://user:geheim@h:1/3" },
+		"mode":      func(c *Config) { c.Mode = "many" },
+		"master":    func(c *Config) { c.Mode = "sentinel" },
+		"master: ":  func(c *Config) { c.Master = "mail" },
+		"nodes":     func(c *Config) { c.Nodes = []string{"h:1"} },
+		"nodes = ":  func(c *Config) { c.Mode, c.Nodes = "cluster", []string{"h"} },
+		"nodes: m":  func(c *Config) { c.Mode, c.Nodes = "cluster", slices.Repeat([]string{"h:1"}, 65) },
+		"prefix":    func(c *Config) { c.Prefix = "a{b}" },
+		"prefix =":  func(c *Config) { c.Prefix = "" },
+		"timeout":   func(c *Config) { c.Timeout = time.Minute },
 	} {
 		c := Default()
 		change(&c)

@@ -28,14 +28,20 @@ func TestFigures(t *testing.T) {
 	}
 	defer clamd.Close()
 	text := strings.NewReplacer("0.0.0.0:25", in, "192.0.2.20:25", harness.Addr(t)).Replace(base)
+	names := harness.StartDNS(t, "2.0.0.127.bl.spamcop.net. 60 IN A 127.0.0.2")
 	text = "state_dir = \"" + dir + "/state\"\n" + text + "[admin]\nsocket = \"" + dir + "/admin.sock\"\n[metrics]\nlisten = \"" + addr + "\"\n[check.access]\nsenders = [\"a@x.example reject\"]\n" +
-		"[check.clamav]\nmode = \"enforce\"\nservers = [\"" + clamd.Address() + "\"]\nconfig_file = \"\"\n"
+		"[check.clamav]\nmode = \"enforce\"\nservers = [\"" + clamd.Address() + "\"]\nconfig_file = \"\"\n" +
+		"[dns]\nservers = [\"" + names.Addr + "\"]\n[check.dnsbl]\nmode = \"score\"\nlists = [\"spamcop\"]\n[rbl]\naddresses = [\"203.0.113.5\"]\nlists = [\"spamcop\"]\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	harness.Start(t, harness.Binary(t), "run", "--config", file)
 	if out, code := harness.Command(t, harness.Binary(t), "health", "--wait", "20s", "--config", file); code != 0 {
 		t.Fatal(out)
+	}
+	// How we stand on lists is known when they were asked.
+	if out, code := harness.Command(t, harness.Binary(t), "rbl", "--config", file); code != 0 || !strings.Contains(out, "clean") {
+		t.Fatal(code, out)
 	}
 	get := func(path string) string {
 		r, err := http.Get("http://" + addr + path)

@@ -280,7 +280,7 @@ func TestCommandsExist(t *testing.T) {
 			n++
 			words := strings.Fields(l)[1:]
 			command := words[0]
-			if slices.Contains([]string{"config", "ban", "hold", "greylist", "rules", "import", "user", "limits", "alert", "check"}, command) && len(words) > 1 {
+			if slices.Contains([]string{"config", "ban", "hold", "greylist", "rules", "import", "rbl", "user", "limits", "alert", "check"}, command) && len(words) > 1 {
 				command += " " + words[1]
 			}
 			text := help(command)
