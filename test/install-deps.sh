@@ -8,7 +8,7 @@ packages="postfix postfix-pcre swaks openssl pflogsumm fail2ban util-linux procp
 packages="$packages redis-server redis-sentinel"
 packages="$packages zip p7zip-full genisoimage gcab arj cpio binutils xz-utils zstd lz4 bzip2 ncompress python3"
 packages="$packages mutt s-nail mpack libmime-lite-perl libmime-tools-perl"
-packages="$packages postgrey faketime"
+packages="$packages postgrey faketime opendkim"
 missing=
 for p in $packages; do
 	status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)

@@ -227,7 +227,9 @@ func (d *daemon) shutdown(signals <-chan os.Signal, why string) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		err := errors.Join(d.parts.server.Shutdown(ctx), d.parts.door.shutdown(ctx))
+		ended := make(chan error, 1)
+		go func() { ended <- d.parts.milter.shutdown(ctx) }()
+		err := errors.Join(d.parts.server.Shutdown(ctx), d.parts.door.shutdown(ctx), <-ended)
 		d.parts.hold.drain(ctx) // both have the same time
 		done <- err
 	}()

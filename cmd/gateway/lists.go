@@ -73,8 +73,9 @@ func routesOf(s *Settings) (*routing.Tables, error) {
 // ruleHops are the next hops that rules name. A table of Postfix may name any
 // (FILTER), so that with one all of them are in use.
 func ruleHops(s *Settings, l *all.Lists) (names []string) {
+	names = s.milterHops()
 	if l == nil {
-		return nil
+		return names
 	}
 	for _, r := range l.Rules().Rules() {
 		for _, a := range r.Actions {

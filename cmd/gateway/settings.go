@@ -15,6 +15,7 @@ import (
 	"garita/maillog"
 	"garita/message"
 	"garita/metrics"
+	"garita/milterd"
 	"garita/policyd"
 	"garita/resolver"
 	"garita/smtpproxy"
@@ -46,6 +47,7 @@ type Settings struct {
 	Hold    hold.Config    `toml:"hold" doc:"The holding place: where mail is kept that a check quarantines, until garita hold release or delete."`
 	Policyd policyd.Config `toml:"policyd" doc:"The policy server for Postfix, in the place of postgrey (docs/policyd.md)."`
 	Metrics metrics.Config `toml:"metrics" doc:"Figures for Prometheus and health checks, by HTTP."`
+	Milter  milterd.Config `toml:"milter" doc:"A door for an MTA that asks us about each message before it takes it: see docs/milter.md."`
 	Alert   alert.Config   `toml:"alert" doc:"Who is told when something is wrong, and how. garita alert test tries it."`
 	Route   routing.Config `toml:"route" doc:"Where mail goes by its recipient or sender, aliases, and which recipients exist."`
 
@@ -139,6 +141,7 @@ func defaults() Settings {
 		Hold:     hold.Default(),
 		Policyd:  policyd.Default(),
 		Metrics:  metrics.Default(),
+		Milter:   milterd.Default(),
 		Alert:    alert.Default(),
 		Route:    routing.Default(),
 		RBL:      dnsbl.DefaultOwn(),

@@ -47,6 +47,7 @@ type status struct {
 	Store      store.Stats        `json:"store"`
 	Shared     *redis.Stats       `json:"shared_store,omitempty"`
 	Hold       *hold.Room         `json:"hold,omitempty"`
+	Milter     *milterStatus      `json:"milter,omitempty"`
 	Policy     *policyStatus      `json:"policy,omitempty"`
 	TLS        []certStatus       `json:"tls"`
 	Helpers    []all.HelperStatus `json:"helpers"`
@@ -144,6 +145,7 @@ func (d *daemon) status() status {
 		room := k.Room()
 		s.Hold = &room
 	}
+	s.Milter = d.milterStatus()
 	s.Policy = d.parts.door.status()
 	s.TLS = g.certificates()
 	s.Helpers = g.helpers.Status()
@@ -252,6 +254,7 @@ func writeStatus(b *strings.Builder, t *terminal, s *status) {
 		fmt.Fprintf(b, "%d %s", tr.Outcomes[k], k)
 	}
 	fmt.Fprintf(b, "; %d senders and recipients refused\n", tr.Refusals)
+	writeMilter(b, s.Milter)
 	writeHold(b, t, s.Hold)
 	u := s.Budget
 	fmt.Fprintf(b, "budget     %s of %s in use (%s in memory) by %d messages; %d told to come back\n",

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"garita/accounts"
 	"garita/admin"
 	"garita/config"
 	"garita/mail"
@@ -76,6 +77,13 @@ func (f *faults) add(key, try, format string, args ...any) {
 
 // last is the fault that was added last.
 func (f *faults) last() *fault { return &f.list[len(f.list)-1] }
+
+// addErrors takes all that is wrong with one table.
+func (f *faults) addErrors(table string, errs []error) {
+	for _, err := range errs {
+		f.addError(table, err)
+	}
+}
 
 // addError takes an error of a part: a smtpproxy.Problem, "key: text",
 // "key = value: text" or "key is missing: text". Joined errors are taken one by one.
@@ -174,32 +182,18 @@ func (f *faults) folder(key, dir string) {
 // parts asks each part for the rules of its own table.
 func (f *faults) parts() {
 	s := f.s
-	for _, err := range s.Limits.Validate() {
-		f.addError("limits", err)
-	}
+	f.addErrors("limits", s.Limits.Validate())
 	f.addError("log", s.Log.Validate())
 	f.names()
-	for _, err := range s.MIME.Validate() {
-		f.addError("mime", err)
-	}
-	for _, err := range s.Score.Inbound.Validate() {
-		f.addError("score.inbound", err)
-	}
-	for _, err := range s.Score.Outbound.Validate() {
-		f.addError("score.outbound", err)
-	}
-	for _, err := range s.Conduct.Validate() {
-		f.addError("conduct", err)
-	}
-	for _, err := range s.Hold.Validate() {
-		f.addError("hold", err)
-	}
-	for _, err := range s.Metrics.Validate() {
-		f.addError("metrics", err)
-	}
-	for _, err := range s.Alert.Validate() {
-		f.addError("alert", err)
-	}
+	f.addErrors("mime", s.MIME.Validate())
+	f.addErrors("score.inbound", s.Score.Inbound.Validate())
+	f.addErrors("score.outbound", s.Score.Outbound.Validate())
+	f.addErrors("conduct", s.Conduct.Validate())
+	f.addErrors("hold", s.Hold.Validate())
+	f.addErrors("metrics", s.Metrics.Validate())
+	f.addErrors("alert", s.Alert.Validate())
+	f.addErrors("identity", s.Identity.Validate())
+	f.milter()
 	f.policyServer()
 	f.users()
 	f.certificates()
@@ -216,6 +210,17 @@ func (f *faults) parts() {
 		return
 	}
 	f.engines()
+}
+
+// users reads the file of those who may log in.
+func (f *faults) users() {
+	errs := f.s.Users.Validate()
+	if len(errs) == 0 && f.s.Users.File != "" {
+		_, errs = accounts.Load(f.s.Users)
+	}
+	for _, err := range errs {
+		f.addError("users", err)
+	}
 }
 
 // route reads the tables. A line that cannot be is a fault of the key that
@@ -282,7 +287,7 @@ func (f *faults) badPair(table, cert, key, text string) {
 
 func (f *faults) listeners() {
 	s := f.s
-	if len(s.Listener) == 0 {
+	if len(s.Listener) == 0 && !s.Milter.Enabled {
 		f.add("listener", "add a table [listener.inbound]", "there is no listener, so no mail could come in")
 	}
 	seen := map[netip.AddrPort]string{}

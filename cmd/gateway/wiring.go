@@ -67,6 +67,7 @@ type parts struct {
 	tickets *tls.Tickets
 	conduct *conduct.Conduct
 	hold    holding
+	milter  *milterDoor // nil in commands that only look
 	alerts  alerting
 	door    policyDoor
 	metrics *metrics.Metrics // nil in commands that only look
@@ -122,6 +123,7 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 	}
 	p.budget = message.NewBudget(budgetFor(s))
 	p.room = message.NewRoom(s.MIME.Memory)
+	p.milter = newMilterDoor(p, s)
 	p.server = smtpproxy.NewServer(smtpproxy.ServerConfig{
 		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
 	})
@@ -168,6 +170,9 @@ func budgetFor(s *Settings) message.BudgetConfig {
 	c := message.BudgetConfig{Total: s.Limits.MessagesTotal, Memory: s.Limits.MessagesMemory, ReserveShare: 0.2}
 	for _, l := range s.Listener {
 		c.Headroom = max(c.Headroom, l.MaxMessageSize)
+	}
+	if s.Milter.Enabled {
+		c.Headroom = max(c.Headroom, s.Milter.MaxMessageSize)
 	}
 	return c
 }
@@ -482,15 +487,24 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 		c.drop()
 		return err
 	}
-	probeAndWait(ctx, g.hops, firstProbe)
-	if err := p.server.Apply(g.wire); err != nil {
+	m, err := p.milter.prepare(g.settings.Milter)
+	if err != nil {
 		c.drop()
 		door.drop()
 		return err
 	}
+	probeAndWait(ctx, g.hops, firstProbe)
+	if err := p.server.Apply(g.wire); err != nil {
+		c.drop()
+		door.drop()
+		m.drop()
+		return err
+	}
 	p.userRules.Store(&userRules{g.settings.Identity.Names(), g.settings.Check.Suspension.Hook()})
+	p.milter.server.Apply(g.milterSettings(p))
 	k.commit(c)
 	door.commit(p, g)
+	p.milter.commit(m)
 	return nil
 }
 
