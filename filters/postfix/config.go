@@ -26,7 +26,7 @@ type Config struct {
 	DisableMIMEInputProcessing bool          `toml:"disable_mime_input_processing" doc:"Everything behind the message's own header is body, as Postfix's parameter of that name."`
 	WholeBody                  bool          `toml:"whole_body" doc:"body_checks look at all of the body. Postfix's own default stops after 51200 octets of each part (body_checks_size_limit), where everybody can hide behind a picture."`
 	KeepStrayCR                bool          `toml:"keep_stray_cr" doc:"A CR inside of a line stays one, as before Postfix 3.9 (cleanup_mask_stray_cr_lf = no); else patterns see a blank."`
-	MessageTime                time.Duration `toml:"message_time" doc:"What patterns that go back and forth in the text may take for one message."`
+	MessageTime                time.Duration `toml:"message_time" doc:"What patterns that go back and forth in the text may take for one message; beyond its first 4 MB other patterns count half their time, too."`
 	OverBudget                 string        `toml:"over_budget" enum:"defer-then-quarantine,defer,quarantine,continue" doc:"What is done about a message whose tables could not be asked to their end in that time: put it off once and hold it the second time, always put it off, hold it, or let it pass with what is known. Postfix takes the rule for one that does not fit."`
 }
 

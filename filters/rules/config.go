@@ -26,7 +26,7 @@ type Config struct {
 	Files       []string      `toml:"files" doc:"Files of rules (docs/rules.md), with * and ? in their names; those that a name stands for are read in the order of the alphabet. Their rules come before the shipped ones. They are read again at a reload, and one mistake or failing test in any of them leaves the rules in force that there were."`
 	Builtin     []string      `toml:"builtin" doc:"The shipped sets of rules that are in force: their names (garita rules list), \"all\", or none. An [[override]] in a file of your own changes single rules of them."`
 	MatchTime   time.Duration `toml:"match_time" doc:"What one match of a pattern that goes back and forth in the text may take (back-references and look-around; all other patterns need time in proportion to the text)."`
-	MessageTime time.Duration `toml:"message_time" doc:"What all such matches may take for one message."`
+	MessageTime time.Duration `toml:"message_time" doc:"What all such matches may take for one message; beyond its first 4 MB other patterns count half their time, too."`
 	OverBudget  string        `toml:"over_budget" enum:"defer-then-quarantine,defer,quarantine,continue" doc:"What is done about a message for which rules were given up over that time: put it off once and hold it the second time, always put it off, hold it, or let it pass with the rules that were looked at."`
 	AtOnce      int           `toml:"at_once" doc:"Slow matches of such patterns at once, over all messages, tables of Postfix among them; others wait, and lose their time. 0: the number of processors less one, so that hostile mail leaves one to the others."`
 }
