@@ -100,6 +100,7 @@ type holdMany struct {
 type holdReleaseCommand struct {
 	holdMany
 	To    string `help:"Send a copy to this address instead; the message stays held."`
+	Rate  int    `help:"So many a minute at most, the newest first; 0 is as fast as the next hop takes them."`
 	Again bool   `help:"Also what the next hop may have already, or has: it gets a second copy."`
 }
 
@@ -492,8 +493,14 @@ func (c *holdReleaseCommand) Run(t *terminal) error {
 	if err != nil {
 		return err
 	}
-	by := caller()
+	if c.Rate < 0 || c.Rate > 60_000 {
+		return fail(exitUsage, "--rate is from 0 (none) to 60000")
+	}
+	by, n := caller(), 0
 	return c.each(t, list, func(id string) (r hold.Report, err error) {
+		if n++; n > 1 && c.Rate > 0 {
+			time.Sleep(time.Minute / time.Duration(c.Rate))
+		}
 		err = callWith(&c.socketFlag, "hold release", holdRequest{ID: id, By: by, Again: c.Again, To: c.To}, &r)
 		return r, err
 	})

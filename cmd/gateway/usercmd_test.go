@@ -190,8 +190,17 @@ func TestSuspendOnARelay(t *testing.T) {
 			t.Error("the name of a login has left")
 		}
 	}
+	if out := g.must("hold", "release", "--user", "ana", "--rate", "6000", "--yes"); strings.Count(out, "delivered to") != 4 {
+		t.Errorf("release by user:\n%s", out)
+	}
+	if code, out, _ := g.command("hold", "release", "--user", "bob", "--dry-run"); code != 0 || !strings.Contains(out, "0 messages") {
+		t.Errorf("of bob: %d %s", code, out)
+	}
+	if n := len(hop.Accepted()); n < 205 {
+		t.Errorf("the next hop has %d messages after the release", n)
+	}
 	var page holdPage
-	if err := json.Unmarshal([]byte(g.must("hold", "list", "--reason", "suspension", "-o", "json")), &page); err != nil || page.Total != 4 {
+	if err := json.Unmarshal([]byte(g.must("hold", "list", "--reason", "suspension", "--state", "released", "-o", "json")), &page); err != nil || page.Total != 4 || page.Messages[0].User != "ana@example.org" {
 		t.Errorf("%d messages are held, %v", page.Total, err)
 	}
 	if out := g.must("user", "coverage"); !strings.Contains(out, "received") || !strings.Contains(out, "100.0 %") {

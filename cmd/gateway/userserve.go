@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"garita/admin"
+	"garita/alert"
 	"garita/identity"
 	"garita/smtpproxy"
 	"garita/users"
@@ -80,9 +81,11 @@ func (p *parts) userChanged(c users.Change) {
 	}
 	if c.Suspended {
 		n := p.kick(c.User)
+		p.alertSuspension(c)
 		p.log.Warn("users", "a user is suspended", user, by, slog.String("reason", c.Reason), slog.Int("sessions", n))
 	} else {
 		p.log.Info("users", "a user may send again", user, by)
+		p.alerts.manager.Resolve("suspension/" + c.User)
 	}
 	if !c.Here || len(rules.hook.Command) == 0 {
 		return
@@ -98,6 +101,30 @@ func (p *parts) userChanged(c users.Change) {
 			p.log.Warn("users", "the command about a user failed; lock the account by hand", slog.String("user", c.User), slog.String("error", err.Error()))
 		}
 	})
+}
+
+// alertSuspension tells people of a suspension; the text is the same on every
+// gateway, so that shared alerts are one.
+func (p *parts) alertSuspension(c users.Change) {
+	p.alerts.manager.Raise(alert.Alert{Key: "suspension/" + c.User, Kind: alert.Suspension, Severity: alert.Critical,
+		Subject: alert.Text{EN: c.User + " is suspended and cannot send", ES: c.User + " está suspendido y no puede enviar"},
+		Text: alert.Text{EN: "By " + c.By + ": " + c.Reason + ". See docs/incident.md.",
+			ES: "Por " + c.By + ": " + c.Reason + ". Véase docs/incident.es.md."},
+		Command: []string{"garita", "user", "show", c.User}})
+}
+
+// alertLimit tells people that a user is near a limit or over it; a suspension
+// has an alert of its own.
+func (p *parts) alertLimit(kind, subject, text string) {
+	severity := alert.Warning
+	es := map[string]string{"warned": " se acerca a su límite de envío", "over": " ha superado su límite de envío",
+		"unknown": ": demasiado correo saliente sin usuario conocido"}[kind]
+	if es == "" {
+		return
+	}
+	p.alerts.manager.Raise(alert.Alert{Key: "limit/" + kind + "/" + subject, Kind: alert.Limit, Severity: severity, Event: true,
+		Subject: alert.Text{EN: text, ES: subject + es}, Text: alert.Text{EN: text + ".", ES: subject + es + "."},
+		Command: []string{"garita", "limits", "list", subject}})
 }
 
 // kick ends the open sessions of a user.

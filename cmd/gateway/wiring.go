@@ -128,6 +128,7 @@ func newParts(s *Settings, listening func() []netip.AddrPort) (*parts, error) {
 		Log: log, Budget: p.budget, SpoolDir: spoolDir(s), IsOwnSocket: p.own.Contains,
 	})
 	if err := p.openUsers(); err != nil {
+		p.alerts.close()
 		p.hold.close()
 		p.store.Close()
 		log.Close()
@@ -379,6 +380,7 @@ func (p *parts) checkFault(name string, stage mail.Stage, err error) {
 // checkEvent tells what somebody should know at once.
 func (p *parts) checkEvent(check, kind, subject, text string) {
 	p.log.Warn(check, "a user and his limits", slog.String("what", kind), slog.String("user", subject), slog.String("detail", text))
+	p.alertLimit(kind, subject, text)
 }
 
 // checkSays passes on what a check has to say beside its findings.

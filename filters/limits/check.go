@@ -33,6 +33,15 @@ func (l *Limits) CheckRcpt(_ context.Context, tx *mail.Transaction, _ mail.Recip
 	return filters.Result{}, nil
 }
 
+// CheckData is for the policy server, which sees no message: there it counts,
+// or asks, at DATA.
+func (l *Limits) CheckData(ctx context.Context, tx *mail.Transaction) (filters.Result, error) {
+	if tx.Identity.Source != identity.SourcePolicy {
+		return filters.Result{}, nil
+	}
+	return l.CheckMessage(ctx, tx)
+}
+
 // CheckMessage counts the message.
 func (l *Limits) CheckMessage(ctx context.Context, tx *mail.Transaction) (filters.Result, error) {
 	if tx.Direction != mail.Out && tx.Identity.User == "" {
@@ -113,7 +122,7 @@ func (l *Limits) over(_ context.Context, tx *mail.Transaction, p *pending, a *ac
 	l.tell(Event{Over, s.who, s.limit, used[at].Used, l.cfg.Mode})
 	if p.who.proven && l.cfg.SuspendAt > 0 && l.verdict != mail.Defer {
 		for i := range used {
-			if a.of[i].symbol == SymbolUser && used[i].Over && a.windows[i].Max > 0 {
+			if a.of[i].symbol == SymbolUser && used[i].Over && a.windows[i].Max > 0 && !atDoor(tx.Identity) {
 				p.excess = append(p.excess, store.Window{Key: "x" + a.windows[i].Key, Span: a.windows[i].Span, Cost: a.windows[i].Cost})
 				p.limits = append(p.limits, a.of[i].limit)
 			}

@@ -354,10 +354,12 @@ func (l *Limits) prepare(ctx context.Context, w who, client string, rcpts []mail
 	return a, fresh, nil
 }
 
-// full gives the first window that has no room, or -1.
+// full gives the first window that has no room, or -1. The store does not
+// refuse somebody who only asks.
 func full(a *act, used []store.Usage) int {
 	for i := range used {
-		if used[i].Over || a.of[i].limit.Kind == Refusals && used[i].Max > 0 && used[i].Used >= used[i].Max {
+		asked := a.windows[i].Cost == 0 && used[i].Max > 0 && a.costs[a.of[i].limit.Kind] > 0 && used[i].Used+a.costs[a.of[i].limit.Kind] > used[i].Max
+		if used[i].Over || asked || a.of[i].limit.Kind == Refusals && used[i].Max > 0 && used[i].Used >= used[i].Max {
 			return i
 		}
 	}

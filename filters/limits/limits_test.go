@@ -648,3 +648,25 @@ func BenchmarkCount(b *testing.B) {
 		}
 	}
 }
+
+// TestDoorAsks: a door that does not count tells the user all the same, at DATA
+// where it sees no message.
+func TestDoorAsks(t *testing.T) {
+	s := open(t, "")
+	defer s.Close()
+	k := newKit(t, s, func(c *Config) { c.User, c.Action = []string{"2 messages / 1h"}, "reject" })
+	tx := &mail.Transaction{ID: "D", Direction: mail.Out, Session: &mail.Session{}, Identity: mail.Identity{User: "ana", Source: "policy"}}
+	tx.ReversePath = mail.Path{Local: "ana", Domain: "our.example"}
+	tx.ForwardPaths = []mail.Recipient{{Path: mail.Path{Local: "b", Domain: "other.example"}}}
+	if d := k.e.Data(t.Context(), tx); d.Verdict != mail.Continue {
+		t.Errorf("%+v", d)
+	}
+	k.e.Finish(t.Context(), tx, mail.Outcome{})
+	if n := k.passes(5, msg{user: "ana", source: "received"}); n != 2 {
+		t.Errorf("%d pass on the wire: the door has counted", n)
+	}
+	tx.ID = "E"
+	if d := k.e.Data(t.Context(), tx); d.Verdict != mail.Reject || d.Reply.Code != 554 {
+		t.Errorf("over the limit: %+v", d)
+	}
+}

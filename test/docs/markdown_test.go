@@ -293,7 +293,7 @@ func TestLogLines(t *testing.T) {
 // and it explains all of those about mail.
 func TestWarnings(t *testing.T) {
 	var source strings.Builder
-	for _, dir := range []string{"cmd/gateway", "smtpproxy", "smtpproxy/relay", "maillog", "conduct", "store", "tls", "hold", "filters/clamav", "dnsbl", "alert", "policyd", "greylist"} {
+	for _, dir := range []string{"cmd/gateway", "smtpproxy", "smtpproxy/relay", "maillog", "conduct", "store", "tls", "hold", "filters/clamav", "dnsbl", "alert", "policyd", "greylist", "milterd"} {
 		files, err := filepath.Glob(filepath.Join(top, dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatal(dir, err)
