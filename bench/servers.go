@@ -24,8 +24,8 @@ type server struct {
 	proxied bool
 	// queues: a message that it takes arrives later.
 	queues bool
-	cmd     *exec.Cmd
-	told    *bytes.Buffer
+	cmd    *exec.Cmd
+	told   *bytes.Buffer
 }
 
 // patience bounds the start of a server.

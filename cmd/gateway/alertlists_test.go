@@ -24,7 +24,9 @@ func (listedResolver) A(_ context.Context, name string) ([]netip.Addr, error) {
 	return nil, resolver.ErrNotFound
 }
 
-func (listedResolver) TXT(context.Context, string) ([]string, error) { return nil, resolver.ErrNotFound }
+func (listedResolver) TXT(context.Context, string) ([]string, error) {
+	return nil, resolver.ErrNotFound
+}
 
 // TestListAlerts: a list that is suspended and one that has us are told, and
 // what is well is not.
