@@ -233,7 +233,7 @@ func detail(h *language.Hit) string {
 	w := h.Where[0]
 	text := w.What
 	if w.Excerpt != "" {
-		text += ": " + strconv.QuoteToASCII(w.Excerpt[:min(len(w.Excerpt), maxText)])
+		text += ": " + strconv.QuoteToGraphic(w.Excerpt[:min(len(w.Excerpt), maxText)])
 	}
 	if n := len(h.Where) - 1; n > 0 {
 		text += fmt.Sprintf(", and %d more", n)
