@@ -184,7 +184,13 @@ func TestReleaseRefused(t *testing.T) {
 	if out, code := g.Run("hold", "release", id, "--again", "--config", g.Config); code != 0 || holds(t, g).Total != 0 {
 		t.Errorf("again: %d %s", code, out)
 	}
-	if n := len(hop.Accepted()); n != 1 {
+	n := 0
+	for _, m := range hop.Accepted() {
+		if m.From == "a@spam.example" { // the notice of held mail may come by, too
+			n++
+		}
+	}
+	if n != 1 {
 		t.Errorf("%d arrived", n)
 	}
 }
