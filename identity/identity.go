@@ -73,13 +73,13 @@ func Proven(source string) bool {
 
 // Config is the table [identity].
 type Config struct {
-	Sources       []string       `toml:"sources" doc:"What may say who sends: auth, certificate (this session), milter, policy (what Postfix says that it has seen), received ((Authenticated sender: …) of a host of yours), x-authenticated-user (of Zimbra's webmail), sender (the envelope sender, of a domain of yours: a claim, believed last)."`
+	Sources       []string       `toml:"sources" doc:"What may say who sends: auth, certificate (this session), milter, policy (what Postfix says that it has seen), received ((Authenticated sender: USER) of a host of yours), x-authenticated-user (of Zimbra's webmail), sender (the envelope sender, of a domain of yours: a claim, believed last)."`
 	Hosts         []netip.Prefix `toml:"hosts" doc:"Addresses of your mail hosts whose header fields are believed, as addresses or CIDR: those that give us mail, and those before them. Never a network of desktops: whoever sits there could name any user."`
 	DefaultDomain string         `toml:"default_domain" doc:"Domain of user names that have none, so that ana and ana@our.example are one user."`
 	KeepTag       bool           `toml:"keep_tag" doc:"ana+shop is a user of his own. false: +shop is cut, as in most mail systems."`
 	Domains       []string       `toml:"domains" doc:"Domains whose envelope senders are users of ours (source sender). Empty: relay_domains of all listeners."`
 	StripHeaders  []string       `toml:"strip_headers" doc:"Header fields that are removed from what outbound listeners send out: they tell strangers the names that your users log in with."`
-	StripReceived bool           `toml:"strip_received" doc:"Remove (Authenticated sender: …) from Received fields of your hosts in what outbound listeners send out, for the same reason."`
+	StripReceived bool           `toml:"strip_received" doc:"Remove (Authenticated sender: USER) from Received fields of your hosts in what outbound listeners send out, for the same reason."`
 }
 
 // Default believes every source; header fields count once hosts is set.

@@ -53,17 +53,8 @@ func memoryLimit(messages int64, connections int, cgroup int64) int64 {
 	return messages + int64(connections)*session + 256<<20
 }
 
-// collectAt is how much garbage may lie beside what is in use before it is
-// collected, in percent: twice Go's usual amount makes a tenth more messages a
-// second and costs a few megabytes; the memory limit holds all the same.
-const collectAt = 200
-
-// limitMemory sets it, unless the operator did by GOMEMLIMIT, and what GOGC
-// sets.
+// limitMemory sets it, unless the operator did by GOMEMLIMIT.
 func limitMemory(messages int64, connections int) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
-	}
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}

@@ -67,6 +67,10 @@ func TestKillHold(t *testing.T) {
 	w := everything(t, harness.Options{NextHop: hop.Addr},
 		harness.Setting{Table: "limits", Key: "message_memory", Value: `"100KB"`},
 		harness.Setting{Table: "check.access", Key: "senders", Value: `["bad.example reject"]`},
+		// What is attached is to be held, not refused by its name; and a notice
+		// of held mail would be a letter more.
+		harness.Setting{Table: "check.rules", Key: "builtin", Value: "[]"},
+		harness.Setting{Table: "hold", Key: "notify", Value: "[]"},
 		harness.Setting{Table: "listener.inbound", Key: "reject_as", Value: `"hold"`})
 	w.Start()
 	l := &load{t: t, choose: func(id int) way {

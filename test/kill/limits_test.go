@@ -147,5 +147,9 @@ func TestSoakThousandLargeMessages(t *testing.T) {
 		{Table: "listener.inbound", Key: "max_message_size", Value: fmt.Sprintf(`"%dB"`, size+1_000_000)},
 		{Table: "listener.outbound", Key: "max_message_size", Value: fmt.Sprintf(`"%dB"`, size+1_000_000)},
 	}})
-	soak(t, g, hop, sessions, size, total)
+	bound := total
+	if sessions < 1000 {
+		bound += 32 << 20 // the program with its rules and lists is half of so small a bound
+	}
+	soak(t, g, hop, sessions, size, bound)
 }

@@ -201,7 +201,10 @@ func TestKill(t *testing.T) {
 		harness.Eventually(t, "mail does not move", func() bool { return accepted.Load() >= (n+1)*clients*each/5 })
 		g.Kill()
 		was := deferred.Load()
-		harness.Eventually(t, "nobody is told to come back", func() bool { return deferred.Load() > was })
+		harness.Eventually(t, "nobody is told to come back", func() bool {
+			// All may be through before the kill.
+			return deferred.Load() > was || accepted.Load() == clients*each
+		})
 		g.Start()
 	}
 	wg.Wait()
