@@ -50,6 +50,7 @@ type bench struct {
 	Calls   []systemCalls
 	Crowds  []crowd
 	Reloads []reload
+	Hijack  []*HijackResult `json:",omitempty"`
 
 	binary, dir, out            string
 	certFile, keyFile           string
@@ -79,7 +80,7 @@ func main() {
 	quick := flag.Bool("quick", false, "one short round of everything")
 	flag.StringVar(&b.binary, "garita", "./garita", "the gateway's program")
 	flag.StringVar(&b.out, "out", "bench/out", "folder for the results")
-	flag.StringVar(&b.only, "only", "", "comma list of: throughput, everything, contents, rules, alone, latency, calls, idle, crowd, reload")
+	flag.StringVar(&b.only, "only", "", "comma list of: throughput, everything, contents, rules, alone, latency, calls, idle, crowd, reload, hijack")
 	flag.StringVar(&b.revision, "previous", "9b7cc31", "revision of git to compare with: the wire alone, without access lists, DNS and conduct; empty: none")
 	flag.StringVar(&b.cells, "cells", "", "of throughput and everything only the cells whose name has this text")
 	flag.StringVar(&b.wanted, "systems", "", "comma list of the systems to measure; empty: all")
@@ -116,13 +117,16 @@ func named(list, name string) bool {
 }
 
 func (b *bench) run(ctx context.Context) error {
+	if b.only == "hijack" { // needs no program and no server
+		return b.hijackRun(ctx)
+	}
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"throughput", b.throughput}, {"everything", b.allOn}, {"contents", b.contents}, {"rules", b.ruleCells}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"reload", b.reloads}, {"crowd", b.crowded}, {"idle", b.idleSession}} {
+	}{{"throughput", b.throughput}, {"everything", b.allOn}, {"contents", b.contents}, {"rules", b.ruleCells}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"reload", b.reloads}, {"crowd", b.crowded}, {"idle", b.idleSession}, {"hijack", b.hijackRun}} {
 		if !b.wants(part.name) {
 			continue
 		}
