@@ -14,6 +14,7 @@ type Kind string
 const (
 	Limit       Kind = "limit"
 	Suspension  Kind = "suspension"
+	Hijack      Kind = "hijack" // a user does not send like himself
 	OwnListing  Kind = "own-listing"
 	SickList    Kind = "sick-list"
 	Clamd       Kind = "clamd"

@@ -18,6 +18,7 @@ type userCommands struct {
 	Resume   userResumeCommand   `cmd:"" help:"Let a user send again."`
 	Limit    userLimitCommand    `cmd:"" help:"Give a user limits of his own, for a while."`
 	Sessions userSessionsCommand `cmd:"" help:"Show the sessions of users who have logged in here."`
+	Trust    userTrustCommand    `cmd:"" help:"Say that a user is himself, whatever the detector of hijacked accounts thinks."`
 	Kick     userKickCommand     `cmd:"" help:"End the open sessions of a user."`
 	Coverage userCoverageCommand `cmd:"" help:"Show how the senders of outbound mail are known."`
 }
@@ -112,6 +113,7 @@ func (c *userShowCommand) Run(t *terminal) error {
 	if o := s.Override; o != nil {
 		fmt.Fprintf(&b, "limits of his own, by %s, until %s: %s\n", oneLine(o.By), untilText(o.Until), oneLine(strings.Join(o.Limits, ", ")))
 	}
+	writeHabits(&b, s.Habits)
 	writeSessions(&b, s.Sessions)
 	_, err := io.WriteString(t.out, b.String())
 	return err

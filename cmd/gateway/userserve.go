@@ -11,6 +11,7 @@ import (
 
 	"garita/admin"
 	"garita/alert"
+	"garita/filters/all"
 	"garita/identity"
 	"garita/smtpproxy"
 	"garita/users"
@@ -163,6 +164,8 @@ type userState struct {
 	Suspended *users.Suspension    `json:"suspended,omitempty"`
 	Override  *users.Override      `json:"own_limits,omitempty"`
 	Sessions  []smtpproxy.LoggedIn `json:"sessions"`
+	// Habits are what the detector of hijacked accounts knows.
+	Habits *all.HijackState `json:"habits,omitempty"`
 }
 
 // userDone is the answer to a change.
@@ -205,9 +208,10 @@ func (d *daemon) userVerbs() map[string]admin.Verb {
 	}
 	return map[string]admin.Verb{
 		"user list":     verb(false, listUsers),
-		"user show":     verb(false, showUser),
+		"user show":     verb(false, d.showHabits),
+		"user trust":    verb(true, d.trustUser),
 		"user suspend":  verb(true, suspendUser),
-		"user resume":   verb(true, resumeUser),
+		"user resume":   verb(true, d.resumeUser),
 		"user sessions": verb(false, sessionsOfUser),
 		"user kick":     verb(true, kickUser),
 		"user coverage": verb(false, func(_ context.Context, p *parts, _ userRequest) (any, error) {

@@ -379,6 +379,10 @@ func (p *parts) checkFault(name string, stage mail.Stage, err error) {
 
 // checkEvent tells what somebody should know at once.
 func (p *parts) checkEvent(check, kind, subject, text string) {
+	if check == all.HijackName {
+		p.alertHijack(kind, subject, text)
+		return
+	}
 	p.log.Warn(check, "a user and his limits", slog.String("what", kind), slog.String("user", subject), slog.String("detail", text))
 	p.alertLimit(kind, subject, text)
 }

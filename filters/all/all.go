@@ -16,6 +16,7 @@ import (
 	"garita/filters/dnsbl"
 	"garita/filters/greylist"
 	"garita/filters/helo"
+	"garita/filters/hijack"
 	"garita/filters/limits"
 	"garita/filters/mime"
 	"garita/filters/postfix"
@@ -48,6 +49,7 @@ type Config struct {
 	SpamAssassin spamassassin.Config `toml:"spamassassin" doc:"The spam filter spamd of SpamAssassin."`
 
 	Limits limits.Config `toml:"limits" doc:"How much each user sends (docs/limits.md)."`
+	Hijack hijack.Config `toml:"hijack" doc:"Users who no longer send like themselves: a stolen password (docs/hijack.md)."`
 }
 
 // Default is every check's default.
@@ -72,6 +74,7 @@ func Default() Config {
 		SpamAssassin: spamassassin.Default(),
 
 		Limits: limits.Default(),
+		Hijack: hijack.Default(),
 	}
 }
 
@@ -165,6 +168,7 @@ func (c Config) validate(files mistakes) (errs []error) {
 		{rspamd.Name, c.Rspamd.Validate()},
 		{spamassassin.Name, c.SpamAssassin.Validate()},
 		{limits.Name, c.Limits.Validate()},
+		{hijack.Name, c.Hijack.Validate()},
 	} {
 		for _, err := range v.errs {
 			errs = append(errs, fmt.Errorf("check.%s.%w", v.key, err))
@@ -219,6 +223,7 @@ func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.
 	l.add(h.asks(rspamd.New(c.Rspamd, site, rspamd.Options{Log: site.Logger(rspamd.Name)})))
 	l.add(h.asks(spamassassin.New(c.SpamAssassin, site, spamassassin.Options{Log: site.Logger(spamassassin.Name)})))
 	l.add(h.limiting(c.Limits, site, old))
+	l.add(h.detecting(hijack.New(c.Hijack, hijackOptions(site))))
 	return l.checks, h, errors.Join(l.errs...)
 }
 

@@ -8,6 +8,7 @@ import (
 	"garita/filters"
 	"garita/filters/clamav"
 	"garita/filters/dnsbl"
+	"garita/filters/hijack"
 	"garita/filters/limits"
 	"garita/filters/rules"
 	"garita/mail"
@@ -24,6 +25,7 @@ type Helpers struct {
 	atOnce  int // of the gate
 	limits  *limits.Limits
 	memory  *limits.Memory
+	hijack  *hijack.Check
 }
 
 // What commands ask about limits.

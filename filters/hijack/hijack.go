@@ -26,6 +26,8 @@ package hijack
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -33,9 +35,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"crypto/sha256"
-	"encoding/base64"
 
 	"garita/filters"
 	"garita/hijack"
@@ -56,6 +55,9 @@ const (
 	mostPending = 20_000
 	mostNames   = 10_000
 	mostOurs    = 10_000
+	// claimed is before the name of a user whom the envelope alone names. A
+	// space is in no canonical name.
+	claimed = "claimed "
 	// doorFor is how long the wire may take to see what a door has counted.
 	doorFor = 10 * time.Minute
 )
@@ -181,6 +183,37 @@ func New(c Config, o Options) (filters.Check, *Check, error) {
 // Mode is that of the check.
 func (k *Check) Mode() string { return k.cfg.Mode }
 
+// Vouch is a person's word that a user is himself, for a while: however he is
+// known. With 0 a case ends, and that is all.
+func (k *Check) Vouch(ctx context.Context, user, by string, span time.Duration) (hijack.Trust, error) {
+	if k == nil || k.Detector == nil {
+		return hijack.Trust{}, nil
+	}
+	if _, err := k.Trust(ctx, claimed+user, by, span); err != nil {
+		return hijack.Trust{}, err
+	}
+	return k.Trust(ctx, user, by, span)
+}
+
+// Standing is what is known of a user; a case that is open of letters that only
+// claim him is his where he has none.
+func (k *Check) Standing(ctx context.Context, user string) (hijack.State, error) {
+	if k == nil || k.Detector == nil {
+		return hijack.State{User: user}, nil
+	}
+	s, err := k.State(ctx, user)
+	if err != nil || s.Case != nil {
+		return s, err
+	}
+	other, err := k.State(ctx, claimed+user)
+	if s.Days == 0 {
+		other.User = user
+		s = other
+	}
+	s.Case = other.Case
+	return s, err
+}
+
 // atDoor tells a message of a milter or policy server of ours.
 func atDoor(id mail.Identity) bool {
 	return id.Source == identity.SourceMilter || id.Source == identity.SourcePolicy
@@ -193,7 +226,7 @@ func (k *Check) whose(tx *mail.Transaction) (user string, proven, ok bool) {
 		return "", false, false
 	}
 	if proven = identity.Proven(tx.Identity.Source); !proven {
-		user = "claimed:" + user // no canonical name of a person has a colon and no quotes
+		user = claimed + user
 	}
 	return user, proven, true
 }

@@ -41,7 +41,7 @@ type row struct {
 func table() []row {
 	domain := []string{"mail", "message", "maillog"}
 	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "rules/*", "tables",
-		"filetype", "document", "disarm", "failover", "greylist", "users", "identity"}
+		"filetype", "document", "disarm", "failover", "greylist", "hijack", "users", "identity"}
 	side := []string{"mail", "message", "maillog", "store"}
 	return []row{
 		{"cmd/gateway", []string{"*"}},
@@ -60,6 +60,7 @@ func table() []row {
 		{"accounts", []string{"tables"}},
 		{"conduct", []string{"store", "smtpproxy", "mail"}},
 		{"greylist", []string{"mail", "store"}},
+		{"hijack", []string{"store"}},
 		{"identity", []string{"mail", "message"}},
 		{"users", []string{"store"}},
 		{"tls", nil},
@@ -72,7 +73,7 @@ func table() []row {
 		{"smtpproxy/relay", append([]string{"smtpproxy"}, domain...)},
 		{"policyd", domain},
 		{"milterd", domain},
-		{"filters/all", []string{"filters", "filters/*", "failover", "mail"}},
+		{"filters/all", []string{"filters", "filters/*", "failover", "hijack", "mail"}},
 		{"filters", []string{"mail", "message", "store", "resolver", "maillog", "users", "identity"}},
 		{"filters/*", check},
 		{"rules/pattern", nil},
