@@ -365,7 +365,7 @@ func (b *bench) hijackRun(context.Context) error {
 	for _, seed := range []uint64{1, 2}[:min(b.rounds, 2)] {
 		p := usualPlan(seed)
 		if b.rounds == 1 {
-			p.users, p.bots = 16, 15
+			p.users, p.bots = 12, 11
 		}
 		r, err := p.play()
 		if err != nil {

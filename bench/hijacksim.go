@@ -107,22 +107,22 @@ func bots() []botKind {
 
 // life plays one user.
 type life struct {
-	k          kind
-	r          *rand.Rand
-	name       string
-	perDay     float64
-	strange    float64
-	contacts   []hijack.Recipient
-	list       []hijack.Recipient // subscribers or customers
-	nets       []netip.Addr
-	invoices   int
-	issue      time.Weekday
-	made       int
-	newsletter hijack.Digest
+	k        kind
+	r        *rand.Rand
+	name     string
+	perDay   float64
+	strange  float64
+	contacts []hijack.Recipient
+	list     []hijack.Recipient // subscribers or customers
+	nets     []netip.Addr
+	invoices int
+	issue    time.Weekday
+	made     int
+	texts    map[uint64][]hijack.Digest
 }
 
 func newLife(k kind, seed uint64, n int) *life {
-	l := &life{k: k, r: rand.New(rand.NewPCG(seed, uint64(n)*7919+uint64(len(k.Name)))), name: fmt.Sprintf("user%d@our.example", n)}
+	l := &life{k: k, r: rand.New(rand.NewPCG(seed, uint64(n)*7919+uint64(len(k.Name)))), name: fmt.Sprintf("user%d@our.example", n), texts: map[uint64][]hijack.Digest{}}
 	l.perDay = l.logBetween(k.perDay[0], k.perDay[1])
 	l.strange = l.between(k.strangers[0], k.strangers[1])
 	for range k.contacts[0] + l.r.IntN(k.contacts[1]-k.contacts[0]+1) {
@@ -186,16 +186,28 @@ func (l *life) contact() hijack.Recipient {
 	return l.contacts[int(x*x*float64(len(l.contacts)))]
 }
 
-// text is one that nobody else wrote; campaign one of a campaign.
-func (l *life) text() hijack.Digest {
-	var words []string
-	for range 15 + l.r.IntN(60) {
-		words = append(words, wordOf(l.r.IntN(4000)))
+// text is one that nobody else wrote: as digests go, any.
+func (l *life) text() (d hijack.Digest) {
+	for i := range d {
+		d[i] = byte(1 + l.r.IntN(255))
 	}
-	return hijack.TextDigest("", []byte(strings.Join(words, " ")), false)
+	return d
 }
 
+// campaign is one of a campaign: a few in a hundred words are each letter's own.
 func (l *life) campaign(base uint64, words int) hijack.Digest {
+	const kept = 12 // letters of each campaign
+	if l.texts[base] == nil {
+		var made []hijack.Digest
+		for range kept {
+			made = append(made, l.campaignText(base, words))
+		}
+		l.texts[base] = made
+	}
+	return l.texts[base][l.r.IntN(kept)]
+}
+
+func (l *life) campaignText(base uint64, words int) hijack.Digest {
 	r := rand.New(rand.NewPCG(base, 1))
 	var text []string
 	for i := range words {
