@@ -163,7 +163,7 @@ func (v View) where(list []Parcel, none bool) string {
 		}
 		names = append(names, short)
 	}
-	if n := len(names); n > 2 && !slices.ContainsFunc(names, func(s string) bool { return s != names[0] }) {
+	if n := len(names); n > 1 && !slices.ContainsFunc(names, func(s string) bool { return s != names[0] }) {
 		return fmt.Sprintf("%s, %d×", names[0], n)
 	}
 	return strings.Join(names, ", ")

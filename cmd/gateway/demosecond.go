@@ -25,7 +25,7 @@ func startDemoSecond(ctx context.Context, dir string, site demo.Site, change map
 		return nil, err
 	}
 	out := &demo.Second{Policy: filepath.Join(dir, "policy"), Milter: filepath.Join(dir, "milter"), Login: "ana@" + demo.Domain, Password: "only for the demo"}
-	accounts, err := accounts.Line(out.Login, out.Password, true)
+	accounts, err := accounts.Line(out.Login, out.Password, false)
 	if err != nil {
 		return nil, err
 	}
