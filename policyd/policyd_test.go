@@ -115,7 +115,7 @@ func open(t *testing.T, set func(*Config)) *door {
 	}
 	go d.s.Serve(l)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		d.s.Shutdown(ctx)
 	})
@@ -136,7 +136,7 @@ func (d *door) dial(t *testing.T) *line {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(60 * time.Second))
 	return &line{c, bufio.NewReader(c), t}
 }
 

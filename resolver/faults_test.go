@@ -380,7 +380,7 @@ func TestHeaderOnlyRefusal(t *testing.T) {
 // state waits for a server's breaker to come to a state.
 func state(t *testing.T, d *DNS, want BreakerState) {
 	t.Helper()
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(60 * time.Second)
 	for d.Stats().Servers[0].State != want {
 		if time.Now().After(end) {
 			t.Fatalf("state %v, want %v", d.Stats().Servers[0].State, want)

@@ -236,7 +236,7 @@ func newTunedKit(t testing.TB, role string, change func(*Settings, *Listener), t
 	done := make(chan error, 1)
 	go func() { done <- k.srv.Serve("test", l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := k.srv.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -269,7 +269,7 @@ func (k *kit) dial() *client {
 	}
 	c := &client{t: k.t, Conn: conn, r: bufio.NewReader(conn)}
 	k.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(60 * time.Second))
 	return c
 }
 

@@ -500,7 +500,7 @@ func TestRetireServes(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Error("he waits for the farewell")
 	}
 	close(leave)
