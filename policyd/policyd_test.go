@@ -329,7 +329,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
-	d := open(t, func(c *Config) { c.IdleTimeout, c.RequestTimeout = time.Second, 100*time.Millisecond })
+	d := open(t, func(c *Config) { c.IdleTimeout, c.RequestTimeout = 2*time.Second, time.Second })
 	slow := d.dial(t)
 	slow.send("request=")
 	slow.closed()

@@ -39,7 +39,7 @@ func repeat(s fakeclamd.Step, n int) (out []fakeclamd.Step) {
 const (
 	deferred = "clamav.unscanned defer 451 4.7.1"
 	poisoned = "clamav.poison quarantine"
-	quick    = 300 * time.Millisecond
+	quick    = time.Second
 )
 
 func hurry(c *Config) { c.Timeout, c.WriteTimeout, c.Wait = quick, quick, quick }
