@@ -16,7 +16,7 @@ import (
 
 // quick are settings under which a fault does not take long.
 func quick(o *Options) {
-	o.Timeout, o.Budget, o.Attempts = time.Second, 5*time.Second, 1
+	o.Timeout, o.Budget, o.Attempts = 2*time.Second, 10*time.Second, 1
 }
 
 // rawServer answers UDP packets with what reply makes of them, and listens on
