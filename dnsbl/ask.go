@@ -3,6 +3,7 @@ package dnsbl
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"garita/resolver"
@@ -24,6 +25,9 @@ type Question struct {
 	Name string
 	// Subject is the address or domain, for the trip-wires; hostile text.
 	Subject string
+	// Source is the client, whatever it is that is asked about; the zero address
+	// is nobody in particular.
+	Source netip.Addr
 	// Good says that the peer is known for good mail: a listing is doubted
 	// unless another list agrees.
 	Good bool
@@ -266,8 +270,8 @@ func (m *Monitor) conclude(qs []Question, out Answers, known []bool, fetched []i
 	for i := range qs {
 		w, a := qs[i].List, &out[i]
 		confirmed, peer, jumped := false, false, false
-		for j := range qs {
-			confirmed = confirmed || listed[i] && listed[j] && qs[i].Subject == qs[j].Subject && out[j].Weight > 0 && other(w, qs[j].List)
+		for j := 0; listed[i] && j < len(qs); j++ { // listings are few
+			confirmed = confirmed || listed[j] && qs[i].Subject == qs[j].Subject && out[j].Weight > 0 && other(w, qs[j].List)
 		}
 		if listed[i] && a.Weight > 0 && !confirmed && (qs[i].Good || good[qs[i].Subject]) && !w.Shared {
 			a.State, a.Fault = Doubted, "the peer is known for good mail, and no other list has it"
@@ -277,8 +281,8 @@ func (m *Monitor) conclude(qs []Question, out Answers, known []bool, fetched []i
 		w.counts[a.State]++
 		tripped := false
 		if was[i] && !w.allow && w.now.Health == Healthy && (listed[i] || a.State == Clean) {
-			jumped = w.wires.saw(listed[i], confirmed, now)
-			tripped = peer && w.wires.peer(qs[i].Subject, now)
+			jumped = w.wires.saw(qs[i].Source, listed[i], confirmed, now)
+			tripped = peer && w.wires.peer(peerName(&qs[i]), now)
 		}
 		w.mu.Unlock()
 		switch {

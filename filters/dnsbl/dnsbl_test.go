@@ -380,6 +380,38 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestWholeAddresses is D-15: an attribute that is an address is read as
+// browsers read it.
+func TestWholeAddresses(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"http:evil.example/":                                       "evil.example",
+		"HTTPS:/evil.example":                                      "evil.example",
+		`http:\/\evil.example`:                                     "evil.example",
+		" //evil.example/":                                         "evil.example",
+		"\x01https://evil.example":                                 "evil.example",
+		"http://good.example'@evil.example/":                       "evil.example good.example",
+		"http://good.example;@evil.example?":                       "evil.example good.example",
+		"http://" + strings.Repeat("a", 700) + "@evil.example/x":   "evil.example",
+		"https://good.example/?u=https://evil.example/":            "good.example evil.example",
+		"http://0xCB.0161.113.7/ ":                                 "203.113.113.7",
+		"http://203.7368/":                                         "203.0.28.200",
+		"http://203.0.0x7108:80":                                   "203.0.113.8",
+		"http://203.0.113.256/ http://1.2.3.4.5/ http://08.1.1.1/": "",
+		"http://4294967296/":                                       "",
+		"/evil.example":                                            "",
+		"evil.example":                                             "",
+		"mailto:a@evil.example":                                    "",
+		"http:":                                                    "",
+	} {
+		c := collector{known: map[string]bool{}}
+		c.page([]byte(`<a href="` + in + `">x</a>`))
+		if got := hosts(&c); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
 func FuzzLinks(f *testing.F) {
 	for _, s := range []string{"http://a.example", `\\a.example`, "www.a.example//b.example", `<a href="//a.example">`, "http://0x7f000001"} {
 		f.Add([]byte(s))
