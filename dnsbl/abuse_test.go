@@ -18,7 +18,7 @@ func (k *kit) askFrom(source, about string, good bool) {
 	}
 }
 
-// TestSpammerSuspendsNoList is D-20: who has a network of listed addresses, or
+// TestSpammerSuspendsNoList: who has a network of listed addresses, or
 // names listed domains one after the other, gets no list suspended that is
 // right about him; many networks that one list alone has do.
 func TestSpammerSuspendsNoList(t *testing.T) {

@@ -177,7 +177,7 @@ func TestFlood(t *testing.T) {
 	k.ask("198.51.100.1", "good@x.example", "b@our.example")
 	full := 0
 	for n := range flood {
-		q := Request{Client: netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), Sender: fmt.Sprintf("s%xq@y.example", n), Recipient: "b@our.example"}
+		q := Request{Client: netip.AddrFrom4([4]byte{byte(n), byte(n >> 8), byte(n >> 16), 1}), Sender: fmt.Sprintf("s%xq@y.example", n), Recipient: "b@our.example"}
 		a, err := k.table.Check(t.Context(), &q)
 		if err != nil {
 			t.Fatal(err)
