@@ -78,7 +78,7 @@ func (b *book) raise(now time.Time, a Alert) []Notice {
 	r := b.records[a.Key]
 	switch {
 	case r == nil || !r.isOpen():
-		if b.open >= maxOpen || b.open >= maxOfKind && b.ofKind(a.Kind) >= maxOfKind {
+		if (b.open >= maxOpen || b.open >= maxOfKind && b.ofKind(a.Kind) >= maxOfKind) && !b.makeRoom(a) {
 			b.refused++
 			return nil
 		}
@@ -107,6 +107,25 @@ func (b *book) ofKind(k Kind) (n int) {
 		}
 	}
 	return n
+}
+
+// makeRoom forgets the oldest event of the same kind that is no worse: events do
+// not end by themselves, and those that nobody acknowledges must not keep out
+// what happens now.
+func (b *book) makeRoom(a Alert) bool {
+	var oldest *record
+	for _, r := range b.records {
+		if r.isOpen() && r.Alert.Event && r.Alert.Kind == a.Kind && r.Alert.Severity <= a.Severity && (oldest == nil || r.Last.Before(oldest.Last)) {
+			oldest = r
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(b.records, oldest.Alert.Key)
+	b.open--
+	b.dirty[oldest.Alert.Key] = true
+	return true
 }
 
 // due appends what is to be told of an open record now.

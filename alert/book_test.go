@@ -154,6 +154,20 @@ func TestStormHidesNothing(t *testing.T) {
 		t.Fatalf("%d: %s", got[0].Count, told(got[0].Digest[:1]))
 	}
 
+	// Events that nobody acknowledges make room for new ones, which are told.
+	b, now = newBook(c, "mx.example"), start()
+	for i := range 2 * maxOpen {
+		now = now.Add(time.Hour)
+		if got := b.raise(now, Alert{Key: fmt.Sprintf("limit/user/u%d", i), Kind: Limit, Severity: Warning, Event: true}.clean()); len(got) != 1 {
+			t.Fatalf("%d: %d notices", i, len(got))
+		}
+	}
+	if b.open != maxOfKind || b.refused != 0 || len(b.records) != maxOfKind || b.records["limit/user/u0"] != nil {
+		t.Errorf("%d open, %d without room", b.open, b.refused)
+	}
+	b.raise(now, hopDown(Critical))
+	b.raise(now, Alert{Key: "limit/user1", Kind: Limit, Severity: Warning, Event: true}.clean())
+
 	w := &worker{m: &Manager{o: Options{Now: start}, counts: map[[2]string]uint64{}}, awake: make(chan struct{}, 1)}
 	w.put(b.notice(now, b.records["next-hop/mail"], EventRaised))
 	for range 2 * maxWaiting {
