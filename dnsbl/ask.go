@@ -16,6 +16,8 @@ const (
 	confirmFor = time.Hour
 	doubtFor   = 24 * time.Hour
 	doubtful   = "the list said so while it was not well"
+	// KnownGood is why a listing of a good peer is doubted.
+	KnownGood = "the peer is known for good mail, and no other list has it"
 )
 
 // Question is what one list is asked.
@@ -274,7 +276,7 @@ func (m *Monitor) conclude(qs []Question, out Answers, known []bool, fetched []i
 			confirmed = confirmed || listed[j] && qs[i].Subject == qs[j].Subject && out[j].Weight > 0 && other(w, qs[j].List)
 		}
 		if listed[i] && a.Weight > 0 && !confirmed && (qs[i].Good || good[qs[i].Subject]) && !w.Shared {
-			a.State, a.Fault = Doubted, "the peer is known for good mail, and no other list has it"
+			a.State, a.Fault = Doubted, KnownGood
 			peer = true
 		}
 		w.mu.Lock()

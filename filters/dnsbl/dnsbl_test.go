@@ -258,6 +258,42 @@ func TestPeers(t *testing.T) {
 	if !k.knownGood(t.Context(), a) {
 		t.Error("what a mode takes away counts")
 	}
+	// One list against it: five days of good mail are worth one such day, a month
+	// many; and a sick list costs nothing.
+	doubt := mail.Finding{Filter: Name, Symbol: SymbolDoubted, Detail: "spamcop has 203.0.113.9, which is not believed: " + lists.KnownGood}
+	sick := mail.Finding{Filter: Name, Symbol: SymbolDoubted, Detail: "spamcop has 203.0.113.9, which is not believed: it is sick"}
+	end(mail.Refused, mail.Finding{Filter: Name, Symbol: "dnsbl.spamcop", Score: 3})
+	week()
+	day.Add(1)
+	end(mail.Relayed, sick)
+	if !k.knownGood(t.Context(), a) {
+		t.Error("a sick list takes the good name away")
+	}
+	for range 2 {
+		day.Add(1)
+		end(mail.Relayed, doubt)
+		end(mail.Relayed, doubt)
+	}
+	if k.knownGood(t.Context(), a) {
+		t.Error("five good days are good for ever")
+	}
+	for range 4 {
+		week()
+	}
+	for range 10 {
+		day.Add(1)
+		end(mail.Relayed, doubt)
+	}
+	if !k.knownGood(t.Context(), a) {
+		t.Error("a month of good mail is not worth ten days")
+	}
+	for range 40 {
+		day.Add(1)
+		end(mail.Relayed, doubt)
+	}
+	if k.knownGood(t.Context(), a) {
+		t.Error("never")
+	}
 	k.c.KnownGood = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
 	if !k.knownGood(t.Context(), netip.MustParseAddr("198.51.100.1")) {
 		t.Error("known_good")
