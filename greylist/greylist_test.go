@@ -171,7 +171,7 @@ func TestClockJumps(t *testing.T) {
 
 // TestFlood: newcomers are bounded, and beyond the bound they pass.
 func TestFlood(t *testing.T) {
-	const most, flood = 20_000, 1_000_000
+	const most, flood = 20_000, 300_000
 	m := store.NewMemory()
 	k := newKit(t, Options{Store: m, Newcomers: most})
 	k.ask("198.51.100.1", "good@x.example", "b@our.example")
