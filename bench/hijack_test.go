@@ -10,7 +10,7 @@ import (
 func TestHijackGoal(t *testing.T) {
 	t.Parallel()
 	p := usualPlan(20261122)
-	p.users, p.bots, p.kinds, p.attacks, p.guards = 6, 11, normals(), bots()[:4], guards()[:1]
+	p.watch, p.users, p.bots, p.kinds, p.attacks, p.guards = 60, 4, 7, normals(), bots()[:4], guards()[:1]
 	r, err := p.play()
 	if err != nil {
 		t.Fatal(err)
