@@ -155,7 +155,7 @@ func doorSettings(on bool) []setting {
 	if !on {
 		return []setting{{"check.dnsbl", "mode", `"off"`}, {"check.greylist", "mode", `"off"`}, {"check.limits", "mode", `"off"`}}
 	}
-	const user = `["1000000000 messages / 1h", "1000000000 recipients / 1h", "1000000000 messages / 24h", "1000000000 recipients / 24h", "1000000000 new recipients / 24h"]`
+	const user = `["1000000000 messages / 1h", "1000000000 recipients / 1h", "1000000000 messages / 24h", "1000000000 recipients / 24h", "1000000000 new-recipients / 24h"]`
 	const domain = `["1000000000 messages / 1h"]`
 	lists := ""
 	for i, kinds := range []string{`"ipv4"`, `"ipv4"`, `"ipv4"`, `"host", "helo", "sender"`, `"sender", "url"`} {
