@@ -148,7 +148,7 @@ func (c *rulesListCommand) Run(t *terminal) error {
 // rules: their longest id has 23 characters. rules show and -o json have all.
 const (
 	maxListedAction = 22
-	maxListedPlace  = 32
+	maxListedPlace  = 26
 )
 
 // whereListed is the place of a rule for the table: a shipped set by its name,
