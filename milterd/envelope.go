@@ -66,7 +66,7 @@ func (x *session) connect(ctx context.Context, p []byte) error {
 	client := netip.AddrPortFrom(addr, port)
 	x.met, x.role = true, mail.Inbound
 	x.s = mail.Session{ID: x.srv.ids.Next(), Listener: ListenerName, Peer: client, Client: client, Host: hostName(name, m),
-		Proto: "SMTP", Start: time.Now()}
+		Proto: "SMTP", Start: time.Now(), ByMTA: true}
 	if x.s.Trusted = contains(x.set.TrustedNetworks, addr); x.s.Trusted {
 		x.role = mail.Outbound
 	}
