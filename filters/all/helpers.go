@@ -1,6 +1,7 @@
 package all
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -145,6 +146,13 @@ func (h *Helpers) DNSLists() []ListStatus {
 		return []ListStatus{}
 	}
 	return h.dnsbl.Status()
+}
+
+// ProbeLists probes the DNS lists now, besides their own times.
+func (h *Helpers) ProbeLists(ctx context.Context) {
+	if h != nil && h.dnsbl != nil {
+		h.dnsbl.Probe(ctx)
+	}
 }
 
 // Start begins their work, until Close.
