@@ -1,6 +1,7 @@
 package all
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -172,6 +173,11 @@ func (h *Helpers) Close() {
 		h.dnsbl.Close()
 	}
 	h.hits.Flush()
+	if h.limits != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = h.limits.Save(ctx) // figures: the last minute of them is no fault
+	}
 }
 
 // HelperStatus is one program that a check asks, for garita status.

@@ -123,7 +123,7 @@ func (l *Limits) over(_ context.Context, tx *mail.Transaction, p *pending, a *ac
 	if p.who.proven && l.cfg.SuspendAt > 0 && l.verdict != mail.Defer {
 		for i := range used {
 			if a.of[i].symbol == SymbolUser && used[i].Over && a.windows[i].Max > 0 && !atDoor(tx.Identity) {
-				p.excess = append(p.excess, store.Window{Key: "x" + a.windows[i].Key, Span: a.windows[i].Span, Cost: a.windows[i].Cost})
+				p.excess = append(p.excess, store.Window{Key: "x" + a.windows[i].Key, Span: a.windows[i].Span, Cost: a.windows[i].Cost, Buckets: buckets})
 				p.limits = append(p.limits, a.of[i].limit)
 			}
 		}
@@ -323,6 +323,7 @@ func (l *Limits) exceeded(ctx context.Context, p *pending) {
 		if err != nil {
 			l.o.Log("a user far over a limit could not be suspended for good", err)
 		}
+		l.Bad(l.o.Now()) // until now it left
 		l.tell(Event{Suspended, p.who.user, lim, total, l.cfg.Mode})
 		return
 	}
@@ -381,4 +382,9 @@ func (l *Limits) DripRate() int {
 		return 0
 	}
 	return l.cfg.DripRate
+}
+
+// Notifies tells that users are told when their mail is held over a limit.
+func (l *Limits) Notifies() bool {
+	return l != nil && l.cfg.NotifyUsers && l.cfg.Mode == "enforce" && l.cfg.Action == "hold"
 }
