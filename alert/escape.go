@@ -1,47 +1,17 @@
 package alert
 
 import (
-	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"garita/printable"
 )
 
-// oneLine escapes everything that is not printable, line ends too: controls,
-// octets that are no UTF-8, and the bidirectional and invisible characters that
-// make a line read differently from what it is (attack U-01).
-func oneLine(s string) string { return escape(s, false) }
+// oneLine escapes what is not printable, line ends too (attack U-01).
+func oneLine(s string) string { return printable.Line(cut(s, maxEscaped)) }
 
 // manyLines is oneLine that lets line feeds stand.
-func manyLines(s string) string { return escape(s, true) }
-
-func escape(s string, lines bool) string {
-	clean := true
-	for _, r := range s {
-		if r == utf8.RuneError || !strconv.IsPrint(r) && !(lines && r == '\n') {
-			clean = false
-			break
-		}
-	}
-	if clean {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s) && b.Len() <= maxEscaped; {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			b.WriteString(`\x`)
-			b.WriteString(strconv.FormatUint(uint64(s[i])|0x100, 16)[1:])
-		case strconv.IsPrint(r), lines && r == '\n':
-			b.WriteString(s[i : i+n])
-		default:
-			q := strconv.QuoteRuneToASCII(r)
-			b.WriteString(q[1 : len(q)-1])
-		}
-		i += n
-	}
-	return b.String()
-}
+func manyLines(s string) string { return printable.Lines(cut(s, maxEscaped)) }
 
 // maxEscaped bounds the work on one text: more than any text may have.
 const maxEscaped = 4 << 10

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"garita/place"
 )
 
 // assign carries the merged tree into the struct.
@@ -91,7 +93,7 @@ func misspelt(n *node, f *field, fields []*field) bool {
 		names = append(names, k.name)
 	}
 	for _, name := range n.names[:min(len(n.names), maxProblems)] {
-		if !oneOf(name, names) && nearest(name, names) == f.name {
+		if !oneOf(name, names) && place.Nearest(name, names) == f.name {
 			return true
 		}
 	}
@@ -174,7 +176,7 @@ func (d *Document) tableForm(path string, n *node) string {
 func tryList(n *node) string {
 	switch n.kind {
 	case kindString:
-		return "try [" + tomlString(cutText(n.text)) + "]"
+		return "try [" + place.String(cutText(n.text)) + "]"
 	case kindInt, kindFloat, kindBool:
 		return "try [" + cutText(n.text) + "]"
 	}
@@ -315,10 +317,10 @@ func (d *Document) unknown(path, name string, n *node, fields []*field) (meant s
 			names = append(names, f.name+"_file")
 		}
 	}
-	meant = nearest(name, names)
+	meant = place.Nearest(name, names)
 	suggestion := d.elsewhere(name, word == "table")
 	if meant != "" {
-		suggestion = "did you mean " + quote(meant) + "?"
+		suggestion = "did you mean " + place.Quote(meant) + "?"
 	}
 	for _, f := range fields {
 		if f.secret && f.name == meant {

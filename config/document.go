@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"sort"
 	"strconv"
+
+	"garita/printable"
 )
 
 // EntryDefaults gives the defaults of a new entry of a map of tables: a struct
@@ -114,7 +116,7 @@ func (d *Document) Warn(key, text, suggestion string) {
 // AddOther keeps a problem, or a warning, of another file that a key names: it
 // has its own place there. What it says is escaped here.
 func (d *Document) AddOther(p Problem, warning bool) {
-	p.Text, p.Suggestion, p.Source, p.File = clean(p.Text), clean(p.Suggestion), clean(p.Source), clean(p.File)
+	p.Text, p.Suggestion, p.Source, p.File = printable.Line(p.Text), printable.Line(p.Suggestion), printable.Line(p.Source), printable.Line(p.File)
 	p.order = otherFiles
 	switch {
 	case warning && len(d.warnings) < maxProblems:
@@ -137,9 +139,9 @@ func (d *Document) at(key, text, suggestion string) Problem {
 			return n.key.src.problem(n.key, key, text, suggestion)
 		}
 	}
-	p := Problem{Key: key, Text: clean(text), Suggestion: clean(suggestion)}
+	p := Problem{Key: key, Text: printable.Line(text), Suggestion: printable.Line(suggestion)}
 	if len(d.sources) > 0 {
-		p.File, p.Line, p.Column = d.sources[0].name, 1, 1
+		p.File, p.Line, p.Column = d.sources[0].Name, 1, 1
 	}
 	return p
 }
@@ -223,8 +225,8 @@ func (d *Document) add(file string, text []byte, mode uint32) {
 	d.sources = append(d.sources, src)
 	d.Files = append(d.Files, file)
 	if len(text) > maxFile {
-		d.put(Problem{File: src.name, order: src.order, Text: "is larger than 1 MB", Suggestion: "a configuration is never that large"})
-		src.text, src.lines, d.unread = nil, []int{0}, true
+		d.put(Problem{File: src.Name, order: src.order, Text: "is larger than 1 MB", Suggestion: "a configuration is never that large"})
+		src.Octets, src.Starts, d.unread = nil, []int{0}, true
 		return
 	}
 	root, problems := parse(src)

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"garita/place"
+	"garita/printable"
 )
 
 // Keys lists every key of a prototype in its order; NAME stands for the names
@@ -28,7 +31,7 @@ func Explain(proto any, opts Options, doc *Document, key string) (string, error)
 		return "", unknownKey(root, key)
 	}
 	var b strings.Builder
-	b.WriteString(clean(key) + "\n")
+	b.WriteString(printable.Line(key) + "\n")
 	for _, line := range wrap(f.doc, 76) {
 		b.WriteString(strings.TrimRight("  "+line, " ") + "\n")
 	}
@@ -85,7 +88,7 @@ func explainTable(b *strings.Builder, f *field) {
 	b.WriteString("  keys:\n")
 	for _, k := range fieldsOf(t) {
 		first, _, _ := strings.Cut(k.doc, ". ")
-		fmt.Fprintf(b, "    %-26s %s\n", k.name, clean(strings.TrimSuffix(first, ".")))
+		fmt.Fprintf(b, "    %-26s %s\n", k.name, printable.Line(strings.TrimSuffix(first, ".")))
 	}
 }
 
@@ -95,9 +98,9 @@ func shown(v reflect.Value, f *field) string {
 		return ""
 	}
 	if f.secret && !v.IsZero() {
-		return tomlString(hidden)
+		return place.String(hidden)
 	}
-	return clean(strings.ReplaceAll(strings.ReplaceAll(format(v, f), "\n\t", " "), "\n", ""))
+	return printable.Line(strings.ReplaceAll(strings.ReplaceAll(format(v, f), "\n\t", " "), "\n", ""))
 }
 
 // lookUp finds a key and its value in a struct.
@@ -172,18 +175,18 @@ func unknownKey(root reflect.Value, key string) error {
 		paths = append(paths, Path(path...))
 		tails = append(tails, path[len(path)-1])
 	})
-	if meant := nearest(key, paths); meant != "" {
-		return fmt.Errorf("unknown key %s (did you mean %q?)", quote(key), meant)
+	if meant := place.Nearest(key, paths); meant != "" {
+		return fmt.Errorf("unknown key %s (did you mean %q?)", place.Quote(key), meant)
 	}
 	parts := splitPath(key)
-	if tail := nearest(parts[len(parts)-1], tails); tail != "" {
+	if tail := place.Nearest(parts[len(parts)-1], tails); tail != "" {
 		for i, t := range tails {
 			if t == tail {
-				return fmt.Errorf("unknown key %s (did you mean %q?)", quote(key), paths[i])
+				return fmt.Errorf("unknown key %s (did you mean %q?)", place.Quote(key), paths[i])
 			}
 		}
 	}
-	return fmt.Errorf("unknown key %s", quote(key))
+	return fmt.Errorf("unknown key %s", place.Quote(key))
 }
 
 // Schema gives a JSON Schema (draft 2020-12) of the configuration, for the

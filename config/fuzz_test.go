@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"garita/place"
 )
 
 // FuzzDecode: no input panics or hangs; what is accepted can be shown, read
@@ -74,7 +76,7 @@ func sameForm(t *testing.T, text []byte) {
 	src := newSource("f", 0, text)
 	_, problems := parse(src)
 	var v map[string]any
-	err := toml.Unmarshal([]byte(strings.TrimPrefix(string(text), byteOrderMark)), &v)
+	err := toml.Unmarshal([]byte(strings.TrimPrefix(string(text), place.ByteOrderMark)), &v)
 	if (err == nil) == (len(problems) == 0) {
 		return
 	}

@@ -11,6 +11,9 @@ import (
 	"sort"
 	"strings"
 	"syscall"
+
+	"garita/place"
+	"garita/printable"
 )
 
 // Load reads a configuration file, and conf.d/*.toml beside it in lexical
@@ -31,7 +34,7 @@ func Load(path string, into any, opts Options) (*Document, Problems) {
 func (d *Document) file(path string) {
 	text, mode, err := readFile(path, maxFile)
 	if err != nil {
-		d.put(Problem{File: clean(path), order: len(d.sources), Text: err.Error()})
+		d.put(Problem{File: printable.Line(path), order: len(d.sources), Text: err.Error()})
 		// The rest is still looked at, and nothing more is said of what this
 		// file may have set: see assign.
 		src := newSource(path, len(d.sources), nil)
@@ -47,7 +50,7 @@ func (d *Document) dropIns(folder string) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			d.put(Problem{File: clean(folder), order: len(d.sources), Text: fileError(err).Error()})
+			d.put(Problem{File: printable.Line(folder), order: len(d.sources), Text: fileError(err).Error()})
 		}
 		return
 	}
@@ -59,7 +62,7 @@ func (d *Document) dropIns(folder string) {
 	}
 	sort.Strings(names)
 	if len(names) > maxDropIns {
-		d.put(Problem{File: clean(folder), order: len(d.sources), Text: fmt.Sprintf("holds more than %d files", maxDropIns)})
+		d.put(Problem{File: printable.Line(folder), order: len(d.sources), Text: fmt.Sprintf("holds more than %d files", maxDropIns)})
 		return
 	}
 	for _, n := range names {
@@ -109,7 +112,7 @@ func fileError(err error) error {
 	if errors.As(err, &pe) {
 		return errors.New("cannot be read: " + pe.Err.Error())
 	}
-	return errors.New("cannot be read: " + clean(err.Error()))
+	return errors.New("cannot be read: " + printable.Line(err.Error()))
 }
 
 // secret sets a text that is given either as it is or by the name of a file.
@@ -167,20 +170,20 @@ func (d *Document) secretFile(key, name string, f *field, v reflect.Value) {
 	}
 	text, mode, err := readFile(full, maxSecret)
 	if err != nil {
-		d.Add(key, quote(full)+" "+err.Error(), "")
+		d.Add(key, place.Quote(full)+" "+err.Error(), "")
 		return
 	}
 	value := strings.TrimRight(string(text), "\r\n")
 	switch {
 	case badText(value, f.multiline) != "":
-		d.Add(key, quote(full)+" holds "+badText(value, f.multiline), "it is the secret on one line")
+		d.Add(key, place.Quote(full)+" holds "+badText(value, f.multiline), "it is the secret on one line")
 		return
 	case value == "":
-		d.Add(key, quote(full)+" is empty", "")
+		d.Add(key, place.Quote(full)+" is empty", "")
 		return
 	}
 	if mode&0o004 != 0 {
-		d.Warn(key, quote(full)+" holds a secret and every user of the machine may read it", "chmod o-r")
+		d.Warn(key, place.Quote(full)+" holds a secret and every user of the machine may read it", "chmod o-r")
 	}
 	v.SetString(value)
 }

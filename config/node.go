@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"garita/place"
+	"garita/printable"
 )
 
 type nodeKind int
@@ -61,13 +64,13 @@ func (n *node) literal() (any, error) {
 func (n *node) describe() string {
 	switch n.kind {
 	case kindString:
-		return quote(n.text) + " is text"
+		return place.Quote(n.text) + " is text"
 	case kindInt, kindFloat:
-		return clean(cutText(n.text)) + " is a number"
+		return printable.Line(cutText(n.text)) + " is a number"
 	case kindBool:
 		return n.text + " is a truth value"
 	case kindDate:
-		return clean(cutText(n.text)) + " is a date or time"
+		return printable.Line(cutText(n.text)) + " is a date or time"
 	case kindArray:
 		return "is a list"
 	case kindTables:

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"garita/place"
 )
 
 // parser turns one file into a tree and reports everything that is wrong with
@@ -28,7 +29,7 @@ func parse(src *source) (*node, Problems) {
 	ps := &parser{src: src, root: newTable(span{src: src}), scrubbed: map[int]bool{}}
 	ps.root.defined = true
 	ps.table = ps.root
-	text, ok := ps.scrub(src.text)
+	text, ok := ps.scrub(src.Octets)
 	if !ok {
 		return ps.root, ps.problems
 	}
@@ -47,42 +48,19 @@ func (ps *parser) report(at span, key, text, suggestion string) {
 // scrub reports bytes that no TOML file may hold and gives a copy in which
 // they are harmless and every offset is the same.
 func (ps *parser) scrub(text []byte) ([]byte, bool) {
-	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
-		ps.problems = append(ps.problems, Problem{File: ps.src.name, order: ps.src.order,
+	if place.UTF16(text) {
+		ps.problems = append(ps.problems, Problem{File: ps.src.Name, order: ps.src.order,
 			Text: "is UTF-16", Suggestion: "save it as UTF-8"})
 		return nil, false
 	}
-	out := append(make([]byte, 0, len(text)), text...)
-	if bytes.HasPrefix(out, []byte(byteOrderMark)) {
-		copy(out, "   ")
-	}
-	for i := 0; i < len(out); {
-		r, n := utf8.DecodeRune(out[i:])
-		bad := ""
-		switch {
-		case r == utf8.RuneError && n == 1:
-			bad = fmt.Sprintf("byte 0x%02x is not UTF-8", out[i])
-			out[i] = '?'
-		case r == 0:
-			bad = "there is a NUL byte"
-		case r == '\r' && (i+1 == len(out) || out[i+1] != '\n'):
-			bad = "there is a carriage return without line feed"
-		case r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f:
-			bad = fmt.Sprintf("there is a control character (0x%02x)", r)
+	return place.Scrub(text, func(at int, bad string) bool {
+		line := ps.src.Line(at)
+		if !ps.scrubbed[line] {
+			ps.report(span{ps.src, at, at + 1}, "", bad, "")
 		}
-		if bad != "" {
-			if out[i] != '?' {
-				out[i] = ' '
-			}
-			line := ps.src.line(i)
-			if !ps.scrubbed[line] && len(ps.problems) < maxProblems {
-				ps.report(span{ps.src, i, i + 1}, "", bad, "")
-			}
-			ps.scrubbed[line] = true // one report a line is enough
-		}
-		i += n
-	}
-	return out, true
+		ps.scrubbed[line] = true // one report a line is enough
+		return true
+	})
 }
 
 // run parses from offset up to the end or the first syntax error, and gives
@@ -118,30 +96,11 @@ func (ps *parser) run(text []byte, offset int) int {
 	}
 	r := ps.p.Range(perr.Highlight)
 	at := span{ps.src, offset + int(r.Offset), offset + int(r.Offset+r.Length)}
-	start := nextExpression(text, offset+end, end > 0)
+	start := place.NextExpression(text, offset+end, end > 0)
 	if start > at.start {
 		start = at.start
 	}
 	return ps.syntax(text, start, at, perr.Message)
-}
-
-// nextExpression gives the start of the next line from an offset on that is
-// neither blank nor a comment; skipLine leaves the rest of the first one out.
-func nextExpression(text []byte, from int, skipLine bool) int {
-	for {
-		if skipLine {
-			i := bytes.IndexByte(text[from:], '\n')
-			if i < 0 {
-				return len(text)
-			}
-			from += i + 1
-		}
-		line, _, _ := bytes.Cut(text[from:], []byte("\n"))
-		if t := bytes.TrimLeft(line, " \t\r"); len(t) > 0 && t[0] != '#' {
-			return from + len(line) - len(t)
-		}
-		skipLine = true
-	}
 }
 
 var expressionStart = regexp.MustCompile(`^[ \t]*(?:\[\[?[ \t]*["'A-Za-z0-9_-]|(?:[A-Za-z0-9_.-]+|"[^"\n]*"|'[^'\n]*')[ \t]*=)`)
@@ -156,24 +115,24 @@ func (ps *parser) syntax(text []byte, start int, at span, message string) int {
 			where.end++
 		}
 	}
-	several := ps.src.line(at.start) > ps.src.line(start)
+	several := ps.src.Line(at.start) > ps.src.Line(start)
 	leak, word := false, ""
-	token := tokenAt(text, at.start)
+	from, to := place.Word(text, at.start)
 	if i := ps.src.secretAt(text[start:max(start, min(len(text), at.end))]); i >= 0 {
 		// Somewhere in a value that spans lines: none of them may be shown.
 		ps.src.secret = append(ps.src.secret, span{ps.src, start + i, at.end})
 		leak = several
 	} else {
-		word = string(text[token.start:token.end])
+		word = string(text[from:to])
 	}
-	if (strings.Contains(message, "start of value") || message == "strings must be quoted") && token.end > token.start {
-		where = span{ps.src, token.start, token.end}
+	if (strings.Contains(message, "start of value") || message == "strings must be quoted") && to > from {
+		where = span{ps.src, from, to}
 	}
-	said, suggestion := wording(message, word, token.end == token.start)
+	said, suggestion := wording(message, word, to == from)
 	if o := lineStart(text, at.start); several && where.start >= at.start && expressionStart.Match(text[o:]) {
-		said, suggestion = fmt.Sprintf("what begins in line %d has no end", ps.src.line(start)), ""
+		said, suggestion = fmt.Sprintf("what begins in line %d has no end", ps.src.Line(start)), ""
 	}
-	if !ps.scrubbed[ps.src.line(at.start)] {
+	if !ps.scrubbed[ps.src.Line(at.start)] {
 		ps.report(where, "", said, suggestion)
 	}
 
@@ -184,8 +143,8 @@ func (ps *parser) syntax(text []byte, start int, at span, message string) int {
 	if where.start < at.start && several || leak {
 		return -1 // the rest of the file is part of the open value
 	}
-	for line := max(ps.src.line(start)+1, ps.src.line(at.start)); line <= len(ps.src.lines); line++ {
-		o := ps.src.lines[line-1]
+	for line := max(ps.src.Line(start)+1, ps.src.Line(at.start)); line <= len(ps.src.Starts); line++ {
+		o := ps.src.Starts[line-1]
 		if ps.table == nil && !bytes.HasPrefix(bytes.TrimLeft(text[o:], " \t"), []byte("[")) {
 			continue
 		}
@@ -198,19 +157,6 @@ func (ps *parser) syntax(text []byte, start int, at span, message string) int {
 
 func lineStart(text []byte, at int) int {
 	return bytes.LastIndexByte(text[:min(at, len(text))], '\n') + 1
-}
-
-// tokenAt gives the word around an offset, empty when there is none.
-func tokenAt(text []byte, at int) span {
-	ends := func(c byte) bool { return c <= ' ' || strings.IndexByte(`=[]{},#"'`, c) >= 0 }
-	from, to := min(at, len(text)), min(at, len(text))
-	for from > 0 && !ends(text[from-1]) {
-		from--
-	}
-	for to < len(text) && !ends(text[to]) {
-		to++
-	}
-	return span{nil, from, to}
 }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9@._:/-]{1,60}$`)
@@ -230,7 +176,7 @@ func wording(message, word string, empty bool) (text, suggestion string) {
 			return "the value is missing", ""
 		}
 		if plainWord.MatchString(word) && userInfo.FindStringIndex(word) == nil {
-			return "texts, sizes and durations stand in double quotes", "try " + tomlString(word)
+			return "texts, sizes and durations stand in double quotes", "try " + place.String(word)
 		}
 		return "this is not a value", "texts, sizes and durations stand in double quotes"
 	case strings.Contains(message, "expected value, not end"), strings.Contains(message, "at start of value U+000A"):

@@ -2,11 +2,10 @@ package config
 
 import (
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"garita/place"
 )
 
 // Problem is one mistake in a configuration file. Its texts are safe to print:
@@ -28,38 +27,16 @@ type Problem struct {
 // String gives the problem as `file:line:column: key: text (suggestion)`,
 // followed by the line and a mark under the place.
 func (p Problem) String() string {
-	var b strings.Builder
-	b.WriteString(p.File)
-	if p.Line > 0 {
-		fmt.Fprintf(&b, ":%d", p.Line)
-	}
-	if p.Line > 0 && p.Column > 0 {
-		fmt.Fprintf(&b, ":%d", p.Column)
-	}
-	b.WriteString(": ")
-	if p.warning {
-		b.WriteString("warning: ")
-	}
+	said := p.message()
+	key := ""
 	if p.Key != "" {
-		b.WriteString(p.Key + ": ")
+		key = p.Key + ": "
 	}
-	b.WriteString(p.message())
-	switch n := strconv.Itoa(p.Line); {
-	case p.Source == "":
-	case p.width == 0:
-		fmt.Fprintf(&b, "\n%s| %s", n, p.Source)
-	default:
-		fmt.Fprintf(&b, "\n%s| %s\n%*s| %*s%s %s", n, p.Source, len(n), "", p.mark, "", strings.Repeat("~", p.width), p.message())
-	}
-	return b.String()
+	return place.Head(p.File, p.Line, p.Column, p.warning) + key + said +
+		place.Excerpt{Text: p.Source, Mark: p.mark, Width: p.width}.Under(p.Line, said)
 }
 
-func (p Problem) message() string {
-	if p.Suggestion == "" {
-		return p.Text
-	}
-	return p.Text + " (" + p.Suggestion + ")"
-}
+func (p Problem) message() string { return place.Message(p.Text, p.Suggestion) }
 
 // Problems are in the order of their positions.
 type Problems []Problem
@@ -97,46 +74,6 @@ func (ps Problems) JSON() []byte {
 	return append(b, '\n')
 }
 
-// quote shows a piece of a file: in quotes, escaped, and cut when it is long.
-func quote(s string) string {
-	const longest = 60
-	if utf8.RuneCountInString(s) > longest {
-		r := []rune(s)
-		s = string(r[:longest]) + "…"
-	}
-	return strconv.Quote(s)
-}
-
-// clean escapes what a terminal could act on: control characters, characters
-// that change the writing direction, invalid UTF-8.
-func clean(s string) string {
-	safe := true
-	for _, r := range s {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			safe = false
-			break
-		}
-	}
-	if safe {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			q := strconv.QuoteRune(r)
-			b.WriteString(q[1 : len(q)-1])
-		}
-		i += n
-	}
-	return b.String()
-}
-
 // Path joins key parts as TOML writes them: parts that are not bare are quoted.
 func Path(parts ...string) string {
 	var b strings.Builder
@@ -161,15 +98,11 @@ func keyPart(s string) string {
 		return `""`
 	}
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; !bare(c) {
-			return tomlString(s)
+		if !place.BareKey(s[i]) {
+			return place.String(s)
 		}
 	}
 	return s
-}
-
-func bare(c byte) bool {
-	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 }
 
 // splitPath is the reverse of Path; list indices are left where they stand.
@@ -217,33 +150,5 @@ func unindexed(path string) string {
 		}
 		b.WriteByte(path[i])
 	}
-	return b.String()
-}
-
-// tomlString writes a basic string. Its escapes are those that TOML and Go
-// share, so that strconv.Unquote reads it too.
-func tomlString(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r > 0xffff:
-			fmt.Fprintf(&b, `\U%08X`, r)
-		default:
-			fmt.Fprintf(&b, `\u%04X`, r)
-		}
-	}
-	b.WriteByte('"')
 	return b.String()
 }

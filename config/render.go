@@ -6,6 +6,9 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"garita/place"
+	"garita/printable"
 )
 
 const hidden = "(secret)"
@@ -23,15 +26,15 @@ func format(v reflect.Value, f *field) string {
 		if len(f.enum) > 0 && v.Len() == 0 && !oneOf("", f.enum) {
 			return "" // nothing was chosen, and nothing cannot be written
 		}
-		return tomlString(v.String())
+		return place.String(v.String())
 	case classBool:
 		return strconv.FormatBool(v.Bool())
 	case classInt:
 		return strconv.FormatInt(integer(v), 10)
 	case classSize:
-		return tomlString(formatSize(integer(v)))
+		return place.String(formatSize(integer(v)))
 	case classDuration:
-		return tomlString(formatDuration(durationOf(v)))
+		return place.String(formatDuration(durationOf(v)))
 	case classFloat:
 		s := strconv.FormatFloat(v.Float(), 'g', -1, v.Type().Bits())
 		if !strings.ContainsAny(s, ".eIN") {
@@ -39,7 +42,7 @@ func format(v reflect.Value, f *field) string {
 		}
 		return strings.ToLower(strings.Replace(s, "Inf", "inf", 1))
 	case classText:
-		return tomlString(textOf(v))
+		return place.String(textOf(v))
 	case classList, classTables:
 		items := make([]string, v.Len())
 		width := 0
@@ -209,10 +212,10 @@ func (r *renderer) leaf(path string, f *field, v, def reflect.Value) string {
 	}
 	if f.secret {
 		if n := r.doc.nodes[path+"_file"]; n != nil && n.kind == kindString {
-			return keyPart(f.name+"_file") + " = " + tomlString(n.text)
+			return keyPart(f.name+"_file") + " = " + place.String(n.text)
 		}
 		if !v.IsZero() {
-			return keyPart(f.name) + " = " + tomlString(hidden)
+			return keyPart(f.name) + " = " + place.String(hidden)
 		}
 	}
 	text := format(v, f)
@@ -267,7 +270,7 @@ func (r *renderer) plainMap(path string, e *field, v, def reflect.Value) {
 		}
 		text := format(value, e)
 		if e.secret && !value.IsZero() {
-			text = tomlString(hidden)
+			text = place.String(hidden)
 		}
 		if text != "" {
 			r.b.WriteString(header + keyPart(name) + " = " + text + "\n")
@@ -362,7 +365,7 @@ func (fl *flat) key(path string, f *field, v reflect.Value) {
 	fl.keys = append(fl.keys, path)
 	fl.values[path] = text
 	if f.secret && !v.IsZero() {
-		text = tomlString(hidden)
+		text = place.String(hidden)
 	}
-	fl.shown[path] = clean(strings.ReplaceAll(strings.ReplaceAll(text, "\n\t", " "), "\n", ""))
+	fl.shown[path] = printable.Line(strings.ReplaceAll(strings.ReplaceAll(text, "\n\t", " "), "\n", ""))
 }

@@ -59,16 +59,6 @@ func TestPrefixes(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	names := []string{"hostname", "max_hops", "max_connections", "tls", "url", "mode"}
-	for in, want := range map[string]string{"hostnme": "hostname", "hsotname": "hostname", "Hostname": "hostname", "max-hops": "max_hops", "host": "hostname", "hops": "max_hops",
-		"tsl": "tls", "uri": "url", "ttl": "", "abc": "", "mdoe": "mode", "": "", "connections": "max_connections", "max_connections_total": "max_connections"} {
-		if got := nearest(in, names); got != want {
-			t.Errorf("%q is near %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestPaths(t *testing.T) {
 	for _, parts := range [][]string{{"a", "b"}, {"a.b", "c"}, {"", "x"}, {"\"q\"", "\u202e", "é ü"}, {"a\\b"}} {
 		got := splitPath(Path(parts...))

@@ -4,17 +4,17 @@ import (
 	"bytes"
 	"reflect"
 	"regexp"
-	"sort"
 	"strings"
 	"unicode/utf8"
+
+	"garita/place"
+	"garita/printable"
 )
 
 // source is one file, cleaned so that offsets stay what they were.
 type source struct {
-	name   string
+	*place.Text
 	order  int // of loading: later files win
-	text   []byte
-	lines  []int // offsets of line starts
 	secret []span
 	mode   uint32 // permission bits, 0 when unknown
 
@@ -31,33 +31,8 @@ type span struct {
 }
 
 func newSource(name string, order int, text []byte) *source {
-	s := &source{name: clean(name), order: order, text: text, lines: []int{0}, searched: map[int]int{}}
-	for i, c := range text {
-		if c == '\n' {
-			s.lines = append(s.lines, i+1)
-		}
-	}
-	return s
+	return &source{Text: place.New(name, text), order: order, searched: map[int]int{}}
 }
-
-// line gives the number, from 1, of the line that holds the offset.
-func (s *source) line(offset int) int {
-	return sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > offset })
-}
-
-// bounds gives the offsets of a line, without its end.
-func (s *source) bounds(line int) (int, int) {
-	start, end := s.lines[line-1], len(s.text)
-	if line < len(s.lines) {
-		end = s.lines[line] - 1
-	}
-	if end > start && s.text[end-1] == '\r' {
-		end--
-	}
-	return start, end
-}
-
-const byteOrderMark = "\ufeff"
 
 // secretName finds the name of a key that is likely to hold a secret and what
 // separates it from its value; a misspelt key must not show its value either,
@@ -106,16 +81,9 @@ func (s *source) secretAt(text []byte) int {
 
 // problem describes a place of the source.
 func (s *source) problem(at span, key, text, suggestion string) Problem {
-	p := Problem{File: s.name, Key: key, Text: clean(text), Suggestion: clean(suggestion), order: s.order}
-	at.start = min(max(at.start, 0), len(s.text))
-	at.end = min(max(at.end, at.start), len(s.text))
-	p.Line = s.line(at.start)
-	start, end := s.bounds(p.Line)
-	if p.Line == 1 && bytes.HasPrefix(s.text, []byte(byteOrderMark)) {
-		start = min(end, start+len(byteOrderMark))
-	}
-	at.start = min(max(at.start, start), end)
-	at.end = min(max(at.end, at.start), end)
+	p := Problem{File: s.Name, Key: key, Text: printable.Line(text), Suggestion: printable.Line(suggestion), order: s.order}
+	var start, end int
+	p.Line, start, end, at.start, at.end = s.Within(at.start, at.end)
 	// What stands behind a secret's key is cut, not masked: even its length
 	// says something.
 	cut := end
@@ -126,68 +94,35 @@ func (s *source) problem(at span, key, text, suggestion string) Problem {
 	}
 	i, ok := s.searched[start]
 	if !ok {
-		i = s.secretAt(s.text[start:end])
+		i = s.secretAt(s.Octets[start:end])
 		s.searched[start] = i
 	}
 	if i >= 0 {
 		cut = min(cut, start+i)
 	}
 	if at.start > cut && cut < end {
-		for at.start = cut; at.start < end && s.text[at.start] == ' '; at.start++ {
+		for at.start = cut; at.start < end && s.Octets[at.start] == ' '; at.start++ {
 		}
 		at.end = at.start
 	}
-	p.Column = utf8.RuneCount(s.text[start:at.start]) + 1
+	p.Column = utf8.RuneCount(s.Octets[start:at.start]) + 1
 	s.show(&p, start, min(end, cut), at, cut < end)
 	return p
 }
 
-// show fills the source line: a window of it when it is long, escaped, with
-// the mark where the escaped text puts it.
+// show fills the source line; of one that is cut, what is left and a word that
+// says so.
 func (s *source) show(p *Problem, start, end int, at span, cut bool) {
-	const before, window = 60, 120
-	from, to := start, end
-	if at.start-start > before {
-		from = at.start - before
-		for from > start && !utf8.RuneStart(s.text[from]) {
-			from--
-		}
-	}
-	if from > end {
-		from = end
-	}
-	if to-from > window {
-		to = from + window
-		for to > from && !utf8.RuneStart(s.text[to]) {
-			to--
-		}
-	}
-	var b strings.Builder
-	if from > start {
-		b.WriteString("…")
-	}
-	piece := func(a, z int) {
-		a, z = min(max(a, from), to), min(max(z, from), to)
-		b.WriteString(clean(strings.ReplaceAll(string(s.text[a:z]), "\t", " ")))
-	}
-	piece(from, at.start)
-	p.mark = utf8.RuneCountInString(b.String())
-	piece(at.start, at.end)
-	p.width = max(1, utf8.RuneCountInString(b.String())-p.mark)
-	piece(at.end, to)
-	switch {
-	case cut && to == end:
-		text := strings.TrimRight(b.String(), " ") + " "
+	e := s.Show(start, end, at.start, at.end)
+	if cut && e.Whole {
+		text := strings.TrimRight(e.Text, " ") + " "
 		if text == " " {
 			text = ""
 		}
-		if at.start >= to {
-			p.mark, p.width = utf8.RuneCountInString(text), len(hidden)
+		if at.start >= end {
+			e.Mark, e.Width = utf8.RuneCountInString(text), len(hidden)
 		}
-		b.Reset()
-		b.WriteString(text + hidden)
-	case to < end || cut:
-		b.WriteString("…")
+		e.Text = text + hidden
 	}
-	p.Source = b.String()
+	p.Source, p.mark, p.width = e.Text, e.Mark, e.Width
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"garita/place"
+	"garita/printable"
 )
 
 // TemplateOptions say what a template holds beside the comments.
@@ -177,12 +180,12 @@ func (t *template) leaf(path string, f *field, v reflect.Value, example bool) {
 	case text == "": // a nil pointer: no value is the default
 		t.comment(keyPart(f.name) + " is not set: " + f.typeText())
 	case !example && t.doc.nodes[path+"_file"] != nil && f.secret:
-		t.b.WriteString(keyPart(f.name+"_file") + " = " + tomlString(t.doc.nodes[path+"_file"].text) + "\n")
+		t.b.WriteString(keyPart(f.name+"_file") + " = " + place.String(t.doc.nodes[path+"_file"].text) + "\n")
 	case !example && t.doc.nodes[path] != nil:
 		t.b.WriteString(keyPart(f.name) + " = " + text + "\n")
 	default:
 		if f.secret && !v.IsZero() {
-			text = tomlString(hidden)
+			text = place.String(hidden)
 		}
 		t.b.WriteString("#" + strings.ReplaceAll(keyPart(f.name)+" = "+text, "\n", "\n#") + "\n")
 	}
@@ -321,7 +324,7 @@ func wrap(text string, width int) []string {
 func cleanLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
-		lines[i] = clean(lines[i])
+		lines[i] = printable.Line(lines[i])
 	}
 	return strings.Join(lines, "\n")
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"garita/place"
 )
 
 // key reads the parts of a dotted key and where each stands.
@@ -22,7 +24,7 @@ func (ps *parser) span(r unstable.Range) span {
 	return span{ps.src, start, start + int(r.Length)}
 }
 
-func (ps *parser) lineOf(s span) int { return ps.src.line(s.start) }
+func (ps *parser) lineOf(s span) int { return ps.src.Line(s.start) }
 
 // header opens [a.b] or [[a.b]].
 func (ps *parser) header(parts []string, where []span, list bool) {
@@ -104,7 +106,7 @@ func (ps *parser) keyValue(t *node, e *unstable.Node) {
 			t.put(name, next)
 		}
 		if next.kind != kindTable || next.closed || !next.dotted {
-			ps.report(whole, "", fmt.Sprintf("%s is defined already (line %d)", quote(name), ps.lineOf(next.key)), "")
+			ps.report(whole, "", fmt.Sprintf("%s is defined already (line %d)", place.Quote(name), ps.lineOf(next.key)), "")
 			return
 		}
 		t = next
@@ -116,7 +118,7 @@ func (ps *parser) keyValue(t *node, e *unstable.Node) {
 	}
 	// Arrays carry no range of their own: the value starts after the "=".
 	at := whole.end
-	for at < len(ps.src.text) && strings.IndexByte(" \t=", ps.src.text[at]) >= 0 {
+	for at < len(ps.src.Octets) && strings.IndexByte(" \t=", ps.src.Octets[at]) >= 0 {
 		at++
 	}
 	end := ps.base + int(e.Raw.Offset+e.Raw.Length)
@@ -156,7 +158,7 @@ func (ps *parser) value(n *unstable.Node, at span) *node {
 	default:
 		v.kind, v.text = kindDate, string(n.Data)
 		if _, err := v.literal(); err != nil {
-			ps.report(at, "", quote(v.text)+" is not a date or time", "")
+			ps.report(at, "", place.Quote(v.text)+" is not a date or time", "")
 			v.kind = kindBroken
 		}
 	}

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"garita/place"
+	"garita/printable"
 )
 
 // scalar sets a value that is neither list nor table.
@@ -79,9 +82,9 @@ func (d *Document) scalar(path string, n *node, v reflect.Value, f *field) bool 
 
 // bad reports a value that was refused; a secret is not repeated.
 func (d *Document) bad(path string, n *node, f *field, err error) {
-	value := quote(n.text)
+	value := place.Quote(n.text)
 	if n.kind != kindString {
-		value = clean(cutText(n.text))
+		value = printable.Line(cutText(n.text))
 	}
 	if f.secret {
 		value = "the value"
@@ -136,7 +139,7 @@ func (d *Document) setString(path string, n *node, v reflect.Value, f *field) bo
 	if n.kind != kindString {
 		try := ""
 		if n.kind == kindInt || n.kind == kindFloat || n.kind == kindBool || n.kind == kindDate {
-			try = "try " + tomlString(cutText(n.text))
+			try = "try " + place.String(cutText(n.text))
 		}
 		d.wrong(path, n, "text", try)
 		return false
@@ -147,8 +150,8 @@ func (d *Document) setString(path string, n *node, v reflect.Value, f *field) bo
 	}
 	if len(f.enum) > 0 && !oneOf(n.text, f.enum) {
 		try := ""
-		if meant := nearest(n.text, f.enum); meant != "" {
-			try = "did you mean " + quote(meant) + "?"
+		if meant := place.Nearest(n.text, f.enum); meant != "" {
+			try = "did you mean " + place.Quote(meant) + "?"
 		}
 		d.bad(path, n, f, &hint{"is not " + orList(f.enum), try})
 		return false

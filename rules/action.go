@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"garita/mail"
+	"garita/place"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
@@ -134,7 +135,7 @@ func (p *parser) action(v *value, s string, r *Rule) (Action, bool) {
 	}
 	i := slices.Index(actionWords(), word)
 	if i < 0 {
-		sc.fail(first, quoted(word)+" is not an action", actionHint(word))
+		sc.fail(first, place.Quote(word)+" is not an action", actionHint(word))
 		return a, false
 	}
 	a.Kind = ActionKind(i + 1)
@@ -159,7 +160,7 @@ func (p *parser) action(v *value, s string, r *Rule) (Action, bool) {
 	case Route:
 		a.Text, ok = sc.argument(`route "hop"`)
 		if ok && p.o.NextHops != nil && !slices.Contains(p.o.NextHops, a.Text) {
-			sc.fail(sc.last, "there is no next hop "+quoted(a.Text), didYouMean(a.Text, p.o.NextHops))
+			sc.fail(sc.last, "there is no next hop "+place.Quote(a.Text), didYouMean(a.Text, p.o.NextHops))
 			ok = false
 		} else if ok && a.Text == "" {
 			sc.fail(sc.last, "the name of the next hop is empty", "")
@@ -234,7 +235,7 @@ func (sc *scanner) headerAction(a Action, r *Rule) (Action, bool) {
 		}
 		a.Name = name
 	} else if c := structuralCondition(r); c != nil {
-		sc.fail(sc.last, "the field of "+quoted(c.Source)+" says how the message is read; after it was looked at that may not change", "")
+		sc.fail(sc.last, "the field of "+place.Quote(c.Source)+" says how the message is read; after it was looked at that may not change", "")
 		return a, false
 	} else if !hasHeaderCondition(r) {
 		sc.fail(sc.last, "without a name this is about the header fields that the conditions matched, and no condition is about a header field", "write "+a.Kind.String()+" NAME …")
@@ -275,7 +276,7 @@ func (sc *scanner) fieldName(t token) (string, bool) {
 		return "", false
 	}
 	if !validField(name) {
-		sc.fail(t, quoted(name)+" is not the name of a header field", "")
+		sc.fail(t, place.Quote(name)+" is not the name of a header field", "")
 		return "", false
 	}
 	return name, true
@@ -298,7 +299,7 @@ func (sc *scanner) checkHeaderText(s, what string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c >= 0x80:
-			sc.fail(sc.last, "header fields are ASCII", "write it as an encoded word: "+tomlString(mime.QEncoding.Encode("utf-8", shorten(s))))
+			sc.fail(sc.last, "header fields are ASCII", "write it as an encoded word: "+place.String(mime.QEncoding.Encode("utf-8", place.Shorten(s))))
 			return false
 		case c < ' ' && c != '\t' || c == 0x7f:
 			sc.fail(sc.last, "the "+what+" holds a line break or another control character", "write it in one line")
@@ -320,7 +321,7 @@ func (sc *scanner) checkField(s string) bool {
 		sc.fail(sc.last, "a header field has a name, a colon and a text", `write prepend "X-Name: text"`)
 		return false
 	case !validField(name):
-		sc.fail(sc.last, quoted(name)+" is not the name of a header field", "letters, digits and dashes, as X-Name")
+		sc.fail(sc.last, place.Quote(name)+" is not the name of a header field", "letters, digits and dashes, as X-Name")
 		return false
 	case structural(name):
 		sc.fail(sc.last, name+" says how the message is read; after it was looked at that may not change", "")
@@ -334,9 +335,9 @@ func (sc *scanner) checkAddress(s string) bool {
 	if err != nil || rest != "" || path.Domain == "" {
 		suggestion := "write name@example.org"
 		if trimmed := strings.Trim(s, "<> "); trimmed != s {
-			suggestion = "write " + tomlString(trimmed)
+			suggestion = "write " + place.String(trimmed)
 		}
-		sc.fail(sc.last, quoted(s)+" is not an address", suggestion)
+		sc.fail(sc.last, place.Quote(s)+" is not an address", suggestion)
 		return false
 	}
 	return true

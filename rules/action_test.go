@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"garita/mail"
+	"garita/place"
 )
 
 func TestActions(t *testing.T) {
@@ -27,7 +28,7 @@ func TestActions(t *testing.T) {
 		{`route "hop"`, Action{Kind: Route, Text: "hop"}},
 	}
 	for _, c := range tests {
-		r, problems := parseRule("score = 1\nmatch = ['header X exists']\naction = "+tomlString(c.action), ParseOptions{NextHops: []string{"hop"}})
+		r, problems := parseRule("score = 1\nmatch = ['header X exists']\naction = "+place.String(c.action), ParseOptions{NextHops: []string{"hop"}})
 		if len(problems) > 0 || len(r.Actions) != 1 || r.Actions[0] != c.want {
 			t.Errorf("%s: %+v %v", c.action, r.Actions, problems)
 		}

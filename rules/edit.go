@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"garita/mail"
+	"garita/place"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -35,7 +36,7 @@ type splice struct {
 // that mode differs.
 func SetMode(text []byte, id string, mode string) ([]byte, error) {
 	if _, ok := mail.ParseMode(mode); !ok {
-		return nil, fmt.Errorf("%s is not a mode: off, observe, score or enforce", quoted(mode))
+		return nil, fmt.Errorf("%s is not a mode: off, observe, score or enforce", place.Quote(mode))
 	}
 	r, err := readForEdit(text)
 	if err != nil {
@@ -49,7 +50,7 @@ func SetMode(text []byte, id string, mode string) ([]byte, error) {
 		}
 		if e := t.byName["id"]; e != nil && e.val.kind == unstable.String && e.val.text == id {
 			if found != nil {
-				return nil, fmt.Errorf("the id %s is there twice, in lines %d and %d", quoted(id), r.doc.line(found.at.start), r.doc.line(t.at.start))
+				return nil, fmt.Errorf("the id %s is there twice, in lines %d and %d", place.Quote(id), r.doc.Line(found.at.start), r.doc.Line(t.at.start))
 			}
 			found, index = t, n
 		}
@@ -79,7 +80,7 @@ func AddOverride(text []byte, o Override) ([]byte, error) {
 		key, name = k[0], k[1]
 	}
 	if !validName(name) {
-		return nil, fmt.Errorf("%s is not the name of a rule, tag or set", quoted(name))
+		return nil, fmt.Errorf("%s is not the name of a rule, tag or set", place.Quote(name))
 	}
 	var settings []setting
 	if o.Mode != nil {
@@ -153,7 +154,7 @@ func (s setting) toml() string {
 		}
 		return text
 	}
-	return tomlString(s.value.(string))
+	return place.String(s.value.(string))
 }
 
 func readForEdit(text []byte) (*reader, error) {
@@ -167,7 +168,7 @@ func readForEdit(text []byte) (*reader, error) {
 
 // eol is the line end that the file has.
 func (r *reader) eol() string {
-	if i := bytes.IndexByte(r.doc.text, '\n'); i > 0 && r.doc.text[i-1] == '\r' {
+	if i := bytes.IndexByte(r.doc.Octets, '\n'); i > 0 && r.doc.Octets[i-1] == '\r' {
 		return "\r\n"
 	}
 	return "\n"
@@ -186,7 +187,7 @@ func (r *reader) set(t *table, first string, settings []setting) (edits []splice
 			continue // as it is
 		}
 		text := s.toml()
-		if r.doc.text[e.val.at.start] == '\'' { // what the author likes
+		if r.doc.Octets[e.val.at.start] == '\'' { // what the author likes
 			text = "'" + strings.Trim(text, `"`) + "'"
 		}
 		edits = append(edits, splice{e.val.at, text})
@@ -196,9 +197,9 @@ func (r *reader) set(t *table, first string, settings []setting) (edits []splice
 
 // insert makes a line behind that of an entry, indented and spaced as it is.
 func (r *reader) insert(e *entry, s setting) splice {
-	text := r.doc.text
+	text := r.doc.Octets
 	from := bytes.LastIndexByte(text[:e.key.start], '\n') + 1
-	indent := strings.TrimPrefix(string(text[from:e.key.start]), byteOrderMark)
+	indent := strings.TrimPrefix(string(text[from:e.key.start]), place.ByteOrderMark)
 	between := string(text[e.key.end:e.val.at.start])
 	if more := len(s.key) - (e.key.end - e.key.start); more > 0 {
 		for ; more > 0 && strings.HasPrefix(between, "  "); more-- { // columns stay columns
@@ -218,15 +219,15 @@ func (r *reader) insert(e *entry, s setting) splice {
 }
 
 func (r *reader) newOverride(key, name string, settings []setting) string {
-	text, eol := r.doc.text, r.eol()
+	text, eol := r.doc.Octets, r.eol()
 	var b strings.Builder
-	if len(text) > 0 && text[len(text)-1] != '\n' && len(text) != len(byteOrderMark) {
+	if len(text) > 0 && text[len(text)-1] != '\n' && len(text) != len(place.ByteOrderMark) {
 		b.WriteString(eol)
 	}
-	if len(bytes.TrimSpace(bytes.TrimPrefix(text, []byte(byteOrderMark)))) > 0 {
+	if len(bytes.TrimSpace(bytes.TrimPrefix(text, []byte(place.ByteOrderMark)))) > 0 {
 		b.WriteString(eol)
 	}
-	b.WriteString("[[override]]" + eol + key + " = " + tomlString(name) + eol)
+	b.WriteString("[[override]]" + eol + key + " = " + place.String(name) + eol)
 	for _, s := range settings {
 		b.WriteString(s.key + " = " + s.toml() + eol)
 	}
@@ -236,7 +237,7 @@ func (r *reader) newOverride(key, name string, settings []setting) string {
 // finish makes the edits and looks whether they did what change does, by a
 // reader that is not ours.
 func (r *reader) finish(edits []splice, change func(doc map[string]any) bool) ([]byte, error) {
-	before := r.doc.text
+	before := r.doc.Octets
 	slices.SortStableFunc(edits, func(a, b splice) int { return a.start - b.start })
 	var out []byte
 	at := 0
@@ -261,7 +262,7 @@ func (r *reader) finish(edits []splice, change func(doc map[string]any) bool) ([
 
 func decode(text []byte) (doc map[string]any, err error) {
 	doc = map[string]any{}
-	err = toml.Unmarshal(bytes.TrimPrefix(text, []byte(byteOrderMark)), &doc)
+	err = toml.Unmarshal(bytes.TrimPrefix(text, []byte(place.ByteOrderMark)), &doc)
 	return doc, err
 }
 

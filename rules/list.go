@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"unicode/utf8"
+
+	"garita/place"
 )
 
 // The bounds of a file that "in list" names.
@@ -68,7 +70,7 @@ func (l *list) reason() string {
 }
 
 func (l *list) split() {
-	text := bytes.TrimPrefix(l.text, []byte(byteOrderMark))
+	text := bytes.TrimPrefix(l.text, []byte(place.ByteOrderMark))
 	for line := 1; len(text) > 0; line++ {
 		var entry []byte
 		if i := bytes.IndexByte(text, '\n'); i >= 0 {
@@ -111,7 +113,7 @@ func (l *list) networks() ([]netip.Prefix, []Problem) {
 		if doc == nil {
 			doc = newDocument(l.name, l.text)
 		}
-		start, _ := doc.bounds(l.lines[i])
+		start, _ := doc.Bounds(l.lines[i])
 		start += max(0, bytes.Index(l.text[start:], []byte(e)))
 		l.netsErr = append(l.netsErr, doc.problem(span{start, start + len(e)}, err.Error(), ""))
 		if len(l.netsErr) == 10 {
@@ -127,18 +129,18 @@ func parseNet(s string) (n netip.Prefix, odd string, err error) {
 	if !strings.Contains(s, "/") {
 		a, err := netip.ParseAddr(s)
 		if err != nil || a.Zone() != "" {
-			return n, "", fmt.Errorf("%s is not an address or network", quoted(s))
+			return n, "", fmt.Errorf("%s is not an address or network", place.Quote(s))
 		}
 		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen()), "", nil
 	}
 	n, err = netip.ParsePrefix(s)
 	if err != nil {
-		return n, "", fmt.Errorf("%s is not an address or network", quoted(s))
+		return n, "", fmt.Errorf("%s is not an address or network", place.Quote(s))
 	}
 	if a := n.Addr(); a.Is4In6() { // ::ffff:192.0.2.0/120 is 192.0.2.0/24
 		if n.Bits() < 96 {
-			return n, "", fmt.Errorf("%s mixes IPv4 and IPv6", quoted(s))
+			return n, "", fmt.Errorf("%s mixes IPv4 and IPv6", place.Quote(s))
 		}
 		n = netip.PrefixFrom(a.Unmap(), n.Bits()-96)
 	}

@@ -12,6 +12,8 @@ import (
 	"unicode"
 
 	"garita/mail"
+	"garita/place"
+	"garita/printable"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -119,7 +121,7 @@ func (p *parser) unused(t *table) {
 		default:
 			suggestion = didYouMean(e.name, known)
 		}
-		p.report(e.key, "there is no key "+quoted(e.name)+" in [["+t.name+"]]", suggestion)
+		p.report(e.key, "there is no key "+place.Quote(e.name)+" in [["+t.name+"]]", suggestion)
 	}
 }
 
@@ -133,7 +135,7 @@ func (t *table) take(name string) *value {
 }
 
 func (p *parser) rule(t *table) *Rule {
-	r := &Rule{File: p.file, Line: p.doc.line(t.at.start)}
+	r := &Rule{File: p.file, Line: p.doc.Line(t.at.start)}
 	p.id = p.ruleID(t)
 	r.ID = p.id
 	r.Description = p.line(t, "description", maxDescription)
@@ -200,9 +202,9 @@ func (p *parser) name(v *value, s, what string) bool {
 	}
 	suggestion := ""
 	if made := makeName(s); made != "" {
-		suggestion = "try " + tomlString(made)
+		suggestion = "try " + place.String(made)
 	}
-	p.report(v.at, quoted(s)+" is not "+what+": lower-case letters, digits and dashes, at most "+strconv.Itoa(maxID)+" of them", suggestion)
+	p.report(v.at, place.Quote(s)+" is not "+what+": lower-case letters, digits and dashes, at most "+strconv.Itoa(maxID)+" of them", suggestion)
 	return false
 }
 
@@ -221,7 +223,7 @@ func validName(s string) bool {
 // makeName makes a name of what was written.
 func makeName(s string) string {
 	var b strings.Builder
-	for _, c := range strings.ToLower(plain(shorten(s))) {
+	for _, c := range strings.ToLower(plain(place.Shorten(s))) {
 		switch {
 		case c >= 'a' && c <= 'z' || c >= '0' && c <= '9':
 			b.WriteRune(c)
@@ -241,7 +243,7 @@ func (p *parser) text(v *value, key string) (string, bool) {
 	suggestion := ""
 	switch v.kind {
 	case unstable.Integer, unstable.Float, unstable.Bool:
-		suggestion = "write " + key + " = " + tomlString(shorten(v.text))
+		suggestion = "write " + key + " = " + place.String(place.Shorten(v.text))
 	case unstable.Array:
 		suggestion = "write one text in quotes, without [ ]"
 	}
@@ -288,7 +290,7 @@ func (p *parser) word(t *table, key string, words []string) string {
 		if meant := otherWord(strings.ToLower(s)); slices.Contains(words, meant) {
 			hint = "did you mean " + meant + "?"
 		}
-		p.report(v.at, quoted(s)+" is not a "+key, hint)
+		p.report(v.at, place.Quote(s)+" is not a "+key, hint)
 		return ""
 	}
 	return s
@@ -340,7 +342,7 @@ func (p *parser) score(t *table) *float64 {
 		return nil
 	}
 	if err != nil || math.IsNaN(f) || math.Abs(f) > maxScore {
-		p.report(v.at, fmt.Sprintf("%s is not a score between -%d and %d", clean(shorten(v.text)), maxScore, maxScore), "")
+		p.report(v.at, fmt.Sprintf("%s is not a score between -%d and %d", printable.Line(place.Shorten(v.text)), maxScore, maxScore), "")
 		return nil
 	}
 	return &f
@@ -354,7 +356,7 @@ func (p *parser) tags(t *table) []string {
 	if v.kind != unstable.Array {
 		suggestion := ""
 		if v.kind == unstable.String {
-			suggestion = "write tags = [" + tomlString(shorten(v.text)) + "]"
+			suggestion = "write tags = [" + place.String(place.Shorten(v.text)) + "]"
 		}
 		p.report(v.at, v.describe()+"; tags is a list of texts", suggestion)
 		return nil
@@ -387,7 +389,7 @@ func (p *parser) expires(t *table) time.Time {
 	switch v.kind {
 	case unstable.LocalDate, unstable.LocalDateTime, unstable.DateTime:
 		if err := toml.Unmarshal([]byte("V = "+v.text), &doc); err != nil {
-			p.report(v.at, quoted(v.text)+" is not a date that exists", "write expires = 2027-01-31")
+			p.report(v.at, place.Quote(v.text)+" is not a date that exists", "write expires = 2027-01-31")
 			return time.Time{}
 		}
 	case unstable.String:
@@ -414,7 +416,7 @@ func (p *parser) expires(t *table) time.Time {
 
 // override reads one [[override]].
 func (p *parser) override(t *table) *Override {
-	o := &Override{File: p.file, Line: p.doc.line(t.at.start)}
+	o := &Override{File: p.file, Line: p.doc.Line(t.at.start)}
 	targets := 0
 	for _, k := range []struct {
 		key string

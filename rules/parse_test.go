@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"garita/mail"
+	"garita/place"
 )
 
 // whole is every key of the language.
@@ -134,7 +135,7 @@ func TestSubjectsAndOperators(t *testing.T) {
 				value = fmt.Sprintf(" %q", defects()[0])
 			}
 			source := subject + " " + o.String() + value
-			r, problems := parseRule("match = ["+tomlString(source)+", "+tomlString("not "+source)+"]", ParseOptions{ReadList: func(string) ([]byte, error) { return []byte("192.0.2.1\n"), nil }})
+			r, problems := parseRule("match = ["+place.String(source)+", "+place.String("not "+source)+"]", ParseOptions{ReadList: func(string) ([]byte, error) { return []byte("192.0.2.1\n"), nil }})
 			if !f.kind.fits(o) {
 				if len(problems) == 0 || !strings.Contains(problems[0].Text, "cannot be compared with") {
 					t.Errorf("%s: %v", source, problems)
@@ -252,7 +253,7 @@ func TestConditionMistakes(t *testing.T) {
 		{`subject matches /` + long + `/`, ``, "longer than 65536 bytes"},
 	}
 	for _, c := range tests {
-		line := "match = [" + tomlString(c.condition) + "]"
+		line := "match = [" + place.String(c.condition) + "]"
 		_, problems := parseRule(line, ParseOptions{})
 		if len(problems) != 1 || problems[0].Warning || problems[0].Rule != "x" || !strings.Contains(problems[0].message(), c.want) {
 			t.Errorf("%.80s: %v, want %q", c.condition, problems, c.want)
@@ -269,7 +270,7 @@ func TestConditionMistakes(t *testing.T) {
 		if word, last := strings.CutSuffix(c.at, "|"); last {
 			at = strings.LastIndex(c.condition, word)
 		}
-		want := len([]rune("match = [\"" + strings.Trim(tomlString(c.condition[:at]), `"`)))
+		want := len([]rune("match = [\"" + strings.Trim(place.String(c.condition[:at]), `"`)))
 		if strings.HasSuffix(c.condition[:at], `"`) {
 			want++ // what Trim took
 		}
@@ -462,7 +463,7 @@ func TestLists(t *testing.T) {
 	read := func(conditions ...string) (*Rule, []Problem) {
 		var quoted []string
 		for _, c := range conditions {
-			quoted = append(quoted, tomlString(c))
+			quoted = append(quoted, place.String(c))
 		}
 		f, problems := Parse(Source{Name: "/etc/garita/rules.d/a.toml", Text: []byte("[[rule]]\nid = 'x'\nmatch = [" + strings.Join(quoted, ",") + "]\n")}, o)
 		return f.Rules[0], problems
@@ -503,7 +504,7 @@ func TestLists(t *testing.T) {
 // A pattern with the flag a runs over text without accents, so it has none.
 func TestFoldedPatterns(t *testing.T) {
 	for source, text := range map[string]string{"PROHIBICIÓN": "prohibicion", "[áé]x": "ex", "ﬁn": "", "straße": "", `a\x{e9}`: "", "ñandú": "nandu"} {
-		r, problems := parseRule("match = ["+tomlString("text matches /"+source+"/a")+"]", ParseOptions{})
+		r, problems := parseRule("match = ["+place.String("text matches /"+source+"/a")+"]", ParseOptions{})
 		if text == "" {
 			if len(problems) != 1 || !problems[0].Warning {
 				t.Errorf("%s: %v", source, problems)

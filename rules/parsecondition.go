@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"garita/place"
 )
 
 // maxCondition bounds a condition as written; a pattern is longer than any of
@@ -52,7 +54,7 @@ func (p *parser) condition(v *value, s string) *Condition {
 	}
 	sc := &scanner{p: p, v: v, s: s}
 	c := &Condition{Source: s}
-	c.Line, c.Column = p.doc.position(p.offset(v, 0))
+	c.Line, c.Column = p.doc.Position(p.offset(v, 0))
 	c.Not = sc.takePhrase("not")
 	if !sc.subject(c) || !sc.operator(c) {
 		return nil
@@ -63,8 +65,8 @@ func (p *parser) condition(v *value, s string) *Condition {
 			sc.fail(t, "a condition says one thing", "write what follows as a second condition of match")
 		case t.text == ",":
 			sc.fail(t, "values are joined by the word or", "write or")
-		case t.kind == tokenWord && len(c.Values)+len(c.Nets) > 0 && nearest(t.text, []string{"or"}) != "":
-			sc.fail(t, quoted(t.text)+" joins no values", "did you mean or?")
+		case t.kind == tokenWord && len(c.Values)+len(c.Nets) > 0 && place.Nearest(t.text, []string{"or"}) != "":
+			sc.fail(t, place.Quote(t.text)+" joins no values", "did you mean or?")
 		default:
 			sc.fail(t, "there is something after the end of the condition", "")
 		}
@@ -129,7 +131,7 @@ func (sc *scanner) operator(c *Condition) bool {
 	}
 	if t.text == "is" && op == Is {
 		if n := sc.peek(); n.kind == tokenWord && n.text == "not" {
-			sc.fail(n, "what is turned around begins with not", "write not "+strings.TrimSpace(shorten(sc.s[:n.start]))+" …")
+			sc.fail(n, "what is turned around begins with not", "write not "+strings.TrimSpace(place.Shorten(sc.s[:n.start]))+" …")
 			return false
 		}
 	}
@@ -158,13 +160,13 @@ func (sc *scanner) operator(c *Condition) bool {
 }
 
 func (sc *scanner) unknownOperator(t token, form subjectForm) {
-	subject, fits := strings.TrimSpace(shorten(sc.s[:t.start])), form.kind.operators()
+	subject, fits := strings.TrimSpace(place.Shorten(sc.s[:t.start])), form.kind.operators()
 	if t.kind == tokenEnd {
 		sc.fail(t, "the condition ends before it says anything", "after "+form.words+" comes one of: "+fits)
 		return
 	}
 	if t.kind == tokenText {
-		sc.fail(t, "the operator is missing", "write "+subject+" contains "+shorten(sc.s[t.start:t.end])+", or another of: "+fits)
+		sc.fail(t, "the operator is missing", "write "+subject+" contains "+place.Shorten(sc.s[t.start:t.end])+", or another of: "+fits)
 		return
 	}
 	suggestion := ""
@@ -198,11 +200,11 @@ func (sc *scanner) unknownOperator(t token, form subjectForm) {
 				words = append(words, o.String())
 			}
 		}
-		if suggestion = "one of: " + fits; nearest(t.text, words) != "" {
-			suggestion = "did you mean " + nearest(t.text, words) + "?"
+		if suggestion = "one of: " + fits; place.Nearest(t.text, words) != "" {
+			suggestion = "did you mean " + place.Nearest(t.text, words) + "?"
 		}
 	}
-	sc.fail(t, quoted(t.text)+" is not an operator", suggestion)
+	sc.fail(t, place.Quote(t.text)+" is not an operator", suggestion)
 }
 
 // misfit names the operators that fit.
@@ -223,7 +225,7 @@ func (sc *scanner) misfit(t token, form subjectForm, op Op) {
 		suggestion = "write client in 192.0.2.1"
 		if n := sc.peek(); n.kind == tokenWord || n.kind == tokenText {
 			if net, _, err := parseNet(n.text); err == nil && (net.IsSingleIP() || strings.Contains(n.text, "/")) {
-				suggestion = "write client in " + shorten(n.text)
+				suggestion = "write client in " + place.Shorten(n.text)
 			}
 		}
 	case op == Equals && form.kind < aboutNumber:

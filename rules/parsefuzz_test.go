@@ -8,6 +8,7 @@ import (
 
 	"garita/filetype"
 	"garita/message"
+	"garita/place"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -53,7 +54,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		var doc map[string]any
-		if err := toml.Unmarshal(bytes.TrimPrefix(text, []byte(byteOrderMark)), &doc); err != nil {
+		if err := toml.Unmarshal(bytes.TrimPrefix(text, []byte(place.ByteOrderMark)), &doc); err != nil {
 			t.Fatalf("we take what is no TOML: %v", err)
 		}
 		for _, r := range file.Rules {
@@ -78,7 +79,7 @@ func FuzzCondition(f *testing.F) {
 		if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return
 		}
-		r, problems := parseRule("match = ["+tomlString(s)+"]", ParseOptions{})
+		r, problems := parseRule("match = ["+place.String(s)+"]", ParseOptions{})
 		for _, p := range problems {
 			if p.Line != 1 && p.Line != 3 {
 				t.Fatalf("line %d: %s", p.Line, p)
@@ -115,8 +116,8 @@ func FuzzTestMessage(f *testing.F) {
 		if !utf8.ValidString(header + text + html + name) {
 			return // which TOML cannot say
 		}
-		src := "match = ['size > 1MB']\n[[rule.test]]\nheader = " + tomlString(header) + "\ntext = " + tomlString(text) +
-			"\nhtml = " + tomlString(html) + "\nattachment = " + tomlString(name)
+		src := "match = ['size > 1MB']\n[[rule.test]]\nheader = " + place.String(header) + "\ntext = " + place.String(text) +
+			"\nhtml = " + place.String(html) + "\nattachment = " + place.String(name)
 		r, problems := parseRule(src, ParseOptions{})
 		if len(problems) > 0 {
 			return

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"garita/place"
 )
 
 // unquoted helps with a value that is not in double quotes.
@@ -16,7 +18,7 @@ func (sc *scanner) unquoted(c *Condition, t token) {
 		return
 	}
 	if t.text == "with" && (c.Op == Starts || c.Op == Ends) {
-		sc.fail(t, quoted(t.text)+" is one word too many", hint)
+		sc.fail(t, place.Quote(t.text)+" is one word too many", hint)
 		return
 	}
 	rest := sc.s[t.start:]
@@ -25,7 +27,7 @@ func (sc *scanner) unquoted(c *Condition, t token) {
 		return
 	}
 	rest, _, _ = strings.Cut(rest, " or ")
-	sc.fail(t, said, "write "+strconv.Quote(shorten(strings.Trim(rest, " \t'\"\u00ab\u00bb\u2018\u2019\u201c\u201d"))))
+	sc.fail(t, said, "write "+strconv.Quote(place.Shorten(strings.Trim(rest, " \t'\"\u00ab\u00bb\u2018\u2019\u201c\u201d"))))
 }
 
 // beginsSubject tells a text that begins as a condition does.
@@ -51,17 +53,17 @@ func (sc *scanner) unlikely(c *Condition, t token) {
 	case t.text == "":
 		return
 	case file && c.Op == Is && strings.HasPrefix(t.text, "*."):
-		text, hint = "* stands for itself, not for any text", `did you mean attachment extension is `+strconv.Quote(shorten(tail[1:]))+"?"
+		text, hint = "* stands for itself, not for any text", `did you mean attachment extension is `+strconv.Quote(place.Shorten(tail[1:]))+"?"
 	case address && c.Op == Is && (strings.HasPrefix(t.text, "*@") || strings.HasPrefix(t.text, "@")) && len(tail) > 1:
-		text, hint = "this is no whole address", "did you mean "+form.words+" domain is "+strconv.Quote(shorten(tail[1:]))+"?"
+		text, hint = "this is no whole address", "did you mean "+form.words+" domain is "+strconv.Quote(place.Shorten(tail[1:]))+"?"
 	case address && c.Op == Is && !strings.Contains(t.text, "@") && strings.Contains(t.text, "."):
-		text, hint = "this is no whole address", "did you mean "+form.words+" domain is "+strconv.Quote(shorten(t.text))+"?"
+		text, hint = "this is no whole address", "did you mean "+form.words+" domain is "+strconv.Quote(place.Shorten(t.text))+"?"
 	case name && c.Op == Is && strings.HasPrefix(tail, ".") && len(tail) > 1:
-		text, hint = "no name begins so", "did you mean "+form.words+" ends "+strconv.Quote(shorten(tail))+"?"
+		text, hint = "no name begins so", "did you mean "+form.words+" ends "+strconv.Quote(place.Shorten(tail))+"?"
 	case c.Subject == AttachmentExtension && c.Op != Matches && strings.Contains(t.text, "."):
-		text, hint = "an extension is what follows the last dot, so this hits nothing", "did you mean attachment name ends "+strconv.Quote("."+shorten(t.text))+"?"
+		text, hint = "an extension is what follows the last dot, so this hits nothing", "did you mean attachment name ends "+strconv.Quote("."+place.Shorten(t.text))+"?"
 	case c.Op == Is && strings.HasPrefix(t.text, "*") && strings.HasSuffix(t.text, "*") && strings.Trim(t.text, "*") != "":
-		text, hint = "* stands for itself, not for any text", "did you mean "+strings.TrimSpace(shorten(form.words+" "+c.Name))+" contains "+strconv.Quote(shorten(strings.Trim(t.text, "*")))+"?"
+		text, hint = "* stands for itself, not for any text", "did you mean "+strings.TrimSpace(place.Shorten(form.words+" "+c.Name))+" contains "+strconv.Quote(place.Shorten(strings.Trim(t.text, "*")))+"?"
 	case c.Subject == Text && c.Op <= Ends && tagIn(t.text) != "":
 		text, hint = "text is what is shown, without the tags", "did you mean html tag is "+strconv.Quote(tagIn(t.text))+"?"
 	case c.Subject == AttachmentType && c.Op == Is && typeOf(t.text) != "":

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"garita/place"
 	"garita/rules/pattern"
 
 	"golang.org/x/text/unicode/norm"
@@ -56,7 +57,7 @@ func (sc *scanner) pattern(c *Condition) bool {
 			if strings.Contains(flags.text, "/") || len(flags.text) > 6 {
 				hint = `a slash inside of a pattern is written \/`
 			}
-			sc.fail(at, quoted(string(f))+" is not a flag", hint)
+			sc.fail(at, place.Quote(string(f))+" is not a flag", hint)
 			return false
 		}
 	}

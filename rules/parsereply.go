@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"garita/mail"
+	"garita/place"
 )
 
 // reply reads what the client is told: "[NNN] [N.N.N] text".
@@ -21,7 +22,7 @@ func (p *parser) reply(t *table, r *Rule) {
 	for i, c := range s {
 		if c >= 0x80 {
 			at := p.offset(v, i)
-			p.report(span{at, at + len(string(c))}, "an SMTP reply is ASCII (RFC 5321), so it has no accents", "write "+tomlString(plain(s)))
+			p.report(span{at, at + len(string(c))}, "an SMTP reply is ASCII (RFC 5321), so it has no accents", "write "+place.String(plain(s)))
 			return
 		}
 		if c < ' ' || c == 0x7f {
@@ -118,7 +119,7 @@ func splitReply(s string) (code int, enhanced, text, problem string) {
 	}
 	for i, part := range parts {
 		if part == "" || len(part) > 3 || len(part) > 1 && part[0] == '0' || i == 0 && part != "4" && part != "5" {
-			return 0, "", text, quoted(word) + " is not an enhanced code of a refusal (RFC 3463)"
+			return 0, "", text, place.Quote(word) + " is not an enhanced code of a refusal (RFC 3463)"
 		}
 	}
 	return code, word, strings.TrimSpace(rest), ""

@@ -3,6 +3,8 @@ package rules
 import (
 	"slices"
 	"strings"
+
+	"garita/place"
 )
 
 // subjectForm is how a subject is written.
@@ -164,7 +166,7 @@ func (sc *scanner) unknownSubject(t token) {
 	// Two and three words first: "atachment name" is nearer to one form than
 	// "atachment" to any.
 	for n := min(3, len(words)); n > 0; n-- {
-		if meant := nearest(strings.Join(words[:n], " "), forms); meant != "" && (n > 1 || suggestion == "") {
+		if meant := place.Nearest(strings.Join(words[:n], " "), forms); meant != "" && (n > 1 || suggestion == "") {
 			suggestion = "did you mean " + meant + "?"
 			break
 		}
@@ -172,7 +174,7 @@ func (sc *scanner) unknownSubject(t token) {
 	if t.text == "not" {
 		suggestion = "write not once"
 	}
-	text := quoted(t.text) + " is not what a condition can be about"
+	text := place.Quote(t.text) + " is not what a condition can be about"
 	if suggestion == "" {
 		suggestion = "one of: " + strings.Join(forms, ", ")
 	}

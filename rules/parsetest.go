@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"garita/mail"
+	"garita/place"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
@@ -33,7 +34,7 @@ func (p *parser) inlineTests(t *table, v *value) {
 
 // test reads one [[rule.test]].
 func (p *parser) test(t *table) Test {
-	out := Test{Line: p.doc.line(t.at.start)}
+	out := Test{Line: p.doc.Line(t.at.start)}
 	contents := 0
 	for _, k := range []struct {
 		key string
@@ -54,7 +55,7 @@ func (p *parser) test(t *table) Test {
 	out.Client = p.line(t, "client", 100)
 	if out.Client != "" {
 		if a, err := netip.ParseAddr(out.Client); err != nil || a.Zone() != "" {
-			p.report(t.byName["client"].val.at, quoted(out.Client)+" is not an address", "write client = \"192.0.2.1\"")
+			p.report(t.byName["client"].val.at, place.Quote(out.Client)+" is not an address", "write client = \"192.0.2.1\"")
 		}
 	}
 	out.Direction = p.direction(t)
@@ -99,7 +100,7 @@ func (p *parser) testHeader(t *table, out *Test) {
 			return
 		case folded:
 		case !colon || !validField(strings.TrimRight(name, " \t")):
-			p.report(e.val.at, "line "+strconv.Itoa(i+1)+" of the header is not a header field: "+quoted(line), `write header = "Subject: text"`)
+			p.report(e.val.at, "line "+strconv.Itoa(i+1)+" of the header is not a header field: "+place.Quote(line), `write header = "Subject: text"`)
 			return
 		case structural(name) && parts(out) > 1:
 			p.report(e.val.at, "a test with several of text, html and attachment makes its own "+name, "write the whole message with message = '''…'''")
@@ -126,7 +127,7 @@ func (p *parser) address(t *table, key string, null bool) string {
 		return s
 	}
 	if !validAddress(s) {
-		p.report(t.byName[key].val.at, quoted(s)+" is not an address", `write `+key+` = "name@example.org"`)
+		p.report(t.byName[key].val.at, place.Quote(s)+" is not an address", `write `+key+` = "name@example.org"`)
 		return ""
 	}
 	return s
@@ -154,7 +155,7 @@ func (p *parser) addresses(t *table) []string {
 			continue
 		}
 		if !validAddress(s) {
-			p.report(item.at, quoted(s)+" is not an address", `write to = "name@example.org"`)
+			p.report(item.at, place.Quote(s)+" is not an address", `write to = "name@example.org"`)
 			continue
 		}
 		out = append(out, s)

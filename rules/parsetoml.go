@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"garita/place"
 )
 
 // The bounds of a file's form; what is deeper is no rule.
@@ -76,13 +77,13 @@ type reader struct {
 // readTOML gives the tables of a file in their order.
 func readTOML(d *document) *reader {
 	r := &reader{doc: d, scrubbed: map[int]bool{}}
-	if len(d.text) > MaxFile {
+	if len(d.Octets) > MaxFile {
 		r.syntax = true
-		r.add(Problem{File: d.name, Text: fmt.Sprintf("is larger than %d MB", MaxFile>>20),
+		r.add(Problem{File: d.Name, Text: fmt.Sprintf("is larger than %d MB", MaxFile>>20),
 			Suggestion: "split it, or put long lists into files of their own and write: in list FILE"})
 		return r
 	}
-	text, ok := r.scrub(d.text)
+	text, ok := r.scrub(d.Octets)
 	if !ok {
 		return r
 	}
@@ -112,48 +113,25 @@ func (r *reader) add(p Problem) {
 // scrub reports octets that no TOML file may hold and gives a copy in which they
 // are harmless and every offset is the same.
 func (r *reader) scrub(text []byte) ([]byte, bool) {
-	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+	if place.UTF16(text) {
 		r.syntax = true
-		r.add(Problem{File: r.doc.name, Text: "is UTF-16", Suggestion: "save it as UTF-8"})
+		r.add(Problem{File: r.doc.Name, Text: "is UTF-16", Suggestion: "save it as UTF-8"})
 		return nil, false
 	}
-	out := append(make([]byte, 0, len(text)), text...)
-	if bytes.HasPrefix(out, []byte(byteOrderMark)) {
-		copy(out, "   ")
-	}
-	for i := 0; i < len(out); {
-		c, n := utf8.DecodeRune(out[i:])
-		bad := ""
-		switch {
-		case c == utf8.RuneError && n == 1:
-			bad = fmt.Sprintf("byte 0x%02x is not UTF-8", out[i])
-			if out[i] >= 0xa0 {
-				bad += fmt.Sprintf("; as Latin-1 it would be %q", rune(out[i]))
-			}
-			out[i] = '?'
-		case c == 0:
-			bad = "there is a NUL byte"
-		case c == '\r' && (i+1 == len(out) || out[i+1] != '\n'):
-			bad = "there is a carriage return without line feed"
-		case c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f:
-			bad = fmt.Sprintf("there is a control character (0x%02x)", c)
+	return place.Scrub(text, func(at int, bad string) bool {
+		r.syntax = true
+		if r.errors >= maxProblems {
+			return false // a file of something else
 		}
-		if bad != "" {
-			if out[i] != '?' {
-				out[i] = ' '
-			}
-			r.syntax = true
-			if r.errors >= maxProblems {
-				return nil, false // a file of something else
-			}
-			if line := r.doc.line(i); !r.scrubbed[line] { // one report a line is enough
-				r.scrubbed[line] = true
-				r.report(span{i, i + 1}, bad, "save the file as UTF-8 text")
-			}
+		if c := text[at]; c >= 0xa0 {
+			bad += fmt.Sprintf("; as Latin-1 it would be %q", rune(c))
 		}
-		i += n
-	}
-	return out, true
+		if line := r.doc.Line(at); !r.scrubbed[line] { // one report a line is enough
+			r.scrubbed[line] = true
+			r.report(span{at, at + 1}, bad, "save the file as UTF-8 text")
+		}
+		return true
+	})
 }
 
 // run parses from offset up to the end or the first mistake of TOML, and gives
@@ -187,28 +165,9 @@ func (r *reader) run(text []byte, offset int) int {
 	}
 	h := r.p.Range(perr.Highlight)
 	at := span{offset + int(h.Offset), offset + int(h.Offset+h.Length)}
-	start := min(nextExpression(text, offset+end, end > 0), at.start)
+	start := min(place.NextExpression(text, offset+end, end > 0), at.start)
 	r.syntax = true
 	return r.mistake(text, start, at, perr.Message)
-}
-
-// nextExpression gives the start of the next line from an offset on that is
-// neither blank nor a comment; skipLine leaves the rest of the first one out.
-func nextExpression(text []byte, from int, skipLine bool) int {
-	for {
-		if skipLine {
-			i := bytes.IndexByte(text[from:], '\n')
-			if i < 0 {
-				return len(text)
-			}
-			from += i + 1
-		}
-		line, _, _ := bytes.Cut(text[from:], []byte("\n"))
-		if t := bytes.TrimLeft(line, " \t\r"); len(t) > 0 && t[0] != '#' {
-			return from + len(line) - len(t)
-		}
-		skipLine = true
-	}
 }
 
 // startsExpression tells a line that begins with a header or "key =".
@@ -216,18 +175,14 @@ func startsExpression(line []byte) bool {
 	line = bytes.TrimLeft(line, " \t")
 	if len(line) > 0 && line[0] == '[' {
 		line = bytes.TrimLeft(bytes.TrimLeft(line, "["), " \t")
-		return len(line) > 0 && bareKey(line[0])
+		return len(line) > 0 && place.BareKey(line[0])
 	}
 	i := 0
-	for i < len(line) && (bareKey(line[i]) || line[i] == '.') {
+	for i < len(line) && (place.BareKey(line[i]) || line[i] == '.') {
 		i++
 	}
 	rest := bytes.TrimLeft(line[i:], " \t")
 	return i > 0 && len(rest) > 0 && rest[0] == '='
-}
-
-func bareKey(c byte) bool {
-	return c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 }
 
 // mistake reports a mistake of TOML and finds where parsing can go on.
@@ -240,16 +195,16 @@ func (r *reader) mistake(text []byte, start int, at span, message string) int {
 			where.end++
 		}
 	}
-	several := r.doc.line(at.start) > r.doc.line(start)
-	token := tokenAt(text, at.start)
-	said, suggestion := wording(message, string(text[token.start:token.end]))
+	several := r.doc.Line(at.start) > r.doc.Line(start)
+	from, to := place.Word(text, at.start)
+	said, suggestion := wording(message, string(text[from:to]))
 	if better, how := slip(text, at.start, message); better != "" {
 		said, suggestion = better, how
 	}
 	if several && where.start >= at.start && startsExpression(text[bytes.LastIndexByte(text[:min(at.start, len(text))], '\n')+1:]) {
-		said, suggestion = fmt.Sprintf("what begins in line %d has no end", r.doc.line(start)), "close its quotes or its ]"
+		said, suggestion = fmt.Sprintf("what begins in line %d has no end", r.doc.Line(start)), "close its quotes or its ]"
 	}
-	if !r.scrubbed[r.doc.line(at.start)] {
+	if !r.scrubbed[r.doc.Line(at.start)] {
 		r.report(where, said, suggestion)
 	}
 	if r.current != nil {
@@ -261,26 +216,13 @@ func (r *reader) mistake(text []byte, start int, at span, message string) int {
 	if where.start < at.start && several {
 		return -1 // the rest of the file is part of the open value
 	}
-	for line := max(r.doc.line(start)+1, r.doc.line(at.start)); line <= len(r.doc.lines); line++ {
-		o := r.doc.lines[line-1]
+	for line := max(r.doc.Line(start)+1, r.doc.Line(at.start)); line <= len(r.doc.Starts); line++ {
+		o := r.doc.Starts[line-1]
 		if o > start && startsExpression(text[o:]) {
 			return o
 		}
 	}
 	return -1
-}
-
-// tokenAt gives the word around an offset, empty when there is none.
-func tokenAt(text []byte, at int) span {
-	ends := func(c byte) bool { return c <= ' ' || strings.IndexByte(`=[]{},#"'`, c) >= 0 }
-	from, to := min(at, len(text)), min(at, len(text))
-	for from > 0 && at-from < 100 && !ends(text[from-1]) {
-		from--
-	}
-	for to < len(text) && to-at < 100 && !ends(text[to]) {
-		to++
-	}
-	return span{from, to}
 }
 
 // wording says a parser's message in the words of an operator.
@@ -292,11 +234,11 @@ func wording(message, word string) (text, suggestion string) {
 		case "":
 			return "the value is missing", ""
 		case "yes", "on", "true":
-			return quoted(word) + " is not a value", "write true"
+			return place.Quote(word) + " is not a value", "write true"
 		case "no", "off", "false":
-			return quoted(word) + " is not a value", "write false, or \"off\" in quotes"
+			return place.Quote(word) + " is not a value", "write false, or \"off\" in quotes"
 		}
-		return quoted(word) + " is not a value", "texts stand in quotes: " + tomlString(shorten(word))
+		return place.Quote(word) + " is not a value", "texts stand in quotes: " + place.String(place.Shorten(word))
 	case strings.Contains(message, "escape"):
 		return "there is no such escape in a text in double quotes", `put it into single quotes: '…', where \ is only itself`
 	case strings.Contains(message, "expected newline"), strings.Contains(message, "after"):

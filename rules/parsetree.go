@@ -5,6 +5,9 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"garita/place"
+	"garita/printable"
 )
 
 func (r *reader) span(raw unstable.Range) span {
@@ -33,10 +36,10 @@ func (r *reader) header(parts []string, at span, list bool) {
 		return
 	default:
 		hint := "write [[rule]], [[rule.test]] or [[override]]"
-		if meant := nearest(name, []string{"rule", "rule.test", "override"}); meant != "" {
+		if meant := place.Nearest(name, []string{"rule", "rule.test", "override"}); meant != "" {
 			hint = "write [[" + meant + "]]"
 		}
-		r.report(at, quoted(name)+" is not known here", hint)
+		r.report(at, place.Quote(name)+" is not known here", hint)
 		return
 	}
 	if !list {
@@ -61,7 +64,7 @@ func (r *reader) header(parts []string, at span, list bool) {
 		return
 	}
 	if e := r.lastRule.byName["test"]; e != nil {
-		r.report(at, fmt.Sprintf("the rule has tests already (line %d)", r.doc.line(e.key.start)), "write each as [[rule.test]]")
+		r.report(at, fmt.Sprintf("the rule has tests already (line %d)", r.doc.Line(e.key.start)), "write each as [[rule.test]]")
 		return
 	}
 	r.lastRule.tests = append(r.lastRule.tests, t)
@@ -72,7 +75,7 @@ func (r *reader) topValue(e *unstable.Node) {
 	if r.current == nil {
 		if !r.headed {
 			parts, where := r.key(e.Key())
-			r.report(where[0], quoted(strings.Join(parts, "."))+" stands before the first [[rule]]", "begin each rule with a line [[rule]]")
+			r.report(where[0], place.Quote(strings.Join(parts, "."))+" stands before the first [[rule]]", "begin each rule with a line [[rule]]")
 		}
 		return // of a table that was reported
 	}
@@ -87,13 +90,13 @@ func (r *reader) keyValue(t *table, e *unstable.Node, depth int) {
 		return
 	}
 	if old := t.byName[parts[0]]; old != nil {
-		r.report(whole, fmt.Sprintf("%s is set twice (first in line %d)", clean(shorten(parts[0])), r.doc.line(old.key.start)), "remove one")
+		r.report(whole, fmt.Sprintf("%s is set twice (first in line %d)", printable.Line(place.Shorten(parts[0])), r.doc.Line(old.key.start)), "remove one")
 		r.syntax = true
 		return
 	}
 	// Arrays carry no range of their own: the value starts after the "=".
 	at := whole.end
-	for at < len(r.doc.text) && strings.IndexByte(" \t=", r.doc.text[at]) >= 0 {
+	for at < len(r.doc.Octets) && strings.IndexByte(" \t=", r.doc.Octets[at]) >= 0 {
 		at++
 	}
 	end := r.base + int(e.Raw.Offset+e.Raw.Length)
@@ -135,9 +138,9 @@ func (r *reader) value(n *unstable.Node, at span, depth int) *value {
 func (v *value) describe() string {
 	switch v.kind {
 	case unstable.String:
-		return quoted(v.text) + " is text"
+		return place.Quote(v.text) + " is text"
 	case unstable.Integer, unstable.Float:
-		return clean(shorten(v.text)) + " is a number"
+		return printable.Line(place.Shorten(v.text)) + " is a number"
 	case unstable.Bool:
 		return v.text + " is a truth value"
 	case unstable.Array:
@@ -145,12 +148,12 @@ func (v *value) describe() string {
 	case unstable.InlineTable:
 		return "this is a table"
 	}
-	return clean(shorten(v.text)) + " is a date or time"
+	return printable.Line(place.Shorten(v.text)) + " is a date or time"
 }
 
 // offsets gives the place in the file of an offset in a decoded text.
 func (r *reader) offset(v *value, want int) int {
-	return v.at.start + rawOffset(r.doc.text[v.at.start:min(v.at.end, len(r.doc.text))], want)
+	return v.at.start + rawOffset(r.doc.Octets[v.at.start:min(v.at.end, len(r.doc.Octets))], want)
 }
 
 // rawOffset finds, in a TOML string with its quotes, what stands at an offset of

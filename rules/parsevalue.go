@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"garita/message"
+	"garita/place"
 	"garita/rules/fold"
 )
 
@@ -49,17 +50,17 @@ func (sc *scanner) fitting(c *Condition, t token) bool {
 		sc.fail(t, "every text "+c.Op.String()+" nothing", "write what it should be, or "+c.Subject.String()+` is ""`)
 	case t.text != "" && c.Subject.form().kind != aboutOctets && c.Subject.form().kind != aboutOctetsField && fold.Key(t.text) == "":
 		// Looked for, it would be in every text.
-		sc.fail(t, "white space and signs that are not seen do not count, so nothing is left of "+quoted(t.text), "write a word, or use matches or a raw subject")
+		sc.fail(t, "white space and signs that are not seen do not count, so nothing is left of "+place.Quote(t.text), "write a word, or use matches or a raw subject")
 	case slices.Contains(c.Values, t.text):
-		sc.fail(t, "the value "+quoted(t.text)+" is there twice", "remove one")
+		sc.fail(t, "the value "+place.Quote(t.text)+" is there twice", "remove one")
 	case c.Subject == AttachmentExtension && strings.HasPrefix(t.text, "."):
-		sc.fail(t, "an extension has no dot here", "write "+strconv.Quote(strings.TrimLeft(shorten(t.text), ".")))
+		sc.fail(t, "an extension has no dot here", "write "+strconv.Quote(strings.TrimLeft(place.Shorten(t.text), ".")))
 	case (c.Subject == SenderDomain || c.Subject == RecipientDomain) && strings.Contains(t.text, "@"):
-		sc.fail(t, "a domain has no @", "write "+strconv.Quote(shorten(t.text[strings.LastIndexByte(t.text, '@')+1:])))
+		sc.fail(t, "a domain has no @", "write "+strconv.Quote(place.Shorten(t.text[strings.LastIndexByte(t.text, '@')+1:])))
 	case c.Subject == Tag && c.Op == Is && strings.ContainsAny(t.text, "<>/ "):
-		sc.fail(t, "the name of a tag has no brackets", "write "+strconv.Quote(strings.Trim(shorten(t.text), "<>/ ")))
+		sc.fail(t, "the name of a tag has no brackets", "write "+strconv.Quote(strings.Trim(place.Shorten(t.text), "<>/ ")))
 	case c.Subject == Defect && c.Op == Is && !knownDefect(t.text):
-		sc.fail(t, quoted(t.text)+" is not a defect", defectHint(t.text))
+		sc.fail(t, place.Quote(t.text)+" is not a defect", defectHint(t.text))
 	case c.Subject.form().kind == aboutOctets && strings.ContainsAny(t.text, "\r\n"):
 		sc.fail(t, c.Subject.String()+" is one line; it holds no line break", "")
 	default:
@@ -78,7 +79,7 @@ func defects() []string {
 }
 
 func defectHint(id string) string {
-	if meant := nearest(id, defects()); meant != "" {
+	if meant := place.Nearest(id, defects()); meant != "" {
 		return "did you mean " + meant + "?"
 	}
 	return "docs/mime.md lists them"
@@ -117,7 +118,7 @@ func (sc *scanner) number(c *Condition, size bool) bool {
 		if size {
 			hint = "write a whole number and a unit, as 10MB"
 		}
-		sc.fail(t, quoted(t.text)+" is not a number", hint)
+		sc.fail(t, place.Quote(t.text)+" is not a number", hint)
 		return false
 	case !size && unit != "":
 		sc.fail(t, c.Subject.String()+" are counted, they have no unit", "write "+digits)
@@ -126,7 +127,7 @@ func (sc *scanner) number(c *Condition, size bool) bool {
 		sc.fail(t, "the size has no unit", fmt.Sprintf("write %sMB, %sKB or %sB", digits, digits, digits))
 		return false
 	case n > math.MaxInt64/times:
-		sc.fail(t, quoted(t.text)+" is too large a number", "")
+		sc.fail(t, place.Quote(t.text)+" is too large a number", "")
 		return false
 	}
 	c.Number = n * times
@@ -165,13 +166,13 @@ func (sc *scanner) networks(c *Condition) bool {
 		n, odd, err := parseNet(t.text)
 		switch {
 		case err != nil && strings.HasSuffix(t.text, ","):
-			sc.fail(t, "networks are joined by the word or", "write "+shorten(strings.TrimRight(t.text, ","))+" or …")
+			sc.fail(t, "networks are joined by the word or", "write "+place.Shorten(strings.TrimRight(t.text, ","))+" or …")
 			return false
 		case err != nil:
 			sc.fail(t, err.Error(), "write in 192.0.2.0/24, or in list FILE")
 			return false
 		case odd != "":
-			sc.p.warn(sc.place(t.start, t.end), quoted(t.text)+" has bits beside its network", "did you mean "+odd+"?")
+			sc.p.warn(sc.place(t.start, t.end), place.Quote(t.text)+" has bits beside its network", "did you mean "+odd+"?")
 		}
 		if len(c.Nets) == MaxValues {
 			sc.fail(t, fmt.Sprintf("the condition has more than %d networks", MaxValues), "put them into a file, one a line: in list FILE")

@@ -37,7 +37,7 @@ type Rule struct {
 }
 
 // Place is "file:line", for findings and commands.
-func (r *Rule) Place() string { return place(r.File, r.Line) }
+func (r *Rule) Place() string { return inFile(r.File, r.Line) }
 
 // Test is one [[rule.test]]: a message, or what is enough to make one, and what
 // must come out.

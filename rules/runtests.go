@@ -6,6 +6,7 @@ import (
 
 	"garita/mail"
 	"garita/message"
+	"garita/printable"
 	"garita/rules/pattern"
 )
 
@@ -24,7 +25,7 @@ func RunTests(ctx context.Context, s *Set, limits message.IndexLimits) []Problem
 			continue
 		}
 		if ctx.Err() != nil {
-			return append(problems, Problem{File: clean(r.File), Line: r.Line, Rule: r.ID,
+			return append(problems, Problem{File: printable.Line(r.File), Line: r.Line, Rule: r.ID,
 				Text: outOfTime})
 		}
 		problems = append(problems, runRule(ctx, r, limits)...)
@@ -47,7 +48,7 @@ func runRule(ctx context.Context, r *Rule, limits message.IndexLimits) (problems
 		tx, raw := t.Build()
 		in := Input{Tx: tx, Index: message.ReadIndex(raw, limits), Raw: raw}
 		got := set.Match(ctx, in, pattern.NewBudget(testBudget, time.Now), MatchOptions{All: true})
-		p := Problem{File: clean(r.File), Line: t.Line, Rule: r.ID}
+		p := Problem{File: printable.Line(r.File), Line: t.Line, Rule: r.ID}
 		switch hit := len(got.Hits) > 0; {
 		case ctx.Err() != nil:
 			p.Line, p.Text = r.Line, outOfTime

@@ -81,5 +81,5 @@ type MatchOptions struct {
 	All bool
 }
 
-// place writes file:line.
-func place(file string, line int) string { return file + ":" + strconv.Itoa(line) }
+// inFile writes file:line.
+func inFile(file string, line int) string { return file + ":" + strconv.Itoa(line) }

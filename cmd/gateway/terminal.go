@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	show "garita/printable"
 )
 
 // terminal is where a command reads and writes.
@@ -102,71 +103,12 @@ func (t *terminal) json(v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(t.out, escapeJSON(string(raw))+"\n")
+	_, err = io.WriteString(t.out, show.JSON(string(raw))+"\n")
 	return err
 }
 
-// printable makes text safe for a terminal: controls, octets that are no
-// UTF-8 and the bidirectional controls that make a line read differently from
-// what it is are escaped; line feeds stay.
-func printable(s string) string {
-	return escape(s, true)
-}
+// printable makes text safe for a terminal; line feeds stay.
+func printable(s string) string { return show.Lines(s) }
 
 // oneLine is printable for what has to stay on its line.
-func oneLine(s string) string {
-	return escape(s, false)
-}
-
-func escape(s string, lines bool) string {
-	clean := true
-	for _, r := range s {
-		if r == utf8.RuneError || !strconv.IsPrint(r) {
-			clean = false
-			break
-		}
-	}
-	if clean {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			b.WriteString(`\x`)
-			b.WriteString(strconv.FormatUint(uint64(s[i])|0x100, 16)[1:])
-		case strconv.IsPrint(r), lines && r == '\n':
-			b.WriteString(s[i : i+n])
-		default:
-			q := strconv.QuoteRuneToASCII(r)
-			b.WriteString(q[1 : len(q)-1])
-		}
-		i += n
-	}
-	return b.String()
-}
-
-// escapeJSON escapes inside JSON what encoding/json leaves as it is: DEL, C1
-// and everything that cannot be printed. Such runes only stand in strings.
-func escapeJSON(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\n', strconv.IsPrint(r):
-			b.WriteRune(r)
-		case r > 0xffff:
-			r -= 0x10000
-			writeUnit(&b, 0xd800+r>>10)
-			writeUnit(&b, 0xdc00+r&0x3ff)
-		default:
-			writeUnit(&b, r)
-		}
-	}
-	return b.String()
-}
-
-func writeUnit(b *strings.Builder, r rune) {
-	b.WriteString(`\u`)
-	b.WriteString(strconv.FormatUint(uint64(r)|0x10000, 16)[1:])
-}
+func oneLine(s string) string { return show.Line(s) }

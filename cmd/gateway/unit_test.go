@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"garita/hold"
@@ -22,47 +21,6 @@ import (
 	"garita/smtpproxy/relay"
 )
 
-func TestEscape(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain ñ 漢":    "plain ñ 漢",
-		"\x1b[2J":      `\x1b[2J`,
-		"a\r\nb":       `a\r\nb`,
-		"\xff\x00":     `\xff\x00`,
-		"\u202egpj.x":  `\u202egpj.x`,
-		"\u009b2J":     `\u009b2J`,
-		"\U000e0041":   `\U000e0041`,
-		"tab\tno":      `tab\tno`,
-		"\u2028line":   `\u2028line`,
-		"replacement�": "replacement�",
-	} {
-		if got := oneLine(in); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-	if got := printable("a\nb\r\n\x07"); got != "a\nb\\r\n\\a" {
-		t.Errorf("printable: %q", got)
-	}
-	if got := escapeJSON("{\n \"\u202e\U000e0041\x7f\"}"); got != "{\n \"\\u202e\\udb40\\udc41\\u007f\"}" {
-		t.Errorf("escapeJSON: %q", got)
-	}
-}
-
-func FuzzEscape(f *testing.F) {
-	f.Add("a\x1b[0m\xff\u202e")
-	f.Fuzz(func(t *testing.T, s string) {
-		for _, r := range oneLine(s) {
-			if r != unicode.ReplacementChar && !unicode.IsPrint(r) {
-				t.Errorf("%q leaves %q", s, r)
-			}
-		}
-		if strings.ContainsFunc(printable(s), func(r rune) bool { return r != '\n' && unicode.IsControl(r) }) {
-			t.Errorf("%q leaves a control character", s)
-		}
-	})
-}
-
-// TestStatusTable: hostile text of a next hop does not reach the terminal, and
-// without a terminal there is no colour.
 func TestStatusTable(t *testing.T) {
 	s := status{
 		Version: "v1", State: "running", Mode: "observe", PID: 7, Uptime: 93784, Config: "/etc/garita/config.toml",

@@ -1,20 +1,20 @@
-package config
+package place
 
 import (
-	"sort"
+	"slices"
 	"strings"
 )
 
-// nearest finds the candidate that was most likely meant, or "".
-func nearest(word string, candidates []string) string {
+// Nearest finds the candidate that was most likely meant, or "". Case does not
+// count, nor whether parts are joined by "-" or "_".
+func Nearest(word string, candidates []string) string {
 	fold := func(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", "_") }
 	w := fold(word)
 	if w == "" || len(w) > 100 {
 		return ""
 	}
 	best, bestDistance := "", 3
-	sorted := append([]string(nil), candidates...)
-	sort.Strings(sorted)
+	sorted := slices.Sorted(slices.Values(candidates))
 	for _, c := range sorted {
 		f := fold(c)
 		allowed := 2
@@ -42,7 +42,8 @@ func nearest(word string, candidates []string) string {
 	return ""
 }
 
-// distance is Damerau-Levenshtein with adjacent transpositions, over bytes.
+// distance is Damerau-Levenshtein with adjacent transpositions, over bytes; 3
+// stands for more than 2.
 func distance(a, b string) int {
 	if len(a)-len(b) > 2 || len(b)-len(a) > 2 {
 		return 3
