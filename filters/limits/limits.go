@@ -122,7 +122,7 @@ type pending struct {
 	result  filters.Result
 	who     who
 	fresh   []string // keys of first-time recipients
-	door    string   // key of the mark of a door
+	door    []string // keys of the marks of a door
 	excess  []store.Window
 	limits  []Limit // of excess
 }
