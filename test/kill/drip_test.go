@@ -43,10 +43,10 @@ func TestKillDrip(t *testing.T) {
 	w.Start()
 	user := func(id int) string { return fmt.Sprintf("u%d@our.example", id%5) }
 	l := &load{t: t, choose: func(id int) way { return way{addr: w.Outbound, from: user(id), data: body(id)} }}
-	l.start(3)
-	n := rounds(4)
+	l.start(2)
+	n := rounds(3)
 	for i := range n {
-		time.Sleep(time.Duration(300+rand.IntN(700)) * time.Millisecond)
+		time.Sleep(time.Duration(200+rand.IntN(400)) * time.Millisecond)
 		if i == n/2 {
 			for u := range 5 {
 				w.command(t, "user", "limit", user(u), "--messages-per-hour", "1000000")
@@ -68,7 +68,7 @@ func TestKillDrip(t *testing.T) {
 		return left, unsure
 	}
 	first, _ := drip()
-	for i := 0; first > 0 && i < n; i++ {
+	for i := 0; first > 0 && i < 2; i++ {
 		before := first
 		harness.Eventually(t, "something drips out", func() bool { first, _ = drip(); return first < before })
 		w.Kill()
