@@ -226,7 +226,7 @@ func (b *broken) Get(ctx context.Context, key string) ([]byte, bool, error) {
 func TestStoreFault(t *testing.T) {
 	for _, hang := range []bool{false, true} {
 		b := &broken{Store: store.NewMemory(), hang: hang}
-		k := newKit(t, Options{Store: b, Wait: 20 * time.Millisecond})
+		k := newKit(t, Options{Store: b, Wait: 300 * time.Millisecond})
 		q := Request{Client: netip.MustParseAddr("192.0.2.1"), Sender: "a@x", Recipient: "b@our.example"}
 		b.asked = 0
 		if a, err := k.table.Check(t.Context(), &q); err == nil || a.Delay || a.Reason != Fault {

@@ -388,7 +388,7 @@ func TestSyslog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		c.SetReadDeadline(time.Now().Add(60 * time.Second))
 		return c
 	}
 	next := func(c *net.UnixConn) string {

@@ -32,7 +32,7 @@ func serve(t *testing.T, ready func() Readiness, set ...func(*http.Server)) stri
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 		defer cancel()
 		s.Shutdown(ctx)
 		if err := <-ended; err != nil {
@@ -152,7 +152,7 @@ func TestBounds(t *testing.T) {
 		defer c.Close()
 		silent = append(silent, c)
 	}
-	client := &http.Client{Timeout: 20 * time.Second}
+	client := &http.Client{Timeout: 60 * time.Second}
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Add(1)
@@ -172,7 +172,7 @@ func TestBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(60 * time.Second))
 	go fmt.Fprintf(c, "GET /metrics HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n", strings.Repeat("a", maxHeader*4))
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err == nil && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {

@@ -87,7 +87,7 @@ func (j *judge) Closed(*mail.Session) { j.mu.Lock(); defer j.mu.Unlock(); j.clos
 // last waits for the nth end: the MTA is answered before it is told.
 func (j *judge) last(t *testing.T, n int) (mail.Transaction, mail.Outcome) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		j.mu.Lock()
 		if len(j.ends) >= n {
 			defer j.mu.Unlock()
@@ -163,7 +163,7 @@ func open(t testing.TB, change func(*Settings)) *door {
 	d := &door{Server: s, judge: j, addr: l.Addr().String(), log: c.Output, set: set, t: t}
 	t.Cleanup(func() {
 		l.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
 			t.Error(err)

@@ -47,7 +47,7 @@ func TestConversation(t *testing.T) {
 			len(tx.ForwardPaths) != 2 || tx.ForwardPaths[1].Orcpt != "x@y.example" || tx.Listener != ListenerName {
 			t.Errorf("%s: %+v %+v", name, tx, tx.Session)
 		}
-		for end := time.Now().Add(10 * time.Second); !strings.Contains(d.logged(), `queue_id="QID1"`); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(60 * time.Second); !strings.Contains(d.logged(), `queue_id="QID1"`); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%s: %s", name, d.logged())
 			}
@@ -233,7 +233,7 @@ func TestStrangersAreTurnedAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.SetDeadline(time.Now().Add(60 * time.Second))
 		c.Write([]byte("\x00\x00\x00\x0dO\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00"))
 		n, _ := c.Read(make([]byte, 1))
 		return n == 0
@@ -259,7 +259,7 @@ func TestShutdown(t *testing.T) {
 	begin(t, busy)
 	done := make(chan error, 1)
 	go func() { done <- d.Shutdown(context.Background()) }()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(time.Millisecond) {
 		if _, err := idle.Helo("x"); err != nil {
 			break
 		}
@@ -329,7 +329,7 @@ func TestTimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.SetReadDeadline(time.Now().Add(60 * time.Second))
 	if _, err := c.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 		t.Error("a silent MTA is kept", err)
 	}

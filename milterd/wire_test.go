@@ -61,7 +61,7 @@ func TestBrokenMTAs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(60 * time.Second))
 		io.WriteString(c, said)
 		if _, err := io.Copy(io.Discard, c); err != nil && isTimeout(err) {
 			t.Errorf("%s: the connection stays open", name)

@@ -115,7 +115,7 @@ func open(t *testing.T, set func(*Config)) *door {
 	}
 	go d.s.Serve(l)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		d.s.Shutdown(ctx)
 	})
@@ -136,7 +136,7 @@ func (d *door) dial(t *testing.T) *line {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(60 * time.Second))
 	return &line{c, bufio.NewReader(c), t}
 }
 
@@ -329,7 +329,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
-	d := open(t, func(c *Config) { c.IdleTimeout, c.RequestTimeout = time.Second, 100*time.Millisecond })
+	d := open(t, func(c *Config) { c.IdleTimeout, c.RequestTimeout = 2*time.Second, time.Second })
 	slow := d.dial(t)
 	slow.send("request=")
 	slow.closed()

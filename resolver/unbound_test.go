@@ -96,7 +96,7 @@ func TestUnbound(t *testing.T) {
 	})
 	// Not by the resolver under test: its breaker would open while the server
 	// starts, and the root, which would close it, cannot be asked here.
-	for up := time.Now().Add(20 * time.Second); ; {
+	for up := time.Now().Add(60 * time.Second); ; {
 		q := new(dns.Msg).SetQuestion("mail.garita.test.", dns.TypeA)
 		if _, err := dns.Exchange(q, addr.String()); err == nil {
 			break

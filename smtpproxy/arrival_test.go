@@ -111,7 +111,7 @@ func TestEarlyTalkers(t *testing.T) {
 	// A shutdown does not wait for the delay.
 	k.dial()
 	eventually(t, "waiting", func() bool { o := k.open(); return len(o) == 1 && o[0].state.Load() == waiting })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := k.srv.Shutdown(ctx); err != nil {
 		t.Error(err)

@@ -263,7 +263,7 @@ func TestAbortedDataDeliversNothing(t *testing.T) {
 // S-24, S-25: after a stall the rest of the message is not read as commands.
 func TestStallInDataIsTheEnd(t *testing.T) {
 	for _, start := range []string{"DATA\r\n", "BDAT 5000\r\n"} {
-		k := newKit(t, "inbound", func(s *Settings, _ *Listener) { s.Limits.DataTimeout = 50 * time.Millisecond })
+		k := newKit(t, "inbound", func(s *Settings, _ *Listener) { s.Limits.DataTimeout = 500 * time.Millisecond })
 		c := k.hello()
 		c.envelope()
 		c.send(start)

@@ -293,10 +293,12 @@ func TestConnectionLimits(t *testing.T) {
 }
 
 func TestCommandDeadlineIsForTheWholeLine(t *testing.T) {
-	k := newKit(t, "inbound", func(s *Settings, _ *Listener) { s.Limits.CommandTimeout = 150 * time.Millisecond })
+	t.Parallel()
+	// EHLO has to come in this time too.
+	k := newKit(t, "inbound", func(s *Settings, _ *Listener) { s.Limits.CommandTimeout = 2 * time.Second })
 	c := k.hello()
 	go func() { // an octet now and then does not buy time (S-140)
-		for range 50 {
+		for range 500 {
 			if _, err := c.Write([]byte("N")); err != nil {
 				return
 			}

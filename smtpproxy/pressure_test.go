@@ -162,7 +162,7 @@ func BenchmarkGreetingBesideIdleSessions(b *testing.B) {
 	greeting := func(from netip.AddrPort) net.Conn {
 		near, far := net.Pipe()
 		srv.accept("test", pipeFrom{far, net.TCPAddrFromAddrPort(from)})
-		near.SetDeadline(time.Now().Add(10 * time.Second))
+		near.SetDeadline(time.Now().Add(60 * time.Second))
 		if _, err := near.Read(buf); err != nil {
 			b.Fatal(err)
 		}

@@ -148,7 +148,7 @@ func TestShutdownDuringHandshake(t *testing.T) {
 		open := k.open()
 		return len(open) == 1 && open[0].state.Load() == waiting
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := k.srv.Shutdown(ctx); err != nil {
 		t.Error(err)

@@ -160,7 +160,7 @@ func TestWriteBehind(t *testing.T) {
 	for i := range 3000 {
 		m.Put(t.Context(), fmt.Sprint(i), nil, time.Hour)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for m.Stats().Pending > 0 || m.Stats().Written < 3000 {
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v", m.Stats())

@@ -28,7 +28,7 @@ func openssl(t *testing.T, input string, args ...string) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("openssl is needed (package openssl): %v", err)
 	}
-	stop := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	stop := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
 	defer stop.Stop()
 	cmd.Wait() // a refused handshake is an exit code of 1
 	return out.String()
@@ -130,7 +130,7 @@ func TestClientHelloInSmallRecords(t *testing.T) {
 		}
 		cfg.InsecureSkipVerify, cfg.ServerName = true, "mx.example.com"
 		c := stdtls.Client(&splitter{Conn: conn}, cfg)
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(60 * time.Second))
 		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -161,12 +161,12 @@ func TestRawClientHellos(t *testing.T) {
 	} {
 		client, server := net.Pipe()
 		go func() {
-			client.SetDeadline(time.Now().Add(10 * time.Second))
+			client.SetDeadline(time.Now().Add(60 * time.Second))
 			go io.Copy(io.Discard, client)
 			client.Write(in)
 			client.Close()
 		}()
-		server.SetDeadline(time.Now().Add(10 * time.Second))
+		server.SetDeadline(time.Now().Add(60 * time.Second))
 		err := stdtls.Server(server, cfg).Handshake()
 		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: %v", name, err)

@@ -104,7 +104,7 @@ func dial(addr string, c *stdtls.Config) (*stdtls.Conn, error) {
 		c.ServerName = "mx.example.com"
 	}
 	tc := stdtls.Client(conn, c)
-	tc.SetDeadline(time.Now().Add(20 * time.Second))
+	tc.SetDeadline(time.Now().Add(60 * time.Second))
 	if _, err := io.ReadFull(tc, make([]byte, 1)); err != nil {
 		conn.Close()
 		return nil, err

@@ -79,7 +79,7 @@ func TestInheritedSockets(t *testing.T) {
 		}
 		defer c.Close()
 		out, wait := startWith(t, "smtp:other:\x1b[2Jname", files...)
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(patience))
 		got, err := io.ReadAll(c)
 		if err != nil || string(got) != "served\n" {
 			t.Errorf("round %d: %v %q", round, err, got)
@@ -163,7 +163,7 @@ func TestSystemdSocketActivate(t *testing.T) {
 	}
 	defer cmd.Process.Kill()
 	var c net.Conn
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if c, err = net.Dial("tcp", addr); err == nil || time.Now().After(deadline) {
 			break
 		}
@@ -172,7 +172,7 @@ func TestSystemdSocketActivate(t *testing.T) {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(c)
 	if werr := cmd.Wait(); err != nil || werr != nil || string(got) != "served\n" {
 		t.Errorf("%v, %v, %q\n%s", err, werr, got, &out)

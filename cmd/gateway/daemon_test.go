@@ -22,7 +22,7 @@ import (
 )
 
 // bound on everything that must happen; it is never what a test measures.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // gateway is a running garita run with a folder of its own.
 type gateway struct {

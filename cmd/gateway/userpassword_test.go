@@ -146,7 +146,7 @@ func TestUserPasswordAtATerminal(t *testing.T) {
 			if (err == nil) != x.want || (out.Len() > 0) != x.want {
 				t.Errorf("%q: %v %q", x.second, err, out.String())
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("does not end")
 		}
 		if !echoes(t, slave) {
@@ -170,7 +170,7 @@ func TestUserPasswordInterrupted(t *testing.T) {
 	if _, err := r.ReadString(':'); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); echoes(t, slave); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); echoes(t, slave); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the echo stays on")
 		}

@@ -175,7 +175,7 @@ func TestEarlyOK(t *testing.T) {
 				}()
 			}
 		}()
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 		slow := &pausing{octets(strings.Repeat("x", size))}
 		out, err := scan(ctx, address{"unix", l.Addr().String()}, times{time.Second, 5 * time.Second}, slow)
 		if err != nil || out.kind != nonsense || !strings.Contains(out.text, "before the end") {
@@ -195,7 +195,7 @@ func (p *pausing) WriteTo(w io.Writer) (int64, error) {
 		return int64(n), err
 	}
 	// Until the answer is there: nobody else can tell us.
-	for end := time.Now().Add(10 * time.Second); !answered(w.(*streamWriter).conn) && time.Now().Before(end); {
+	for end := time.Now().Add(60 * time.Second); !answered(w.(*streamWriter).conn) && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	_, err = w.Write(p.octets[len(p.octets)-1:])

@@ -39,7 +39,7 @@ func repeat(s fakeclamd.Step, n int) (out []fakeclamd.Step) {
 const (
 	deferred = "clamav.unscanned defer 451 4.7.1"
 	poisoned = "clamav.poison quarantine"
-	quick    = 300 * time.Millisecond
+	quick    = time.Second
 )
 
 func hurry(c *Config) { c.Timeout, c.WriteTimeout, c.Wait = quick, quick, quick }
@@ -245,7 +245,7 @@ func TestReadsReplyAfterBrokenUpload(t *testing.T) {
 			}
 			f.Script(fakeclamd.Step{Reply: says, After: 100})
 			a, _ := parseServer(f.Address())
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 			out, err := scan(ctx, a, times{5 * time.Second, 5 * time.Second}, octets(make([]byte, 30<<20)))
 			cancel()
 			f.Close()

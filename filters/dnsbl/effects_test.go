@@ -119,7 +119,7 @@ func TestEffects(t *testing.T) {
 		{"urls", func(c *Config) { c.URLs = 0 }, "dnsbl.spamcop+3"},
 		{"known_good", func(c *Config) { c.KnownGood = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")} }, "dnsbl.doubted+0 dnsbl.surbl+6"},
 		{"peer_days", func(c *Config) { c.PeerDays = 3 }, "dnsbl.doubted+0 dnsbl.surbl+6"},
-		{"timeout", func(c *Config) { c.Timeout, c.Lists = 100*time.Millisecond, []string{"spamcop", "psbl"} }, "dnsbl.spamcop+3 dnsbl.temporary+0"},
+		{"timeout", func(c *Config) { c.Timeout, c.Lists = time.Second, []string{"spamcop", "psbl"} }, "dnsbl.spamcop+3 dnsbl.temporary+0"},
 		{"list.zone", own(ListConfig{Zone: "other.test", Kinds: v4, Weight: 1}), "dnsbl.mine+1"},
 		{"list.weight", own(ListConfig{Zone: "other.test", Kinds: v4, Weight: 1.5}), "dnsbl.mine+1.5"},
 		{"list.key", own(ListConfig{Zone: "other.test", Key: "wrong", Kinds: v4, Weight: 1}), ""},

@@ -549,7 +549,7 @@ func TestBodyIsReleased(t *testing.T) {
 		k := build(t, Options{}, []string{server})
 		_, _ = k.CheckMessage(t.Context(), tx)
 		m.Release()
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(60 * time.Second)
 		for freed := false; !freed; {
 			func() {
 				defer func() { freed = recover() != nil }()

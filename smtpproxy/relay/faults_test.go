@@ -19,8 +19,8 @@ type script = map[string][]fakehop.Action
 // impatient is for the rows in which the next hop does not answer.
 func impatient(url string) Config {
 	c := testConfig(url)
-	c.ConnectTimeout, c.CommandTimeout = 2*time.Second, 400*time.Millisecond
-	c.DataTimeout, c.FinalTimeout = 250*time.Millisecond, 250*time.Millisecond
+	c.ConnectTimeout, c.CommandTimeout = 2*time.Second, 1500*time.Millisecond
+	c.DataTimeout, c.FinalTimeout = time.Second, time.Second
 	return c
 }
 

@@ -78,7 +78,7 @@ func TestFailover(t *testing.T) {
 					url = start(t, fakehop.Config{Always: map[string]fakehop.Action{verb: a}}).URL()
 				}
 				c := impatient(url)
-				c.ConnectTimeout = 400 * time.Millisecond
+				c.ConnectTimeout = 1500 * time.Millisecond
 				c.FallbackURLs = []string{second.URL()}
 				clk := newClock()
 				h, l := hop(t, c, func(o *Options) { o.Now = clk.now })

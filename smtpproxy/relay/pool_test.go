@@ -500,7 +500,7 @@ func TestRetireServes(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Error("he waits for the farewell")
 	}
 	close(leave)
@@ -877,7 +877,7 @@ func TestTimeIsForEachReply(t *testing.T) {
 	t.Parallel()
 	s := start(t, fakehop.Config{Extensions: []string{"PIPELINING"}, Always: map[string]fakehop.Action{"RCPT": {Delay: 600 * time.Millisecond}}})
 	c := testConfig(s.URL())
-	c.CommandTimeout = 2 * time.Second
+	c.CommandTimeout = 2500 * time.Millisecond
 	h, _ := hop(t, c)
 	d := h.Begin(transaction())
 	for _, name := range []string{"a", "b", "c", "d", "e"} {

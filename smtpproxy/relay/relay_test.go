@@ -132,7 +132,7 @@ func send(t testing.TB, h *NextHop, tx *mail.Transaction, to ...string) ([]mail.
 // eventually waits for what another goroutine is about to do.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	end := time.Now().Add(10 * time.Second)
+	end := time.Now().Add(60 * time.Second)
 	for !f() {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)

@@ -127,7 +127,7 @@ func StartUnbound(t testing.TB, lists ...*List) string {
 func NewResolver(t testing.TB, server string) *resolver.DNS {
 	t.Helper()
 	c := resolver.Default()
-	c.Servers, c.Timeout, c.Budget, c.Attempts = []string{server}, 400*time.Millisecond, 800*time.Millisecond, 2
+	c.Servers, c.Timeout, c.Budget, c.Attempts = []string{server}, time.Second, 2*time.Second, 2
 	c.MinTTL, c.MaxTTL, c.NegativeTTL, c.FailureTTL = 0, time.Second, 0, time.Second
 	d, err := resolver.New(resolver.Options{Config: c})
 	if err != nil {

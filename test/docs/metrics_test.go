@@ -36,7 +36,7 @@ func TestFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	harness.Start(t, harness.Binary(t), "run", "--config", file)
-	if out, code := harness.Command(t, harness.Binary(t), "health", "--wait", "20s", "--config", file); code != 0 {
+	if out, code := harness.Command(t, harness.Binary(t), "health", "--wait", harness.Patience.String(), "--config", file); code != 0 {
 		t.Fatal(out)
 	}
 	// How we stand on lists is known when they were asked.

@@ -98,7 +98,7 @@ func (a arrangement) start(t *testing.T) *harness.Process {
 		t.Fatal(err)
 	}
 	p := harness.Start(t, harness.Binary(t), "run", "--config", file)
-	if out, code := harness.Command(t, harness.Binary(t), "health", "--wait", "20s", "--config", file); code != 0 {
+	if out, code := harness.Command(t, harness.Binary(t), "health", "--wait", harness.Patience.String(), "--config", file); code != 0 {
 		t.Fatalf("%s\n%s", out, p.Output())
 	}
 	return p
@@ -195,7 +195,7 @@ func TestStatusIsJSON(t *testing.T) {
 		t.Fatal(out)
 	}
 	harness.Start(t, bin, "run", "--config", dir+"/g/config.toml")
-	if out, code := harness.Command(t, bin, "health", "--wait", "20s", "--config", dir+"/g/config.toml"); code != 0 {
+	if out, code := harness.Command(t, bin, "health", "--wait", harness.Patience.String(), "--config", dir+"/g/config.toml"); code != 0 {
 		t.Fatal(out)
 	}
 	raw, err := exec.Command(bin, "status", "-o", "json", "--config", dir+"/g/config.toml").Output()

@@ -89,7 +89,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 	g := harness.StartGateway(t, harness.Options{NextHop: b.Addr, SmartHost: b.Addr, Settings: []harness.Setting{
 		{Table: "tls", Key: "certificate_file", Value: quoted(certFile)}, {Table: "tls", Key: "key_file", Value: quoted(keyFile)},
 	}})
-	if out, code := g.Run("health", "--strict", "--wait", "10s", "--config", g.Config); code != 0 {
+	if out, code := g.Run("health", "--strict", "--wait", harness.Patience.String(), "--config", g.Config); code != 0 {
 		t.Fatalf("garita health --strict: %d\n%s", code, out)
 	}
 	old := shown(t, g.Inbound, "gw.example")

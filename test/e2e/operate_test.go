@@ -214,7 +214,7 @@ func TestEarlyTalker(t *testing.T) {
 	zone := harness.StartDNS(t, "1.100.51.198.in-addr.arpa. 300 IN PTR mail.partner.example.", "mail.partner.example. 300 IN A 198.51.100.1",
 		"partner.example. 300 IN A 198.51.100.1", "x.example. 300 IN A 198.51.100.1")
 	g := behindBalancer(t, hop.Addr(), harness.Setting{Table: "dns", Key: "servers", Value: "[" + quoted(zone.Addr) + "]"})
-	harness.Configure(t, g.Config, harness.Setting{Table: harness.TableOf(t, g.Config, "inbound"), Key: "greet_delay", Value: `"2s"`})
+	harness.Configure(t, g.Config, harness.Setting{Table: harness.TableOf(t, g.Config, "inbound"), Key: "greet_delay", Value: `"6s"`})
 	g.Start()
 	patient := harness.From(t, "198.51.100.2", g.Inbound)
 	begin := time.Now()
@@ -230,7 +230,7 @@ func TestEarlyTalker(t *testing.T) {
 		c.WantClosed()
 	}
 	patient.Want(220)
-	if took := time.Since(begin); took < 2*time.Second {
+	if took := time.Since(begin); took < 6*time.Second {
 		t.Errorf("the greeting came after %s, before its time", took)
 	}
 	patient.Say("EHLO client.example").Want(250)
@@ -288,7 +288,7 @@ func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	hop := startHop(t, fakehop.Config{})
 	g := harness.StartGateway(t, harness.Options{NextHop: hop.Addr(), Trust: strangers, Settings: []harness.Setting{
-		{Table: "limits", Key: "command_timeout", Value: `"2s"`}, {Table: "limits", Key: "junk_commands", Value: "10000000"},
+		{Table: "limits", Key: "command_timeout", Value: `"5s"`}, {Table: "limits", Key: "junk_commands", Value: "10000000"},
 		{Table: "limits", Key: "max_connections", Value: "25"}, // 20 for outsiders
 	}})
 	const many = 17

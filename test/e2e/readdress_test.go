@@ -106,7 +106,7 @@ func ruled(t *testing.T, check *asked, urls map[string]string, l net.Listener) s
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve("in", l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 		defer cancel()
 		if err := srv.Shutdown(ctx); err != nil {
 			t.Error(err)

@@ -199,7 +199,7 @@ func (g *Gateway) sound() {
 // Ready waits until `garita health` says so.
 func (g *Gateway) Ready() {
 	g.t.Helper()
-	out, code := g.Run("health", "--wait", "10s", "--config", g.Config)
+	out, code := g.Run("health", "--wait", Patience.String(), "--config", g.Config)
 	if code != 0 {
 		g.t.Fatalf("garita health: exit status %d\n%s\nthe gateway printed:\n%s", code, out, g.Log())
 	}

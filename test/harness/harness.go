@@ -29,7 +29,7 @@ import (
 
 // Patience is how long the harness waits for something that must happen. It
 // is generous: only a failing test ever waits for it.
-const Patience = 30 * time.Second
+const Patience = 90 * time.Second
 
 // Root is the top folder of the repository.
 func Root() string {

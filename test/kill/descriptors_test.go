@@ -50,7 +50,6 @@ func TestNoDescriptorsForAnybody(t *testing.T) {
 		idle = append(idle, c)
 	}
 	harness.Eventually(t, "the descriptors do not come to an end", func() bool { return strings.Contains(w.Log(), "too many open files") })
-	before := w.CPU()
 	// Who is there goes on as far as it can: 2xx, or 4xx where a new
 	// connection is needed.
 	notFault := func(what string, r harness.Reply) {
@@ -65,11 +64,7 @@ func TestNoDescriptorsForAnybody(t *testing.T) {
 	notFault("a message after AUTH", user.Send("ana@our.example", []string{"b@elsewhere.example"}, "Subject: s\r\n\r\nx\r\n"))
 	notFault("a message", sender.Send("a@x.example", []string{"b@our.example"}, "Subject: s\r\n\r\nx\r\n"))
 	notFault("XCLIENT, with a look-up", xclient.Say("XCLIENT ADDR=198.18.1.2").Reply())
-	time.Sleep(2 * time.Second)
-	// A loop that spins burns two hundred ticks here.
-	if used := w.CPU() - before; used > 100 {
-		t.Errorf("%d of 200 ticks burnt while no descriptor was free", used)
-	}
+	calm(t, w.Gateway)
 	if w.Ended() {
 		t.Fatalf("the gateway ended:\n%s", w.Log())
 	}

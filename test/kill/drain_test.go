@@ -50,9 +50,6 @@ func TestDrainEverywhere(t *testing.T) {
 	c.Say(plainAuth(userName, userPassword)).Want(235)
 	add("logged in", 421, c)
 
-	add("PROXY, nothing yet", 0, harness.Dial(t, w.proxy))
-	add("PROXY, half a header", 0, harness.Dial(t, w.proxy).Raw("PROXY TCP4 198.18"))
-	add("PROXY, half a header of version 2", 0, harness.Dial(t, w.proxy).Raw("\r\n\r\n\x00\r\nQU"))
 	add("before the greeting", 421, harness.Dial(t, w.greet).Raw(behind("198.18.0.1")))
 	add("before TLS", 0, harness.Dial(t, w.submission))
 	add("half a ClientHello", 0, harness.Dial(t, w.submission).Raw("\x16\x03\x01\x02\x00\x01"))
@@ -73,6 +70,10 @@ func TestDrainEverywhere(t *testing.T) {
 	sending := harness.Greeted(t, w.Inbound)
 	sending.Envelope("a@x.example", "b@our.example").Say("DATA").Want(354)
 	sending.Raw("Subject: s\r\n\r\nhalf a li")
+	// Last: such a header has five seconds, and all must be there at once.
+	add("PROXY, nothing yet", 0, harness.Dial(t, w.proxy))
+	add("PROXY, half a header", 0, harness.Dial(t, w.proxy).Raw("PROXY TCP4 198.18"))
+	add("PROXY, half a header of version 2", 0, harness.Dial(t, w.proxy).Raw("\r\n\r\n\x00\r\nQU"))
 	// Every session has been taken from the queue of the kernel.
 	harness.Eventually(t, "the sessions are not there", func() bool {
 		return w.figure(t, "garita_smtp_connections") == float64(len(all)+1)

@@ -206,7 +206,7 @@ func start(t testing.TB, change func(*milterd.Settings)) *ours {
 	}
 	t.Cleanup(func() {
 		l.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 		defer cancel()
 		s.Shutdown(ctx)
 		log.Close()

@@ -70,7 +70,7 @@ func TestFaults(t *testing.T) {
 	}{
 		"killed": {appendonly, "", (*server).kill, (*server).again},
 		"slow": {nil, "no answer in time", func(s *server) {
-			go s.try("DEBUG", "SLEEP", "2")
+			go s.try("DEBUG", "SLEEP", "8") // long enough for alone on any machine
 			await(t, "the sleep", func() bool { return !answers(s) })
 		}, func(*server) {}},
 		"stopped": {nil, "no answer in time", func(s *server) { s.signal(syscall.SIGSTOP) }, func(s *server) { s.signal(syscall.SIGCONT) }},
@@ -94,7 +94,7 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, f.args...)
 			c := config(s)
-			c.Timeout = 300 * time.Millisecond
+			c.Timeout = time.Second
 			g := up(t, c)
 			for range 3 {
 				if r, u, err := g.Reserve(t.Context(), []store.Window{limit("user/a", 10)}); r == nil || err != nil {
@@ -115,7 +115,7 @@ func TestFaults(t *testing.T) {
 
 func answers(s *server) bool {
 	c := config(s)
-	c.Timeout = 100 * time.Millisecond
+	c.Timeout = time.Second
 	g, err := redis.Open(redis.Options{Config: c, Local: store.NewMemory()})
 	if err != nil {
 		return false
@@ -135,7 +135,7 @@ func (s *server) signal(sig syscall.Signal) {
 func TestBusyAndLoading(t *testing.T) {
 	s := start(t)
 	c := config(s)
-	c.Timeout = 100 * time.Millisecond
+	c.Timeout = time.Second
 	g := up(t, c)
 	s.do("CONFIG", "SET", "busy-reply-threshold", "1")
 	go s.try("EVAL", "while true do end", "0")
@@ -147,19 +147,20 @@ func TestBusyAndLoading(t *testing.T) {
 	})
 	whole(t, config(s), g, 1)
 
-	// A server that takes two seconds to read its data.
+	// A server that reads its data until the test has seen it do so.
 	s2 := start(t)
 	g2 := up(t, config(s2))
 	s2.do("DEBUG", "POPULATE", "10000", "x", "100")
 	s2.do("SAVE")
 	s2.kill()
-	s2.args = append(s2.args, "--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024")
+	s2.args = append(s2.args, "--key-load-delay", "9000", "--loading-process-events-interval-bytes", "1024")
 	s2.again()
 	_, err := s2.try("GET", "x")
 	if err == nil || !strings.Contains(err.Error(), "LOADING") {
 		t.Fatalf("the server does not load: %v", err)
 	}
 	alone(t, g2, "")
+	s2.do("CONFIG", "SET", "key-load-delay", "0")
 	whole(t, config(s2), g2, 1)
 }
 
@@ -168,7 +169,7 @@ func TestBusyAndLoading(t *testing.T) {
 func TestLateIsNotCounted(t *testing.T) {
 	s := start(t)
 	c := config(s)
-	c.Timeout = 100 * time.Millisecond
+	c.Timeout = time.Second
 	g := up(t, c)
 	w := limit("user/a", 1000)
 	if r, _, err := g.Reserve(t.Context(), []store.Window{w}); r == nil || err != nil {
@@ -196,7 +197,7 @@ func TestLateIsNotCounted(t *testing.T) {
 func TestRefundOverOutage(t *testing.T) {
 	s := start(t, "--appendonly", "yes", "--appendfsync", "always")
 	c := config(s)
-	c.Timeout = 300 * time.Millisecond
+	c.Timeout = time.Second
 	g := up(t, c)
 	w := limit("user/a", 10)
 	one := func() store.Reservation {
@@ -231,7 +232,7 @@ func TestRefundOverOutage(t *testing.T) {
 func TestClusterNodeLost(t *testing.T) {
 	nodes := cluster(t)
 	c := clusterConfig(nodes)
-	c.Timeout = 300 * time.Millisecond
+	c.Timeout = time.Second
 	g := up(t, c)
 	var all []store.Window
 	for i := range 16 {
@@ -283,7 +284,7 @@ func TestSentinelFailover(t *testing.T) {
 		return true
 	})
 	c := config(sentinels[0])
-	c.Mode, c.Master, c.Timeout = "sentinel", "mail", 300*time.Millisecond
+	c.Mode, c.Master, c.Timeout = "sentinel", "mail", time.Second
 	c.Nodes = []string{sentinels[1].addr(), sentinels[2].addr()}
 	g := up(t, c)
 	if r, u, err := g.Reserve(t.Context(), []store.Window{limit("user/a", 10)}); r == nil || err != nil {

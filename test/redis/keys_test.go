@@ -60,12 +60,13 @@ func TestKeys(t *testing.T) {
 	// timeout: how long the first call waits that finds the server stopped.
 	slow := with(func(c *redis.Config) { c.Timeout = 50 * time.Millisecond })
 	patient := with(func(c *redis.Config) { c.Timeout = 2 * time.Second })
+	began := time.Now()
 	s.signal(syscall.SIGSTOP)
 	if _, _, err := slow.Reserve(t.Context(), []store.Window{w}); err != nil || slow.Fault() == nil {
 		t.Errorf("50 ms: %v", err)
 	}
-	if patient.Fault() != nil {
-		t.Error("2 s were over before 50 ms")
+	if patient.Fault() != nil && time.Since(began) < 2*time.Second {
+		t.Error("2 s were over before their time")
 	}
 	s.signal(syscall.SIGCONT)
 }

@@ -92,7 +92,7 @@ func (s *server) run() bool {
 	}
 	done := make(chan struct{})
 	go func(c *exec.Cmd) { _ = c.Wait(); close(done) }(s.cmd)
-	for range 400 {
+	for range 6000 {
 		select {
 		case <-done:
 			return false
@@ -102,7 +102,7 @@ func (s *server) run() bool {
 		if err != nil {
 			continue
 		}
-		_ = c.SetDeadline(time.Now().Add(time.Second))
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 		fmt.Fprint(c, "PING\r\n")
 		var b [8]byte
 		n, _ := c.Read(b[:])
@@ -117,7 +117,7 @@ func (s *server) run() bool {
 func (s *server) kill() {
 	if s.cmd != nil && s.cmd.Process != nil {
 		_ = s.cmd.Process.Kill()
-		for range 200 {
+		for range 6000 {
 			if s.cmd.Process.Signal(syscall.Signal(0)) != nil {
 				return
 			}
@@ -157,7 +157,7 @@ func cluster(t testing.TB) []*server {
 	t.Helper()
 	var nodes []*server
 	for range 3 {
-		nodes = append(nodes, start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--appendonly", "yes", "--appendfsync", "always"))
+		nodes = append(nodes, start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--appendonly", "yes", "--appendfsync", "always"))
 	}
 	for i, n := range nodes {
 		n.do("CLUSTER", "ADDSLOTSRANGE", i*16384/3, (i+1)*16384/3-1)
@@ -217,7 +217,7 @@ func up(t testing.TB, c redis.Config) *redis.Store {
 
 func await(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !is(); {
+	for end := time.Now().Add(90 * time.Second); !is(); {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
 		}

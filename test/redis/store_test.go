@@ -163,7 +163,7 @@ func TestChangesReachAllGateways(t *testing.T) {
 				t.Fatalf("%d after %d", n, last)
 			}
 			last = n
-		case <-time.After(20 * time.Second):
+		case <-time.After(90 * time.Second):
 			t.Fatalf("no event after %d", last)
 		}
 	}
