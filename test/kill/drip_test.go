@@ -59,9 +59,10 @@ func TestKillDrip(t *testing.T) {
 	// All of it has room now and drips by itself, kill or not, but the unsure.
 	drip := func() (left, unsure int) {
 		for _, m := range w.heldList(t).Messages {
-			if m.Unsure {
+			switch {
+			case m.Unsure:
 				unsure++
-			} else {
+			case m.Note == "": // what the next hop did not take waits a while
 				left++
 			}
 		}
@@ -75,9 +76,15 @@ func TestKillDrip(t *testing.T) {
 		w.Start()
 		first, _ = drip()
 	}
-	harness.Eventually(t, "all that is sure has dripped out", func() bool { left, _ := drip(); return left == 0 })
-	unsure := 0
-	for _, m := range w.heldList(t).Messages {
+	for first > 0 { // however slow the machine is, it goes on
+		before := first
+		harness.Eventually(t, "the rest drips out", func() bool { first, _ = drip(); return first < before })
+	}
+	unsure, rest := 0, w.heldList(t).Messages
+	for _, m := range rest {
+		if !m.Unsure {
+			continue
+		}
 		unsure++
 		file := filepath.Join(t.TempDir(), "x")
 		w.command(t, "hold", "export", m.ID, file)
@@ -88,9 +95,9 @@ func TestKillDrip(t *testing.T) {
 		}
 		l.letters[id].cut++
 	}
-	if unsure > 0 {
+	if len(rest) > 0 {
 		if out, code := w.Run("hold", "release", "--parked", "--yes", "--again", "--config", w.Config); code != 0 {
-			t.Errorf("release of the unsure: %d\n%.1000s", code, out)
+			t.Errorf("release of the rest: %d\n%.1000s", code, out)
 		}
 	}
 	if code := w.Stop(); code != 0 {
