@@ -69,7 +69,7 @@ func TestKillDrip(t *testing.T) {
 		return left, unsure
 	}
 	first, _ := drip()
-	for i := 0; first > 0 && i < 2; i++ {
+	for i := 0; first > 0 && i < 1; i++ {
 		before := first
 		harness.Eventually(t, "something drips out", func() bool { first, _ = drip(); return first < before })
 		w.Kill()
