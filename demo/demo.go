@@ -15,6 +15,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,10 +64,23 @@ type Config struct {
 	Start func(Site) (*Gateway, error)
 	// Cases are what is sent; nil for Cases().
 	Cases []Case
+	// StartSecond starts the gateway of the second part, which is left out when
+	// this is nil.
+	StartSecond func(Site) (*Second, error)
+	// Patience is how long that part waits for what needs time; zero: long.
+	Patience time.Duration
 	// Notes are what is to be said besides, such as what could not be shown.
 	Notes []Words
 	// Progress is told of each case that begins, counted from 1; nil: nobody.
-	Progress func(n, of int, c Case)
+	Progress func(n, of int, what Words)
+}
+
+// count is how many cases there are in both parts.
+func (c *Config) count() int {
+	if c.StartSecond == nil {
+		return len(c.Cases)
+	}
+	return len(c.Cases) + len(scenes())
 }
 
 // Report is what happened.
@@ -74,6 +88,8 @@ type Report struct {
 	OK      bool     `json:"ok"`
 	Seconds float64  `json:"seconds"`
 	Results []Result `json:"cases"`
+	// Sections are those of the second part.
+	Sections []Section `json:"sections"`
 	// Log are the lines of the first message that was delivered.
 	Log []string `json:"log"`
 	// Faults are what went wrong beside the cases.
@@ -87,8 +103,11 @@ type Report struct {
 // Result is how one case went.
 type Result struct {
 	Name      string   `json:"name"`
+	Section   string   `json:"section,omitempty"` // of the second part
 	What      Words    `json:"what"`
-	Reply     string   `json:"reply"` // that decided; empty when there was none
+	NoMail    bool     `json:"no_mail,omitempty"` // a question, not a message
+	Reply     string   `json:"reply"`             // that decided; empty when there was none
+	Says      []Words  `json:"says,omitempty"`    // what there is to see of it besides
 	Delivered []Parcel `json:"delivered"`
 	OK        bool     `json:"ok"`
 	Why       []string `json:"why,omitempty"`
@@ -109,6 +128,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Cases == nil {
 		c.Cases = Cases()
 	}
+	if c.Progress == nil {
+		c.Progress = func(int, int, Words) {}
+	}
 	w, err := newWorld()
 	if err != nil {
 		return nil, err
@@ -118,8 +140,22 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the gateway does not start: %w", err)
 	}
+	r := &Report{Faults: []string{}, Log: []string{}, Notes: append([]Words{}, c.Notes...), Sections: []Section{}}
+	// It starts first: its lists are probed while the others play.
+	var second *Second
+	if c.StartSecond != nil {
+		if second, err = c.StartSecond(w.site()); err != nil {
+			return nil, errors.Join(fmt.Errorf("the second gateway does not start: %w", err), g.Stop())
+		}
+	}
 	seen := w.play(ctx, g, c)
-	r := &Report{Faults: []string{}, Log: []string{}, Notes: append([]Words{}, c.Notes...)}
+	var scenes []Result
+	if second != nil {
+		r.Sections = sections()
+		n := len(c.Cases)
+		scenes = w.playSecond(ctx, second, cmp.Or(c.Patience, patience), func(what Words) { n++; c.Progress(n, c.count(), what) })
+		r.endSecond(second)
+	}
 	if err := g.Stop(); err != nil {
 		r.fault("the gateway does not stop cleanly: %s", err)
 	}
@@ -133,6 +169,10 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	r.OK = true
 	for i, o := range seen {
 		res := judge(c.Cases[i], o, string(log))
+		r.OK = r.OK && res.OK
+		r.Results = append(r.Results, res)
+	}
+	for _, res := range scenes {
 		r.OK = r.OK && res.OK
 		r.Results = append(r.Results, res)
 	}
@@ -166,9 +206,7 @@ func (w *world) play(ctx context.Context, g *Gateway, c Config) []observed {
 		if ctx.Err() != nil {
 			break
 		}
-		if c.Progress != nil {
-			c.Progress(i+1, len(c.Cases), one)
-		}
+		c.Progress(i+1, c.count(), one.What)
 		d := dial(ctx, one.door(g), one.From)
 		if d.err == nil {
 			one.Send(d)

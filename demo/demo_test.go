@@ -180,7 +180,7 @@ func TestRunStopsWithItsContext(t *testing.T) {
 			}
 			return g, err
 		},
-		Progress: func(n, _ int, _ Case) {
+		Progress: func(n, _ int, _ Words) {
 			if n == 2 {
 				cancel()
 			}

@@ -44,12 +44,23 @@ type Dialogue struct {
 	err     error
 }
 
+func loopback() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
+
 // dial connects from a given address of this machine and reads the greeting.
 func dial(ctx context.Context, to string, from netip.Addr) *Dialogue {
-	d := &Dialogue{}
 	if !from.IsValid() {
-		from = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		from = loopback()
 	}
+	d := connect(ctx, to, from)
+	if d.err == nil {
+		d.read()
+	}
+	return d
+}
+
+// connect connects and says nothing yet.
+func connect(ctx context.Context, to string, from netip.Addr) *Dialogue {
+	d := &Dialogue{}
 	nd := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), Timeout: dialogueTime}
 	if d.conn, d.err = nd.DialContext(ctx, "tcp", to); d.err != nil {
 		return d
@@ -57,7 +68,6 @@ func dial(ctx context.Context, to string, from netip.Addr) *Dialogue {
 	d.stop = context.AfterFunc(ctx, func() { d.conn.Close() })
 	_ = d.conn.SetDeadline(time.Now().Add(dialogueTime))
 	d.in = bufio.NewReader(d.conn)
-	d.read()
 	return d
 }
 
@@ -134,7 +144,15 @@ func (d *Dialogue) Say(line string) Reply {
 	if d.done() {
 		return Reply{}
 	}
-	d.note("C", line)
+	return d.Secret(line, line)
+}
+
+// Secret is Say for a command that is shown in another way.
+func (d *Dialogue) Secret(line, shown string) Reply {
+	if d.done() {
+		return Reply{}
+	}
+	d.note("C", shown)
 	d.write([]byte(line + "\r\n"))
 	return d.read()
 }
@@ -279,4 +297,25 @@ func summary(p []byte) string {
 		return strconv.Quote(head)
 	}
 	return strconv.Quote(head) + fmt.Sprintf("… (%d octets)", len(p))
+}
+
+// Message sends one more message over the connection and gives the reply that
+// decides, whatever it is; the connection stays.
+func (d *Dialogue) Message(from, to string, msg []byte) Reply {
+	d.fresh()
+	d.Mail(from, "", to)
+	d.Say("DATA")
+	d.body(append(stuff(msg), ".\r\n"...))
+	if r := d.read(); r.Code != 0 {
+		return r
+	}
+	return d.decided
+}
+
+// fresh begins anew after a refusal, with the time of a whole dialogue.
+func (d *Dialogue) fresh() {
+	d.over, d.decided = false, Reply{}
+	if d.conn != nil {
+		_ = d.conn.SetDeadline(time.Now().Add(dialogueTime))
+	}
 }

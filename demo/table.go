@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -43,15 +44,22 @@ func (r *Report) Text(out io.Writer, v View) {
 	v.row(&b, v.say("WHAT WAS SENT", "QUÉ SE ENVIÓ"), v.say("REPLY THE CLIENT GOT", "RESPUESTA AL CLIENTE"),
 		v.say("WHERE IT WENT", "ADÓNDE FUE"), "OK", 0)
 	b.WriteString(strings.Repeat("-", widthAll) + "\n")
-	good := 0
+	good, section := 0, ""
 	for _, one := range r.Results {
+		if one.Section != section {
+			section = one.Section
+			v.section(&b, r.Sections, section)
+		}
 		mark, colour := v.say("yes", "sí"), byte('g')
 		if !one.OK {
 			mark, colour = v.say("NO", "NO"), 'r'
 		} else {
 			good++
 		}
-		v.row(&b, v.Say(one.What), v.reply(one.Reply), v.where(one.Delivered), mark, colour)
+		v.row(&b, v.Say(one.What), v.reply(one.Reply), v.where(one.Delivered, one.NoMail), mark, colour)
+		for _, line := range one.Says {
+			v.wrap(&b, "  > ", v.Say(line))
+		}
 		for _, why := range one.Why {
 			v.wrap(&b, "      ", why)
 		}
@@ -77,6 +85,17 @@ func (r *Report) Text(out io.Writer, v View) {
 	}
 	v.after(&b, r)
 	io.WriteString(out, b.String())
+}
+
+// section is the heading of a part of the table.
+func (v View) section(b *strings.Builder, list []Section, name string) {
+	for _, s := range list {
+		if s.Name == name {
+			b.WriteString("\n" + v.Say(s.Title) + "\n")
+			v.wrap(b, "", v.Say(s.Note))
+			b.WriteString(strings.Repeat("-", widthAll) + "\n")
+		}
+	}
 }
 
 // after is what stands below the table.
@@ -127,8 +146,12 @@ func (v View) reply(s string) string {
 	return line
 }
 
-// where tells by short names at which servers a message lies.
-func (v View) where(list []Parcel) string {
+// where tells by short names at which servers messages lie; none says that
+// there was no message.
+func (v View) where(list []Parcel, none bool) string {
+	if len(list) == 0 && none {
+		return "-"
+	}
 	if len(list) == 0 {
 		return v.say("nowhere", "a ningún sitio")
 	}
@@ -139,6 +162,9 @@ func (v View) where(list []Parcel) string {
 			short += fmt.Sprintf(" (%d)", n)
 		}
 		names = append(names, short)
+	}
+	if n := len(names); n > 1 && !slices.ContainsFunc(names, func(s string) bool { return s != names[0] }) {
+		return fmt.Sprintf("%s, %d×", names[0], n)
 	}
 	return strings.Join(names, ", ")
 }

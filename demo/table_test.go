@@ -30,9 +30,15 @@ func sample() *Report {
 				"un destino hostil, y un texto demasiado largo para su columna"}, Reply: "550 5.1.1 \x1b]0;owned\a\u202e and on it goes\nsecond line",
 				Delivered: []Parcel{{Host: mailHost, To: []string{recipient, second}}, {Host: smartHost, To: []string{"x"}}},
 				Why:       []string{"it is not what was sent: " + strings.Repeat("some words and more ", 8) + strings.Repeat("x", 150) + "\x1b[31m"}},
+			{Name: "listed", Section: "door", What: Words{"a listed client", "un cliente listado"}, OK: true, Reply: "554 5.7.1 Service unavailable; Client host",
+				Says: []Words{{"554 5.7.1 Service unavailable; \x1b[1m" + strings.Repeat("and why ", 15), "554 5.7.1 otra cosa"}}},
+			{Name: "asked", Section: "door", What: Words{"a question", "una pregunta"}, NoMail: true, OK: true, Reply: "action=DUNNO"},
+			{Name: "three", Section: "limits", What: Words{"three messages", "tres mensajes"}, OK: true, Reply: "250 2.0.0 Ok",
+				Delivered: []Parcel{{Host: smartHost}, {Host: smartHost}, {Host: smartHost}}},
 		},
-		Log:    []string{"Nov 22 10:00:00 " + Hostname + " garita/smtp[1]: ABC1: to=<" + recipient + ">, " + strings.Repeat("relay=none, ", 12) + "status=sent"},
-		Faults: []string{"a message nobody waited for lies at " + mailHost},
+		Sections: sections(),
+		Log:      []string{"Nov 22 10:00:00 " + Hostname + " garita/smtp[1]: ABC1: to=<" + recipient + ">, " + strings.Repeat("relay=none, ", 12) + "status=sent"},
+		Faults:   []string{"a message nobody waited for lies at " + mailHost},
 	}
 }
 
@@ -76,7 +82,7 @@ func TestColourIsAsked(t *testing.T) {
 	var asked []byte
 	var b strings.Builder
 	sample().Text(&b, View{Escape: quoted, Paint: func(c byte, s string) string { asked = append(asked, c); return "<" + s + ">" }})
-	if string(asked) != "ggrr" || !strings.Contains(b.String(), "<NO>\n") {
+	if string(asked) != "ggrgggr" || !strings.Contains(b.String(), "<NO>\n") {
 		t.Errorf("asked %q", asked)
 	}
 }

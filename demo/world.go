@@ -35,6 +35,7 @@ func newWorld() (*world, error) {
 	for _, name := range []string{"sender.example", "client.sender.example", "far.example", "elsewhere.example", "other.example", Domain} {
 		names[name] = netip.AddrFrom4([4]byte{192, 0, 2, 25})
 	}
+	names[namedHost] = netip.MustParseAddr(namedClient)
 	var err error
 	if w.dns, err = newNameServer(names); err != nil {
 		w.close()
@@ -68,8 +69,8 @@ func (w *world) collect() []Stored {
 	return out
 }
 
-// nameServer answers for a few names, over UDP, and says NXDOMAIN to
-// everything else.
+// nameServer answers for a few names and plays DNS lists (lists.go), over UDP,
+// and says NXDOMAIN to everything else.
 type nameServer struct {
 	names  map[string]netip.Addr
 	server *dns.Server
@@ -111,7 +112,19 @@ func (n *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		n.counts[name]++
 		n.mu.Unlock()
 		a, ok := n.names[name]
+		list, listed := play(name)
 		switch {
+		case listed:
+			if !list.answer(m) {
+				return
+			}
+		case name == reversed(namedClient)+".in-addr.arpa":
+			if q.Question[0].Qtype == dns.TypePTR {
+				m.Answer = append(m.Answer, &dns.PTR{
+					Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: 60},
+					Ptr: dns.Fqdn(namedHost),
+				})
+			}
 		case !ok:
 			m.Rcode = dns.RcodeNameError
 		case q.Question[0].Qtype == dns.TypeA:

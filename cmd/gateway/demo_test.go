@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"garita/demo"
 )
@@ -48,7 +51,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("exit code %d, %+v", code, r)
 	}
 	// What cannot be shown is said plainly, once.
-	want, notes := len(demo.Cases()), 1
+	want, notes := len(demo.Cases())+len(demo.Scenes()), 1
 	if findClamd() != "" {
 		want, notes = want+1, 0
 	}
@@ -103,6 +106,36 @@ func TestDemoCanFail(t *testing.T) {
 	}
 	if found != len(wrong) {
 		t.Errorf("%d of %d wrong expectations were found", found, len(wrong))
+	}
+}
+
+// The second part can fail too: with checks off, those cases are wrong that
+// rest on them, and only those.
+func TestDemoSecondCanFail(t *testing.T) {
+	tmp := t.TempDir()
+	ctx := context.Background()
+	off := map[string]any{"check.dnsbl.mode": "off", "check.greylist.mode": "off", "check.greylist.policy_mode": "off", "check.limits.mode": "off"}
+	first := filepath.Join(tmp, "1")
+	if err := os.Mkdir(first, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r, err := demo.Run(ctx, demo.Config{
+		Start:       func(s demo.Site) (*demo.Gateway, error) { return startDemo(ctx, first, s, nil) },
+		StartSecond: func(s demo.Site) (*demo.Second, error) { return startDemoSecond(ctx, tmp, s, off) },
+		Cases:       demo.Cases()[:1], Patience: time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := []string{"list-dead", "list-hung", "list-alerts", "list-refuses", "greylist-new", "greylist-back", "policy-greylist",
+		"limit-over", "limit-absence", "limit-drip", "limit-rest"}
+	for _, one := range r.Results {
+		if one.OK == slices.Contains(wrong, one.Name) {
+			t.Errorf("%s: ok is %t, %q", one.Name, one.OK, one.Why)
+		}
+	}
+	if r.OK || len(r.Results) != 1+len(demo.Scenes()) {
+		t.Errorf("ok is %t, %d results", r.OK, len(r.Results))
 	}
 }
 

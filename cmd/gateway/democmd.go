@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -34,7 +33,8 @@ func (c *demoCommand) Run(t *terminal) error {
 	return c.show(ctx, t, nil)
 }
 
-// show plays the cases, nil for the usual ones, and prints what came of them.
+// show plays the cases, nil for the usual ones and the second part, and prints
+// what came of them.
 func (c *demoCommand) show(ctx context.Context, t *terminal, cases []demo.Case) error {
 	view := demo.View{Spanish: c.spanish(), Verbose: c.Verbose, Escape: oneLine, Paint: t.paint}
 	dir, err := os.MkdirTemp("", "garita-demo-")
@@ -48,7 +48,9 @@ func (c *demoCommand) show(ctx context.Context, t *terminal, cases []demo.Case) 
 	if err == nil {
 		defer clamd.stop()
 	}
+	var second func(demo.Site) (*demo.Second, error)
 	if cases == nil {
+		second = func(s demo.Site) (*demo.Second, error) { return startDemoSecond(ctx, dir, s, nil) }
 		if cases = demo.Cases(); err == nil {
 			cases = append(cases, demo.Virus())
 		} else {
@@ -56,10 +58,11 @@ func (c *demoCommand) show(ctx context.Context, t *terminal, cases []demo.Case) 
 		}
 	}
 	r, err := demo.Run(ctx, demo.Config{
-		Start:    func(s demo.Site) (*demo.Gateway, error) { return startDemo(ctx, dir, s, clamd) },
-		Cases:    cases,
-		Notes:    notes,
-		Progress: progress,
+		Start:       func(s demo.Site) (*demo.Gateway, error) { return startDemo(ctx, dir, s, clamd) },
+		Cases:       cases,
+		StartSecond: second,
+		Notes:       notes,
+		Progress:    progress,
 	})
 	clear()
 	if err != nil {
@@ -98,12 +101,12 @@ func (c *demoCommand) spanish() bool {
 }
 
 // progress shows a person at a terminal which case is under way.
-func (c *demoCommand) progress(t *terminal, v demo.View) (show func(n, of int, one demo.Case), clear func()) {
+func (c *demoCommand) progress(t *terminal, v demo.View) (show func(n, of int, what demo.Words), clear func()) {
 	if !isTerminal(t.err) || os.Getenv("TERM") == "dumb" {
 		return nil, func() {}
 	}
-	return func(n, of int, one demo.Case) {
-			fmt.Fprintf(t.err, "\r\x1b[K[%2d/%d] %s", n, of, v.Say(one.What))
+	return func(n, of int, what demo.Words) {
+			fmt.Fprintf(t.err, "\r\x1b[K[%2d/%d] %s", n, of, v.Say(what))
 		}, func() {
 			io.WriteString(t.err, "\r\x1b[K")
 		}
@@ -118,9 +121,7 @@ func noClamd(err error) demo.Words {
 	}
 }
 
-// startDemo starts the gateway of garita run with a configuration of defaults,
-// written to a folder. Nothing in it is made for the demo except where names
-// are looked up.
+// startDemo starts the gateway of the first part.
 func startDemo(ctx context.Context, dir string, site demo.Site, clamd *demoClamd) (*demo.Gateway, error) {
 	trust := []string{demo.Trusted().String()}
 	anywhere := []string{"127.0.0.1:0"}
@@ -148,28 +149,8 @@ func startDemo(ctx context.Context, dir string, site demo.Site, clamd *demoClamd
 		return nil, err
 	}
 	set["check.rules.files"] = []string{own}
-	text, err := template(templateHeader, set)
+	d, s, err := daemonOf(ctx, dir, site, set, nil)
 	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(dir, "config.toml")
-	if err := writeNew(file, text); err != nil {
-		return nil, err
-	}
-	look := func(host string) ([]netip.Addr, error) { return site.Lookup(ctx, host) }
-	s, _, problems := load(file, look)
-	if len(problems) > 0 {
-		return nil, problems
-	}
-	d, err := newDaemon(file, s, look, notifier{})
-	if err != nil {
-		return nil, err
-	}
-	d.drain = 10 * time.Second
-	d.parts.lookup = site.Lookup
-	if err := d.serve(ctx); err != nil {
-		d.admin.Close()
-		d.parts.close(nil)
 		return nil, err
 	}
 	at := d.sockets.addresses()

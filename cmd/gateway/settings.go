@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"garita/accounts"
 	"garita/alert"
@@ -62,6 +63,9 @@ type Settings struct {
 
 	// read is what check has made of the files that tables name; see lists.go.
 	read readLists
+	// steady is the clock of the store's counters; nil: the system's. The demo
+	// has one of its own.
+	steady func() time.Duration
 }
 
 // AdminSettings is the [admin] table.

@@ -56,6 +56,7 @@ func (p *parts) openStore(s *Settings) error {
 	m, err := store.Open(store.Config{
 		Path: filepath.Join(s.StateDir, storeFile), RenameCorrupt: true, Log: tell,
 		Entries: s.Store.Counters, Values: s.Store.Values, Bytes: int(s.Store.Memory),
+		Steady: s.steady,
 	})
 	if err != nil {
 		return fmt.Errorf("state_dir: %w", err)

@@ -148,6 +148,13 @@ func (h *Helpers) DNSLists() []ListStatus {
 	return h.dnsbl.Status()
 }
 
+// ProbeLists probes the DNS lists now, besides their own times.
+func (h *Helpers) ProbeLists(ctx context.Context) {
+	if h != nil && h.dnsbl != nil {
+		h.dnsbl.Probe(ctx)
+	}
+}
+
 // Start begins their work, until Close.
 func (h *Helpers) Start() {
 	if h == nil {
