@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"slices"
@@ -11,6 +12,7 @@ import (
 // Bounds of what is remembered.
 const (
 	maxOpen     = 1000
+	maxOfKind   = maxOpen / 2 // senders can make alerts of some kinds, and must not keep out the others
 	maxResolved = 200
 	maxSilences = 500
 	maxGathered = 500 // alerts that one digest counts
@@ -76,7 +78,7 @@ func (b *book) raise(now time.Time, a Alert) []Notice {
 	r := b.records[a.Key]
 	switch {
 	case r == nil || !r.isOpen():
-		if b.open >= maxOpen {
+		if (b.open >= maxOpen || b.open >= maxOfKind && b.ofKind(a.Kind) >= maxOfKind) && !b.makeRoom(a) {
 			b.refused++
 			return nil
 		}
@@ -95,6 +97,35 @@ func (b *book) raise(now time.Time, a Alert) []Notice {
 	}
 	b.dirty[a.Key] = true
 	return b.due(now, r, nil)
+}
+
+// ofKind counts what is open of a kind.
+func (b *book) ofKind(k Kind) (n int) {
+	for _, r := range b.records {
+		if r.isOpen() && r.Alert.Kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+// makeRoom forgets the oldest event of the same kind that is no worse: events do
+// not end by themselves, and those that nobody acknowledges must not keep out
+// what happens now.
+func (b *book) makeRoom(a Alert) bool {
+	var oldest *record
+	for _, r := range b.records {
+		if r.isOpen() && r.Alert.Event && r.Alert.Kind == a.Kind && r.Alert.Severity <= a.Severity && (oldest == nil || r.Last.Before(oldest.Last)) {
+			oldest = r
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(b.records, oldest.Alert.Key)
+	b.open--
+	b.dirty[oldest.Alert.Key] = true
+	return true
 }
 
 // due appends what is to be told of an open record now.
@@ -175,7 +206,13 @@ func (b *book) admit(now time.Time, n Notice, out []Notice) []Notice {
 	if _, ok := b.gathered[key]; !ok {
 		if len(b.gathered) >= maxGathered {
 			b.more++
-			return out
+			// What is worse takes the place of what is not.
+			i := slices.IndexFunc(b.order, func(k string) bool { return b.gathered[k].Alert.Severity < n.Alert.Severity })
+			if i < 0 {
+				return out
+			}
+			delete(b.gathered, b.order[i])
+			b.order = slices.Delete(b.order, i, i+1)
 		}
 		b.order = append(b.order, key)
 	}
@@ -189,6 +226,10 @@ func (b *book) digest(now time.Time) (out []Notice) {
 		return nil
 	}
 	d := Notice{ID: newID(), Event: EventDigest, Host: b.host, Time: now, More: b.more, Alert: Alert{Key: "digest", Kind: "digest"}}
+	// The worst first: a storm must not hide it among those that are only counted.
+	slices.SortStableFunc(b.order, func(x, y string) int {
+		return cmp.Compare(b.gathered[y].Alert.Severity, b.gathered[x].Alert.Severity)
+	})
 	for _, key := range b.order {
 		n := b.gathered[key]
 		d.Alert.Severity = max(d.Alert.Severity, n.Alert.Severity)

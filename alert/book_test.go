@@ -93,9 +93,9 @@ func TestSilence(t *testing.T) {
 func TestStorm(t *testing.T) {
 	c := Default()
 	b, now := newBook(c, "mx.example"), start()
-	sent := 0
+	sent, kinds := 0, []Kind{Limit, Suspension, Hold}
 	for i := range maxOpen + 100 {
-		sent += len(b.raise(now.Add(time.Duration(i)*time.Millisecond), Alert{Key: fmt.Sprintf("limit/user%d", i), Kind: Limit, Severity: Severity(1 + i%2)}.clean()))
+		sent += len(b.raise(now.Add(time.Duration(i)*time.Millisecond), Alert{Key: fmt.Sprintf("limit/user%d", i), Kind: kinds[i%3], Severity: Severity(1 + i%2)}.clean()))
 	}
 	if sent != c.Rate || b.open != maxOpen || b.refused != 100 {
 		t.Errorf("%d notices, %d open, %d without room", sent, b.open, b.refused)
@@ -129,6 +129,52 @@ func TestStorm(t *testing.T) {
 	b.tick(now.Add(2 * time.Hour))
 	if len(b.records) > maxResolved+1 {
 		t.Errorf("%d are remembered", len(b.records))
+	}
+}
+
+// TestStormHidesNothing: who can make alerts of one kind, by any number of
+// users or domains, keeps no other alert from being told and named.
+func TestStormHidesNothing(t *testing.T) {
+	t.Parallel()
+	c := Default()
+	b, now := newBook(c, "mx.example"), start()
+	for i := range 2 * maxOpen {
+		b.raise(now, Alert{Key: fmt.Sprintf("limit/user%d", i), Kind: Limit, Severity: Warning}.clean())
+	}
+	if b.open != maxOfKind || b.refused != 2*maxOpen-maxOfKind {
+		t.Fatalf("%d open, %d without room", b.open, b.refused)
+	}
+	for i := range maxOfKind - 10 { // and of another
+		b.raise(now, Alert{Key: fmt.Sprintf("user/%d", i), Kind: Suspension, Severity: Warning}.clean())
+	}
+	b.raise(now, hopDown(Critical))
+	got := b.tick(now.Add(c.Gather + time.Second))
+	if len(got) != 1 || len(got[0].Digest) != maxNamed || got[0].Digest[0].Alert.Key != "next-hop/mail" || got[0].Alert.Severity != Critical ||
+		got[0].Count != 2*maxOfKind-10+1-c.Rate {
+		t.Fatalf("%d: %s", got[0].Count, told(got[0].Digest[:1]))
+	}
+
+	// Events that nobody acknowledges make room for new ones, which are told.
+	b, now = newBook(c, "mx.example"), start()
+	for i := range 2 * maxOpen {
+		now = now.Add(time.Hour)
+		if got := b.raise(now, Alert{Key: fmt.Sprintf("limit/user/u%d", i), Kind: Limit, Severity: Warning, Event: true}.clean()); len(got) != 1 {
+			t.Fatalf("%d: %d notices", i, len(got))
+		}
+	}
+	if b.open != maxOfKind || b.refused != 0 || len(b.records) != maxOfKind || b.records["limit/user/u0"] != nil {
+		t.Errorf("%d open, %d without room", b.open, b.refused)
+	}
+	b.raise(now, hopDown(Critical))
+	b.raise(now, Alert{Key: "limit/user1", Kind: Limit, Severity: Warning, Event: true}.clean())
+
+	w := &worker{m: &Manager{o: Options{Now: start}, counts: map[[2]string]uint64{}}, awake: make(chan struct{}, 1)}
+	w.put(b.notice(now, b.records["next-hop/mail"], EventRaised))
+	for range 2 * maxWaiting {
+		w.put(b.notice(now, b.records["limit/user1"], EventRaised))
+	}
+	if len(w.queue) != maxWaiting || w.queue[0].n.Alert.Key != "next-hop/mail" {
+		t.Errorf("%d wait, first %s", len(w.queue), w.queue[0].n.Alert.Key)
 	}
 }
 

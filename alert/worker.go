@@ -71,13 +71,19 @@ func (m *Manager) newWorker(d wanted, timeout time.Duration) *worker {
 	return w
 }
 
-// put takes a notice; the manager's lock is held. The oldest goes when there
-// is no room.
+// put takes a notice; the manager's lock is held. When there is no room the
+// oldest of the least severe goes.
 func (w *worker) put(n Notice) {
 	w.mu.Lock()
 	w.queue = append(w.queue, job{n, w.m.o.Now()})
 	if len(w.queue) > maxWaiting {
-		w.queue = slices.Delete(w.queue, 0, 1)
+		least := 0
+		for i := range w.queue {
+			if w.queue[i].n.Alert.Severity < w.queue[least].n.Alert.Severity {
+				least = i
+			}
+		}
+		w.queue = slices.Delete(w.queue, least, least+1)
 		w.m.counts[[2]string{w.name, resultDropped}]++
 	}
 	w.mu.Unlock()

@@ -3,6 +3,7 @@ package dnsbl
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"garita/resolver"
@@ -15,6 +16,8 @@ const (
 	confirmFor = time.Hour
 	doubtFor   = 24 * time.Hour
 	doubtful   = "the list said so while it was not well"
+	// KnownGood is why a listing of a good peer is doubted.
+	KnownGood = "the peer is known for good mail, and no other list has it"
 )
 
 // Question is what one list is asked.
@@ -24,6 +27,9 @@ type Question struct {
 	Name string
 	// Subject is the address or domain, for the trip-wires; hostile text.
 	Subject string
+	// Source is the client, whatever it is that is asked about; the zero address
+	// is nobody in particular.
+	Source netip.Addr
 	// Good says that the peer is known for good mail: a listing is doubted
 	// unless another list agrees.
 	Good bool
@@ -266,19 +272,19 @@ func (m *Monitor) conclude(qs []Question, out Answers, known []bool, fetched []i
 	for i := range qs {
 		w, a := qs[i].List, &out[i]
 		confirmed, peer, jumped := false, false, false
-		for j := range qs {
-			confirmed = confirmed || listed[i] && listed[j] && qs[i].Subject == qs[j].Subject && out[j].Weight > 0 && other(w, qs[j].List)
+		for j := 0; listed[i] && j < len(qs); j++ { // listings are few
+			confirmed = confirmed || listed[j] && qs[i].Subject == qs[j].Subject && out[j].Weight > 0 && other(w, qs[j].List)
 		}
 		if listed[i] && a.Weight > 0 && !confirmed && (qs[i].Good || good[qs[i].Subject]) && !w.Shared {
-			a.State, a.Fault = Doubted, "the peer is known for good mail, and no other list has it"
+			a.State, a.Fault = Doubted, KnownGood
 			peer = true
 		}
 		w.mu.Lock()
 		w.counts[a.State]++
 		tripped := false
 		if was[i] && !w.allow && w.now.Health == Healthy && (listed[i] || a.State == Clean) {
-			jumped = w.wires.saw(listed[i], confirmed, now)
-			tripped = peer && w.wires.peer(qs[i].Subject, now)
+			jumped = w.wires.saw(qs[i].Source, listed[i], confirmed, now)
+			tripped = peer && w.wires.peer(peerName(&qs[i]), now)
 		}
 		w.mu.Unlock()
 		switch {

@@ -62,15 +62,34 @@ func (l *List) say(texts []string) string {
 	return OneLine(shown)
 }
 
-// redact takes the key out of a text: a list may tell what it was asked.
+// redact takes the key out of a text: a list may tell what it was asked. The
+// text is hostile: it is searched once, and in octets, since lower case of
+// other letters than ASCII has another length.
 func (l *List) redact(s string) string {
 	if l.Key == "" {
 		return s
 	}
-	low, key := strings.ToLower(s), strings.ToLower(l.Key)
-	for i := strings.Index(low, key); i >= 0; i = strings.Index(low, key) {
-		s = s[:i] + "***" + s[i+len(key):]
-		low = strings.ToLower(s)
+	low, key := lowerASCII(s), lowerASCII(l.Key)
+	i := strings.Index(low, key)
+	if i < 0 {
+		return s
 	}
-	return s
+	var b strings.Builder
+	for ; i >= 0; i = strings.Index(low, key) {
+		b.WriteString(s[:i])
+		b.WriteString("***")
+		s, low = s[i+len(key):], low[i+len(key):]
+	}
+	b.WriteString(s)
+	return b.String()
+}
+
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }

@@ -1,6 +1,7 @@
 package dnsbl
 
 import (
+	"net/netip"
 	"time"
 )
 
@@ -15,6 +16,10 @@ const (
 	// be bots, so a share alone proves nothing below highestTrip.
 	lowestTrip  = 0.5
 	highestTrip = 0.97
+	// perSource answers for one network of clients count in a window at most. Else
+	// one spammer who has a network of listed addresses, or names listed domains
+	// one after the other, would have a list suspended that is right.
+	perSource = 3
 	// alone is the share of listings that no other list confirms.
 	alone = 0.6
 	// peersFor and peersTrip: so many different good peers within that time.
@@ -31,12 +36,42 @@ type wires struct {
 	usual         float64
 	learnt        int // answers that usual was learnt from
 	peers         map[string]time.Time
+	sources       map[netip.Prefix]int8 // answers of the window, by network
+}
+
+// network is what one party has of addresses at least.
+func network(a netip.Addr) netip.Prefix {
+	bits := 48
+	if a = a.Unmap().WithZone(""); a.Is4() {
+		bits = 24
+	}
+	p, _ := a.Prefix(bits) // of no address: the zero prefix
+	return p
+}
+
+// peerName is who a good peer is: addresses of one network are one, or two of
+// them would be two witnesses.
+func peerName(q *Question) string {
+	if q.Source.IsValid() {
+		return network(q.Source).String()
+	}
+	return q.Subject
 }
 
 // saw notes an answer, and tells whether the share of listings has jumped.
-func (w *wires) saw(listed, confirmed bool, now time.Time) bool {
+func (w *wires) saw(source netip.Addr, listed, confirmed bool, now time.Time) bool {
 	if w.start.IsZero() || now.Sub(w.start) > windowFor || now.Before(w.start) {
 		w.close(now)
+	}
+	if source.IsValid() {
+		p := network(source)
+		if w.sources[p] >= perSource {
+			return false
+		}
+		if w.sources == nil {
+			w.sources = map[netip.Prefix]int8{} // at most as many as a window has answers
+		}
+		w.sources[p]++
 	}
 	w.answers++
 	if listed {
@@ -71,7 +106,7 @@ func (w *wires) close(now time.Time) {
 		w.usual += (share - w.usual) * weight
 		w.learnt = min(w.learnt+w.answers, 5000)
 	}
-	w.start, w.answers, w.hits, w.lonely = now, 0, 0, 0
+	w.start, w.answers, w.hits, w.lonely, w.sources = now, 0, 0, 0, nil
 }
 
 // peer notes that a good peer is listed, and tells whether those are too many.
@@ -92,7 +127,7 @@ func (w *wires) peer(who string, now time.Time) bool {
 
 // forget is for a list that was suspended: what tripped does not trip again.
 func (w *wires) forget(now time.Time) {
-	w.start, w.answers, w.hits, w.lonely, w.peers = now, 0, 0, 0, nil
+	w.start, w.answers, w.hits, w.lonely, w.peers, w.sources = now, 0, 0, 0, nil, nil
 }
 
 // names is a bounded memory of names.

@@ -10,7 +10,8 @@
 // It fails towards letting mail pass: a store that gives an error, or nothing
 // within Options.Wait, makes the answer Pass with the reason Fault, and for
 // Options.Rest after that the store is not asked at all. A table that has more
-// newcomers than it may hold greylists no more newcomers until there is room.
+// newcomers than it may hold greylists no more newcomers until there is room;
+// one network gets a share of that room alone.
 //
 // # Limits
 //
@@ -91,6 +92,8 @@ type Request struct {
 	Sender, Recipient string
 	// Delay is how long a newcomer waits; 0 is DefaultDelay.
 	Delay time.Duration
+
+	crowd bool // all newcomers of a network that has too many
 }
 
 // Reason is why an answer is what it is.
@@ -148,6 +151,7 @@ type Table struct {
 	rest  atomic.Int64 // unix nanoseconds until which the store is left alone
 	told  atomic.Bool  // that there is no room
 	fresh ring         // newcomers
+	parts shares       // of them, that networks have
 	pairs ring         // correspondents
 
 	retry, age int64 // seconds
@@ -186,6 +190,7 @@ func New(o Options) (*Table, error) {
 	t := &Table{o: o, retry: seconds(o.RetryWindow), age: seconds(o.MaxAge)}
 	t.fresh.init(o.Newcomers, t.retry)
 	t.pairs.init(o.Pairs, 24*3600)
+	t.parts.init(o.Newcomers, t.retry)
 	if err := t.clock.open(&t.o); err != nil {
 		o.Log("the greylist could not read its clock", err)
 	}
@@ -269,10 +274,14 @@ func (t *Table) check(ctx context.Context, q *Request) (Answer, error) {
 		first = now
 	}
 	if !found {
+		if !q.crowd && t.parts.over(wide(q.Client), now) {
+			return t.check(ctx, t.crowd(q))
+		}
 		if !t.room(now) {
 			return Answer{Reason: Full}, nil
 		}
 		t.fresh.add(now)
+		t.parts.add(wide(q.Client))
 	}
 	life := t.o.RetryWindow
 	if now-first >= delay || before {
@@ -292,7 +301,7 @@ func (t *Table) check(ctx context.Context, q *Request) (Answer, error) {
 		return Answer{Delay: true, Reason: Early, Left: time.Duration(left) * time.Second}, nil
 	}
 	a := Answer{Reason: Known, Passed: !before, Waited: time.Duration(now-first) * time.Second}
-	if !before && t.o.AutoPass > 0 && (client.last == 0 || now >= client.last+autoPassEvery) {
+	if !before && !q.crowd && t.o.AutoPass > 0 && (client.last == 0 || now >= client.last+autoPassEvery) {
 		err = t.o.Store.Put(ctx, client.key, encode(client.count+1, now), t.o.MaxAge)
 	}
 	return a, err

@@ -212,6 +212,10 @@ type Server struct {
 	wg        sync.WaitGroup
 
 	requests, deferred, refused, faults atomic.Uint64
+
+	turnedAway atomic.Int64 // who may not ask
+	told       atomic.Int64 // when that was logged, in nanoseconds
+	toldOf     atomic.Int64 // and which of them
 }
 
 // New makes a server that serves nothing yet.
@@ -277,7 +281,7 @@ func (s *Server) take(nc net.Conn) {
 	peer, tcp := peerOf(nc)
 	if tcp && !allowed(set.Clients, peer.Addr()) {
 		nc.Close()
-		s.warn("somebody who may not ask has tried to", slog.String("client", peer.Addr().String()))
+		s.turnAway(peer.Addr())
 		return
 	}
 	c := &conn{s: s, nc: nc, peer: peer}
@@ -308,6 +312,19 @@ func (s *Server) take(nc net.Conn) {
 		delete(s.conns, c)
 		s.mu.Unlock()
 	}()
+}
+
+// tellEvery bounds the log of those who may not ask: a scan of ports would fill
+// it.
+const tellEvery = 10 * time.Second
+
+func (s *Server) turnAway(peer netip.Addr) {
+	n := s.turnedAway.Add(1)
+	now, last := s.now().UnixNano(), s.told.Load()
+	if passed := now - last; last != 0 && passed >= 0 && passed < int64(tellEvery) || !s.told.CompareAndSwap(last, now) {
+		return
+	}
+	s.warn("somebody who may not ask has tried to", slog.String("client", peer.String()), slog.Int64("not_logged", n-1-s.toldOf.Swap(n)))
 }
 
 func peerOf(nc net.Conn) (netip.AddrPort, bool) {

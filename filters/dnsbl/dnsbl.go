@@ -147,7 +147,7 @@ func (k *lookups) CheckConnect(ctx context.Context, s *mail.Session) (filters.Re
 	if n := k.stranger(hostName(s)); n != "" {
 		about = append(about, subject{kind: lists.Host, name: n})
 	}
-	return k.look(ctx, mail.StageConnect, about, 0)
+	return k.look(ctx, mail.StageConnect, a, about, 0)
 }
 
 func hostName(s *mail.Session) string {
@@ -168,14 +168,15 @@ func (k *lookups) stranger(text string) string {
 
 // CheckHelo looks the domain in HELO up.
 func (k *lookups) CheckHelo(ctx context.Context, s *mail.Session) (filters.Result, error) {
-	if _, ok := k.applies(s); !ok {
+	a, ok := k.applies(s)
+	if !ok {
 		return filters.Result{}, nil
 	}
 	n := k.stranger(s.Helo)
 	if n == "" {
 		return filters.Result{}, nil
 	}
-	return k.look(ctx, mail.StageHelo, []subject{{kind: lists.Helo, name: n, before: k.before(s, mail.StageHelo, n)}}, 0)
+	return k.look(ctx, mail.StageHelo, a, []subject{{kind: lists.Helo, name: n, before: k.before(s, mail.StageHelo, n)}}, 0)
 }
 
 // CheckMail looks the domain of the sender up, and says what all listings until
@@ -220,6 +221,7 @@ func (k *lookups) asks(kind lists.Kind) bool {
 
 // decide looks up and adds what it all comes to.
 func (k *lookups) decide(ctx context.Context, tx *mail.Transaction, stage mail.Stage, about []subject) (filters.Result, error) {
+	source, _ := k.applies(tx.Session)
 	sum := 0.0
 	var heaviest *mail.Finding
 	for i := range tx.Findings {
@@ -228,12 +230,12 @@ func (k *lookups) decide(ctx context.Context, tx *mail.Transaction, stage mail.S
 			continue
 		}
 		if f.Symbol == SymbolRefused { // said already, by a mode that lets mail pass
-			return k.look(ctx, stage, about, 0)
+			return k.look(ctx, stage, source, about, 0)
 		}
 		sum += f.Score
 		heaviest = heavier(heaviest, f)
 	}
-	res, err := k.look(ctx, stage, about, sum)
+	res, err := k.look(ctx, stage, source, about, sum)
 	if err != nil {
 		return filters.Result{}, err
 	}
@@ -277,8 +279,8 @@ func (k *lookups) before(s *mail.Session, stage mail.Stage, name string) (kinds 
 
 // look asks all lists about all subjects and makes findings of the answers.
 // sum are points that count already.
-func (k *lookups) look(ctx context.Context, stage mail.Stage, about []subject, sum float64) (filters.Result, error) {
-	qs, of := k.questions(about)
+func (k *lookups) look(ctx context.Context, stage mail.Stage, source netip.Addr, about []subject, sum float64) (filters.Result, error) {
+	qs, of := k.questions(source, about)
 	if len(qs) == 0 {
 		return filters.Result{}, nil
 	}
@@ -303,7 +305,7 @@ func (k *lookups) look(ctx context.Context, stage mail.Stage, about []subject, s
 
 // questions gives what each list is asked, each name once, and about which
 // subject.
-func (k *lookups) questions(about []subject) (qs []lists.Question, of []int) {
+func (k *lookups) questions(source netip.Addr, about []subject) (qs []lists.Question, of []int) {
 	for _, w := range k.m.Lists() {
 		first := len(qs)
 		for i := range about {
@@ -325,7 +327,7 @@ func (k *lookups) questions(about []subject) (qs []lists.Question, of []int) {
 				known = known || qs[j].Name == name
 			}
 			if !known {
-				qs, of = append(qs, lists.Question{List: w, Name: name, Subject: s.String(), Good: s.good}), append(of, i)
+				qs, of = append(qs, lists.Question{List: w, Name: name, Subject: s.String(), Source: source, Good: s.good}), append(of, i)
 			}
 		}
 	}

@@ -258,6 +258,42 @@ func TestPeers(t *testing.T) {
 	if !k.knownGood(t.Context(), a) {
 		t.Error("what a mode takes away counts")
 	}
+	// One list against it: five days of good mail are worth one such day, a month
+	// many; and a sick list costs nothing.
+	doubt := mail.Finding{Filter: Name, Symbol: SymbolDoubted, Detail: "spamcop has 203.0.113.9, which is not believed: " + lists.KnownGood}
+	sick := mail.Finding{Filter: Name, Symbol: SymbolDoubted, Detail: "spamcop has 203.0.113.9, which is not believed: it is sick"}
+	end(mail.Refused, mail.Finding{Filter: Name, Symbol: "dnsbl.spamcop", Score: 3})
+	week()
+	day.Add(1)
+	end(mail.Relayed, sick)
+	if !k.knownGood(t.Context(), a) {
+		t.Error("a sick list takes the good name away")
+	}
+	for range 2 {
+		day.Add(1)
+		end(mail.Relayed, doubt)
+		end(mail.Relayed, doubt)
+	}
+	if k.knownGood(t.Context(), a) {
+		t.Error("five good days are good for ever")
+	}
+	for range 4 {
+		week()
+	}
+	for range 10 {
+		day.Add(1)
+		end(mail.Relayed, doubt)
+	}
+	if !k.knownGood(t.Context(), a) {
+		t.Error("a month of good mail is not worth ten days")
+	}
+	for range 40 {
+		day.Add(1)
+		end(mail.Relayed, doubt)
+	}
+	if k.knownGood(t.Context(), a) {
+		t.Error("never")
+	}
 	k.c.KnownGood = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
 	if !k.knownGood(t.Context(), netip.MustParseAddr("198.51.100.1")) {
 		t.Error("known_good")
@@ -377,6 +413,38 @@ func TestLinks(t *testing.T) {
 	c.page([]byte(`<a href="ht&#116;p://a.example/">x</a><img src='//b.exa` + "\n" + `mple/'><form action=https://c.example><p style="background:url(http://d.example/x)">http://e.example</p><a name="http://f.example">`))
 	if got := hosts(&c); got != "a.example b.example c.example d.example e.example" {
 		t.Error(got)
+	}
+}
+
+// TestWholeAddresses is D-15: an attribute that is an address is read as
+// browsers read it.
+func TestWholeAddresses(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"http:evil.example/":                                       "evil.example",
+		"HTTPS:/evil.example":                                      "evil.example",
+		`http:\/\evil.example`:                                     "evil.example",
+		" //evil.example/":                                         "evil.example",
+		"\x01https://evil.example":                                 "evil.example",
+		"http://good.example'@evil.example/":                       "evil.example good.example",
+		"http://good.example;@evil.example?":                       "evil.example good.example",
+		"http://" + strings.Repeat("a", 700) + "@evil.example/x":   "evil.example",
+		"https://good.example/?u=https://evil.example/":            "good.example evil.example",
+		"http://0xCB.0161.113.7/ ":                                 "203.113.113.7",
+		"http://203.7368/":                                         "203.0.28.200",
+		"http://203.0.0x7108:80":                                   "203.0.113.8",
+		"http://203.0.113.256/ http://1.2.3.4.5/ http://08.1.1.1/": "",
+		"http://4294967296/":                                       "",
+		"/evil.example":                                            "",
+		"evil.example":                                             "",
+		"mailto:a@evil.example":                                    "",
+		"http:":                                                    "",
+	} {
+		c := collector{known: map[string]bool{}}
+		c.page([]byte(`<a href="` + in + `">x</a>`))
+		if got := hosts(&c); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
 	}
 }
 

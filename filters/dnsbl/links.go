@@ -81,7 +81,11 @@ func (c *collector) page(data []byte) {
 		Tag: func(_ []byte, attributes []markup.Attribute, _ int) {
 			for i := range attributes {
 				switch string(attributes[i].Name) {
-				case "href", "src", "action", "formaction", "background", "data", "poster", "xlink:href", "cite", "srcset", "content":
+				case "href", "src", "action", "formaction", "background", "data", "poster", "xlink:href", "cite":
+					v := unfold(attributes[i].Value)
+					c.address(v)
+					c.text(v) // what it leads on to, too
+				case "srcset", "content":
 					c.text(unfold(attributes[i].Value))
 				case "style":
 					c.text(attributes[i].Value)
@@ -103,6 +107,42 @@ func unfold(v []byte) []byte {
 		}
 		return r
 	}, v)
+}
+
+// maxUser bounds what may stand before the host of a whole address.
+const maxUser = 8 << 10
+
+// address reads a value that is one address as browsers do, who do not need the
+// slashes behind http:, take backslashes for them, and end the host at a slash,
+// "?" or "#" alone: in user information anything else may stand (D-15).
+func (c *collector) address(v []byte) {
+	for len(v) > 0 && v[0] <= ' ' {
+		v = v[1:]
+	}
+	slashes := 2 // as many it needs
+	for _, scheme := range []string{"http:", "https:"} {
+		if len(v) > len(scheme) && strings.EqualFold(string(v[:len(scheme)]), scheme) {
+			v, slashes = v[len(scheme):], 0
+			break
+		}
+	}
+	for len(v) > 0 && (v[0] == '/' || v[0] == '\\') {
+		v, slashes = v[1:], slashes-1
+	}
+	if slashes > 0 || c.full() {
+		return
+	}
+	c.seen++
+	v = v[:min(len(v), maxUser)]
+	if end := bytes.IndexAny(v, "/\\?#"); end >= 0 {
+		v = v[:end]
+	}
+	if i := bytes.LastIndexByte(v, '@'); i >= 0 {
+		v = v[i+1:]
+	}
+	if len(v) <= maxHost {
+		c.name(string(v))
+	}
 }
 
 // text collects what begins with "//" behind a colon or at the beginning, or
@@ -174,6 +214,11 @@ func (c *collector) host(data []byte) {
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		s = s[i+1:]
 	}
+	c.name(s)
+}
+
+// name reads a host with or without its port.
+func (c *collector) name(s string) {
 	if i := strings.IndexByte(s, ':'); i >= 0 {
 		s = s[:i]
 	}
@@ -216,18 +261,41 @@ func ending(d string) bool {
 	return len(last) >= 2 && (strings.Trim(last, "abcdefghijklmnopqrstuvwxyz") == "" || strings.HasPrefix(last, "xn--"))
 }
 
-// number reads an address as browsers do: four decimal octets, or one number,
-// decimal or hexadecimal.
+// number reads an address as browsers do (URL Standard, IPv4 parser): one to
+// four parts, decimal, octal or hexadecimal, the last of which fills the rest.
 func number(s string) (netip.Addr, bool) {
-	if a, err := netip.ParseAddr(s); err == nil && a.Is4() {
-		return a, true
-	}
-	if s == "" || s[0] < '0' || s[0] > '9' || strings.IndexByte(s, '.') >= 0 || strings.IndexByte(s, '_') >= 0 {
+	if s == "" || s[0] < '0' || s[0] > '9' || strings.Count(s, ".") > 3 {
 		return netip.Addr{}, false
 	}
-	n, err := strconv.ParseUint(s, 0, 32)
-	if err != nil || strings.HasPrefix(s, "0b") || strings.HasPrefix(s, "0o") {
-		return netip.Addr{}, false
+	n, left := uint64(0), 4
+	for part, rest, more := strings.Cut(s, "."); ; part, rest, more = strings.Cut(rest, ".") {
+		v, ok := octets(part)
+		if left--; more {
+			if !ok || v > 255 {
+				return netip.Addr{}, false
+			}
+			n |= v << (8 * left)
+			continue
+		}
+		if !ok || v >= 1<<(8*(left+1)) {
+			return netip.Addr{}, false
+		}
+		n |= v
+		return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}), true
 	}
-	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}), true
+}
+
+// octets reads one part.
+func octets(s string) (uint64, bool) {
+	base := 10
+	switch {
+	case len(s) > 1 && s[0] == '0' && s[1]|0x20 == 'x':
+		if s, base = s[2:], 16; s == "" {
+			return 0, true
+		}
+	case len(s) > 1 && s[0] == '0':
+		base = 8
+	}
+	v, err := strconv.ParseUint(s, base, 33)
+	return v, err == nil
 }

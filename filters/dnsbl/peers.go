@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	lists "garita/dnsbl"
 	"garita/filters"
 	"garita/mail"
 	"garita/store"
@@ -66,16 +67,19 @@ func peerDays(raw []byte) (days int, last int64) {
 
 // Finish learns from how the mail of a client ended. A day with good mail
 // counts once; mail that was refused, held or dropped for what it is, or that a
-// list knows, begins all anew.
+// list knows, begins all anew. A day on which one list has it takes one away:
+// who was good for five days to be believed against a list afterwards, is for
+// one, and who was for a year is for another.
 func (k *lookups) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome) error {
 	a, ok := k.applies(tx.Session)
 	if !ok || k.store == nil || k.c.PeerDays == 0 {
 		return nil
 	}
-	score, listed, judged := 0.0, false, false
+	score, listed, judged, doubted := 0.0, false, false, false
 	for i := range tx.Findings {
 		f := &tx.Findings[i]
 		listed = listed || f.Filter == Name && f.Symbol != SymbolTemporary && f.Symbol != SymbolDoubted && f.Score > 0
+		doubted = doubted || f.Symbol == SymbolDoubted && strings.HasSuffix(f.Detail, lists.KnownGood)
 		if f.Counted {
 			score += f.Score
 			judged = judged || f.Verdict == mail.Reject || f.Verdict == mail.Quarantine || f.Verdict == mail.Discard
@@ -100,6 +104,9 @@ func (k *lookups) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outco
 	today := k.now().Unix() / int64(24*time.Hour/time.Second)
 	if known && last == today {
 		return nil
+	}
+	if doubted {
+		days = max(days-2, -1)
 	}
 	return k.store.Put(ctx, key, []byte(strconv.Itoa(min(days+1, 1000))+" "+strconv.FormatInt(today, 10)), keepPeer)
 }

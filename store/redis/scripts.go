@@ -22,10 +22,24 @@ func newScripts() scripts {
 	return scripts{newScript(windowsLua), newScript(refundLua), newScript(historyLua), newScript(keepLua)}
 }
 
+// aliensLua asks; what has another type under a name of ours is not of ours,
+// and no act of ours may fail for it for ever: it is removed.
+const aliensLua = `
+local function own(key, ...)
+  local r = redis.pcall(...)
+  if type(r) == 'table' and r.err then
+    if not string.find(r.err, 'WRONGTYPE', 1, true) then error(r.err) end
+    redis.call('DEL', key)
+    r = redis.call(...)
+  end
+  return r
+end
+`
+
 // lateLua begins scripts that count. Who sent it has given up by the deadline
 // (microseconds of the server's own clock) and counts elsewhere: what runs
 // later must do nothing, or the act would count twice (attack Q-06).
-const lateLua = `
+const lateLua = aliensLua + `
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local deadline = tonumber(ARGV[1])
@@ -45,7 +59,7 @@ for i, key in ipairs(KEYS) do
   local a = 3 + (i - 1) * 4
   local one = {width = tonumber(ARGV[a]), buckets = tonumber(ARGV[a + 1]), max = tonumber(ARGV[a + 2]), cost = tonumber(ARGV[a + 3])}
   one.n = math.floor(now / one.width)
-  local h = redis.call('HMGET', key, 't', 'o')
+  local h = own(key, 'HMGET', key, 't', 'o')
   one.total = tonumber(h[1] or 0)
   one.oldest = tonumber(h[2] or one.n)
   if one.oldest <= one.n - one.buckets then
@@ -109,10 +123,10 @@ return out
 
 // refundLua takes back: for each key the bucket and the cost. What has left
 // the window has nothing to give back.
-const refundLua = `
+const refundLua = aliensLua + `
 for i, key in ipairs(KEYS) do
   local bucket, cost = ARGV[i * 2 - 1], tonumber(ARGV[i * 2])
-  local have = tonumber(redis.call('HGET', key, bucket) or 0)
+  local have = tonumber(own(key, 'HGET', key, bucket) or 0)
   cost = string.format('%.0f', math.min(cost, have))
   if cost ~= '0' then
     if redis.call('HINCRBY', key, bucket, '-' .. cost) == 0 then redis.call('HDEL', key, bucket) end
@@ -122,9 +136,9 @@ end
 return 1
 `
 
-const historyLua = `
+const historyLua = aliensLua + `
 local t = redis.call('TIME')
-return {t[1] * 1000000 + t[2], redis.call('HGETALL', KEYS[1])}
+return {t[1] * 1000000 + t[2], own(KEYS[1], 'HGETALL', KEYS[1])}
 `
 
 // keepLua changes a value that is never evicted, and says so in the stream of
@@ -135,7 +149,10 @@ return {t[1] * 1000000 + t[2], redis.call('HGETALL', KEYS[1])}
 // most events.
 const keepLua = lateLua + `
 local ms = math.floor(now / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '(0', int(ms))
+own(KEYS[2], 'ZREMRANGEBYSCORE', KEYS[2], '(0', int(ms))
+own(KEYS[3], 'GET', KEYS[3])
+own(KEYS[4], 'XLEN', KEYS[4])
+own(KEYS[5], 'GET', KEYS[5])
 local ttl = tonumber(ARGV[5])
 if ARGV[2] == 'put' then
   if not redis.call('ZSCORE', KEYS[2], ARGV[3]) and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[6]) then return {now, -2} end

@@ -101,7 +101,7 @@ func (s *Store) Get(ctx context.Context, key string) (value []byte, ok bool, err
 		kept, other, ttl := pipe.Get(ctx, s.keptName(key)), pipe.Get(ctx, id), pipe.PTTL(ctx, id)
 		_, _ = pipe.Exec(ctx) // each command has its own error
 		for _, err := range []error{kept.Err(), other.Err(), ttl.Err()} {
-			if err != nil && !errors.Is(err, goredis.Nil) {
+			if err != nil && !errors.Is(err, goredis.Nil) && !alien(err) {
 				return err
 			}
 		}
@@ -127,6 +127,10 @@ func wrong(key string, value []byte) error {
 	}
 	return nil
 }
+
+// alien tells that something of another type has a name of ours: that is no
+// value, and no fault of Redis. Who writes the value replaces it.
+func alien(err error) bool { return goredis.HasErrorPrefix(err, "WRONGTYPE") }
 
 // Put keeps a value until it expires or is evicted.
 func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
@@ -273,7 +277,7 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) ([]st
 		}
 		s.calls.Add(1)
 		kept, err := s.client.ZRange(ctx, s.listName("index"), 0, -1).Result()
-		if err != nil {
+		if err != nil && !alien(err) {
 			return err
 		}
 		keys = slices.DeleteFunc(append(keys, kept...), func(k string) bool { return k <= after || !strings.HasPrefix(k, prefix) })
@@ -298,7 +302,7 @@ func (s *Store) items(ctx context.Context, keys []string, limit int) ([]store.It
 			ttls = append(ttls, [2]*goredis.DurationCmd{pipe.PTTL(ctx, a), pipe.PTTL(ctx, b)})
 		}
 		s.calls.Add(1)
-		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, goredis.Nil) {
+		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, goredis.Nil) && !alien(err) {
 			return nil, err
 		}
 		now := time.Now()

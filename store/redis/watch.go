@@ -101,6 +101,9 @@ func (m *mirror) event(local *store.Memory, x goredis.XMessage) bool {
 func (s *Store) follow() {
 	for s.ctx.Err() == nil {
 		err := s.listen()
+		if alien(err) {
+			err = s.heal()
+		}
 		if err == nil {
 			continue
 		}
@@ -167,6 +170,10 @@ func (s *Store) listen() error {
 	return nil
 }
 
+// heal makes a change that changes nothing: it takes away what stands under our
+// names and is not ours.
+func (s *Store) heal() error { return s.run(s.ctx, []call{s.keepCall("delete", "", nil, 0)}) }
+
 // begin gives an empty Redis what this gateway knows to be kept: the first use
 // of it, or the loss of its data, lifts no ban.
 func (s *Store) begin() error {
@@ -175,6 +182,9 @@ func (s *Store) begin() error {
 	for _, it := range append(s.local.Kept(), store.Item{Key: "", Value: nil}) {
 		op, ttl := "put", time.Duration(0)
 		if it.Key == "" {
+			if err := s.heal(); err != nil { // or it would begin for ever
+				return err
+			}
 			// Without any value: a change that leaves nothing begins the epoch.
 			if _, err := s.client.SetNX(ctx, s.listName("epoch"), randomName(), 0).Result(); err != nil {
 				return err
