@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -546,5 +547,68 @@ func TestNotifyHangs(t *testing.T) {
 	c.deliver = func(string, string, string) error { panic("token") }
 	if err := c.send(soon(t), sampleNotice()); !errors.Is(err, errPanicked) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestNotifyStrays: calls that hang are bounded over channels and reloads, and
+// a reload does not let a second one of the same channel begin.
+func TestNotifyStrays(t *testing.T) {
+	strays, release := make(chan struct{}, 2), make(chan struct{})
+	var running, most atomic.Int32
+	hangs := func(string, string, string) error {
+		most.Store(max(most.Load(), running.Add(1)))
+		defer running.Add(-1)
+		<-release
+		return nil
+	}
+	made := func(was channel) *notifyChannel {
+		c := newNotify(NotifyConfig{URL: "ntfy://h/t"}, "en")
+		c.deliver = hangs
+		c.follow(was, strays)
+		return c
+	}
+	a, b, c := made(nil), made(nil), made(nil)
+	again := made(a)
+	for _, one := range []*notifyChannel{a, b, c, again, again} {
+		gone, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		if err := one.send(gone, sampleNotice()); !errors.Is(err, errHung) {
+			t.Errorf("%v", err)
+		}
+		cancel()
+	}
+	if len(strays) != 2 || most.Load() > 2 || len(c.busy) != 0 {
+		t.Errorf("%d calls run, %d at once, %d wait", len(strays), most.Load(), len(c.busy))
+	}
+	close(release)
+	for _, one := range []*notifyChannel{c, again, b} {
+		if err := one.send(soon(t), sampleNotice()); err != nil {
+			t.Errorf("behind those that hung: %v", err)
+		}
+	}
+}
+
+// TestHungIsCounted: the worker goes on behind an attempt that has no end, and
+// the figures tell of it; a reload keeps the place of the call that runs.
+func TestHungIsCounted(t *testing.T) {
+	c := Default()
+	c.Timeout = time.Second
+	c.Notify = map[string]NotifyConfig{"chat": {URL: "ntfy://h/t"}}
+	k := newKit(t, c, nil)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	w := k.workers["notify.chat"]
+	was := w.channel.(*notifyChannel)
+	was.deliver = func(string, string, string) error { <-release; return nil }
+	gone, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if err := w.once(gone, sampleNotice()); !errors.Is(err, errHung) || k.count("notify.chat", resultHung) != 1 {
+		t.Errorf("%v, counted %d", err, k.count("notify.chat", resultHung))
+	}
+	c.Language = "en"
+	if err := k.Update(c); err != nil {
+		t.Fatal(err)
+	}
+	if now := k.workers["notify.chat"].channel.(*notifyChannel); now == was || now.busy != was.busy || len(now.strays) != 1 {
+		t.Error("the reload has forgotten the call that hangs")
 	}
 }

@@ -36,5 +36,7 @@
 // 1,000 alerts are open and 200 resolved ones remembered at once; 500 silences;
 // a record is at most 14 KB, so all of it about 20 MB. A channel has 64 notices waiting,
 // each for at most an hour; what does not fit is counted as dropped. A digest
-// names 50 alerts. A channel reads 4 KB of an answer.
+// names 50 alerts. A channel reads 4 KB of an answer. Calls of the library behind
+// notify run one at a time for a channel and 16 at once in all; one that does not
+// end in time is counted as hung and left behind, and its place stays taken.
 package alert

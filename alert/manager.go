@@ -46,6 +46,7 @@ type Manager struct {
 	book    *book
 	workers map[string]*worker
 	counts  map[[2]string]uint64 // channel, result
+	strays  chan struct{}        // calls of notify's library that run
 	full    bool                 // told that there is no room
 	closed  bool
 
@@ -67,7 +68,7 @@ func Open(o Options) (*Manager, error) {
 		o.after = time.After
 	}
 	m := &Manager{o: o, log: o.Log, book: newBook(o.Config, oneLine(o.Host)), workers: map[string]*worker{}, counts: map[[2]string]uint64{{logName, resultSent}: 0},
-		poke: make(chan struct{}, 1), stop: make(chan struct{})}
+		strays: make(chan struct{}, maxStrays), poke: make(chan struct{}, 1), stop: make(chan struct{})}
 	if err := m.recall(); err != nil {
 		// What was open will be raised again; a start does not wait for it.
 		m.log.Warn("alert", "what was open before the start is not known", slog.String("error", err.Error()))

@@ -22,10 +22,20 @@ type notifyChannel struct {
 	url, language string
 	// busy has room for one call: the library takes no context, so one that
 	// hangs is left behind, and the next waits for it rather than adding to it.
+	// A reload hands it on to the channel of the same name.
 	busy chan struct{}
+	// strays has room for the calls of all channels; nil is no bound.
+	strays chan struct{}
 	// deliver is the library; a test has its own.
 	deliver func(url, title, text string) error
 }
+
+// maxStrays bounds the calls of the library that run at once, over all channels
+// and reloads: each that hangs costs a goroutine and a connection for good.
+const maxStrays = 16
+
+// errHung says that a call did not end in time, or that an earlier one has not.
+var errHung = errors.New("no answer in time")
 
 func newNotify(c NotifyConfig, language string) *notifyChannel {
 	return &notifyChannel{url: c.URL, language: language, busy: make(chan struct{}, 1), deliver: shout}
@@ -65,14 +75,21 @@ func shout(raw, title, text string) error {
 }
 
 func (c *notifyChannel) send(ctx context.Context, n Notice) error {
-	select {
-	case c.busy <- struct{}{}:
-	case <-ctx.Done():
-		return errors.New("an earlier call has not come back")
+	if !enter(ctx, c.busy) {
+		return fmt.Errorf("%w: an earlier call has not come back", errHung)
+	}
+	if c.strays != nil && !enter(ctx, c.strays) {
+		<-c.busy
+		return fmt.Errorf("%w: %d earlier calls have not come back", errHung, cap(c.strays))
 	}
 	done := make(chan error, 1)
 	go func() {
-		defer func() { <-c.busy }()
+		defer func() {
+			if c.strays != nil {
+				<-c.strays
+			}
+			<-c.busy
+		}()
 		defer func() {
 			if recover() != nil {
 				done <- errPanicked
@@ -84,7 +101,31 @@ func (c *notifyChannel) send(ctx context.Context, n Notice) error {
 	case err := <-done:
 		return c.reason(err)
 	case <-ctx.Done():
-		return errors.New("no answer in time")
+		return errHung
+	}
+}
+
+// enter takes a place, if one comes free in time.
+func enter(ctx context.Context, room chan struct{}) bool {
+	select {
+	case room <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case room <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// follow takes the place of a channel that a reload ends: a call of the old
+// one that hangs is waited for as if it were ours.
+func (c *notifyChannel) follow(was channel, strays chan struct{}) {
+	c.strays = strays
+	if old, ok := was.(*notifyChannel); ok {
+		c.busy = old.busy
 	}
 }
 

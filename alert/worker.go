@@ -35,6 +35,7 @@ const (
 	resultRetried = "retried"
 	resultFailed  = "failed"
 	resultDropped = "dropped"
+	resultHung    = "hung"
 )
 
 // job is a notice that waits for its delivery.
@@ -173,6 +174,11 @@ func (w *worker) once(ctx context.Context, n Notice) (err error) {
 		}
 	}()
 	if err = w.channel.send(ctx, n); err != nil {
+		if errors.Is(err, errHung) {
+			w.m.mu.Lock()
+			w.m.counts[[2]string{w.name, resultHung}]++
+			w.m.mu.Unlock()
+		}
 		return wrapped{cut(oneLine(err.Error()), maxValue), err}
 	}
 	return nil
@@ -310,6 +316,13 @@ func (m *Manager) Update(c Config) error {
 			continue
 		}
 		w := m.newWorker(d, c.Timeout)
+		if n, ok := d.channel.(*notifyChannel); ok {
+			var before channel
+			if was != nil {
+				before = was.channel
+			}
+			n.follow(before, m.strays)
+		}
 		if was != nil {
 			was.mu.Lock()
 			w.queue = slices.Clone(was.queue)

@@ -20,75 +20,128 @@ func Keys(proto any) []string {
 	return keys
 }
 
+// Explanation is what there is to know of one key. Its texts are safe to print.
+type Explanation struct {
+	Key      string `json:"key"`
+	Text     string `json:"text"`
+	Type     string `json:"type"`
+	Min      string `json:"min,omitempty"`
+	Max      string `json:"max,omitempty"`
+	Required bool   `json:"required,omitempty"`
+	Secret   bool   `json:"secret,omitempty"`
+	// Default and Value are as they would be written; "" for none, and for a
+	// Value that no configuration was read for.
+	Default string `json:"default,omitempty"`
+	Value   string `json:"value,omitempty"`
+	// SetIn is the place, "" for no file.
+	SetIn string `json:"set_in,omitempty"`
+	Keys  []Key  `json:"keys,omitempty"` // of a table
+
+	read   bool // with a configuration
+	leaf   bool
+	values string // what the values of a table of names are
+	name   string
+}
+
+// Key is one key of a table.
+type Key struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
 // Explain tells what a key means: its comment, type, default and, when doc is
 // not nil, its value and where it is set. In the place of a name that the
 // operator chooses any name will do. The error is for an unknown key and says
 // which one was probably meant.
-func Explain(proto any, opts Options, doc *Document, key string) (string, error) {
+func Explain(proto any, opts Options, doc *Document, key string) (*Explanation, error) {
 	root := rootStruct(proto)
 	f, def := lookUp(root, opts, doc, splitPath(key))
 	if f == nil {
-		return "", unknownKey(root, key)
+		return nil, unknownKey(root, key)
 	}
-	var b strings.Builder
-	b.WriteString(printable.Line(key) + "\n")
-	for _, line := range wrap(f.doc, 76) {
-		b.WriteString(strings.TrimRight("  "+line, " ") + "\n")
+	e := &Explanation{Key: printable.Line(key), Text: f.doc, Type: f.typeText(), Min: f.min, Max: f.max, leaf: f.isLeaf(), name: f.name}
+	if !e.leaf {
+		e.table(f)
+		return e, nil
 	}
-	kind := f.typeText()
-	if f.min != "" {
-		kind += ", at least " + f.min
+	e.Required, e.Secret, e.Default = f.required, f.secret, shown(def, f)
+	if e.read = doc != nil && doc.value.IsValid(); e.read {
+		_, now := lookUp(doc.value, opts, doc, splitPath(key))
+		e.Value = shown(now, f)
+		if p, ok := doc.Position(key); ok {
+			e.SetIn = fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+		}
 	}
-	if f.max != "" {
-		kind += ", at most " + f.max
-	}
-	fmt.Fprintf(&b, "  type:    %s\n", kind)
-	if !f.isLeaf() {
-		explainTable(&b, f)
-		return b.String(), nil
-	}
-	switch text := shown(def, f); {
-	case f.required:
-		b.WriteString("  default: none, it must be set\n")
-	case text == "":
-		b.WriteString("  default: none\n")
-	default:
-		fmt.Fprintf(&b, "  default: %s\n", text)
-	}
-	if f.secret {
-		fmt.Fprintf(&b, "  secret:  %s_file = \"FILE\" reads it from a file\n", f.name)
-	}
-	if doc == nil || !doc.value.IsValid() {
-		return b.String(), nil
-	}
-	_, now := lookUp(doc.value, opts, doc, splitPath(key))
-	if text := shown(now, f); text != "" {
-		fmt.Fprintf(&b, "  value:   %s\n", text)
-	}
-	if p, ok := doc.Position(key); ok {
-		fmt.Fprintf(&b, "  set in:  %s:%d:%d\n", p.File, p.Line, p.Column)
-	} else {
-		b.WriteString("  set in:  no file\n")
-	}
-	return b.String(), nil
+	return e, nil
 }
 
-func explainTable(b *strings.Builder, f *field) {
+// String gives the explanation as text for a terminal.
+func (e *Explanation) String() string {
+	var b strings.Builder
+	b.WriteString(e.Key + "\n")
+	for _, line := range wrap(e.Text, 76) {
+		b.WriteString(strings.TrimRight("  "+line, " ") + "\n")
+	}
+	kind := e.Type
+	if e.Min != "" {
+		kind += ", at least " + e.Min
+	}
+	if e.Max != "" {
+		kind += ", at most " + e.Max
+	}
+	fmt.Fprintf(&b, "  type:    %s\n", kind)
+	if !e.leaf {
+		if e.values != "" {
+			fmt.Fprintf(&b, "  values:  %s\n", e.values)
+			return b.String()
+		}
+		b.WriteString("  keys:\n")
+		for _, k := range e.Keys {
+			fmt.Fprintf(&b, "    %-26s %s\n", k.Name, k.Text)
+		}
+		return b.String()
+	}
+	switch {
+	case e.Required:
+		b.WriteString("  default: none, it must be set\n")
+	case e.Default == "":
+		b.WriteString("  default: none\n")
+	default:
+		fmt.Fprintf(&b, "  default: %s\n", e.Default)
+	}
+	if e.Secret {
+		fmt.Fprintf(&b, "  secret:  %s_file = \"FILE\" reads it from a file\n", e.name)
+	}
+	if !e.read {
+		return b.String()
+	}
+	if e.Value != "" {
+		fmt.Fprintf(&b, "  value:   %s\n", e.Value)
+	}
+	if e.SetIn == "" {
+		b.WriteString("  set in:  no file\n")
+	} else {
+		fmt.Fprintf(&b, "  set in:  %s\n", e.SetIn)
+	}
+	return b.String()
+}
+
+// table fills in what a table holds.
+func (e *Explanation) table(f *field) {
 	t := deref(f.typ)
 	switch f.class() {
 	case classTables:
 		t = deref(f.elem().typ)
 	case classMap:
-		if e := f.elem(); e.class() != classTable {
-			fmt.Fprintf(b, "  values:  %s\n", e.typeText())
+		if of := f.elem(); of.class() != classTable {
+			e.values = of.typeText()
 			return
 		}
 		t = deref(f.elem().typ)
 	}
-	b.WriteString("  keys:\n")
 	for _, k := range fieldsOf(t) {
 		first, _, _ := strings.Cut(k.doc, ". ")
-		fmt.Fprintf(b, "    %-26s %s\n", k.name, printable.Line(strings.TrimSuffix(first, ".")))
+		e.Keys = append(e.Keys, Key{k.name, printable.Line(strings.TrimSuffix(first, "."))})
 	}
 }
 

@@ -207,13 +207,13 @@ func TestExplain(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", key, err)
 		}
-		b.WriteString(text + "\n")
+		b.WriteString(text.String() + "\n")
 	}
 	text, err := Explain(*defaults(), options(), nil, "limits.max_hops")
 	if err != nil {
 		t.Error(err)
 	}
-	b.WriteString(text)
+	b.WriteString(text.String())
 	golden(t, "explain.want", b.String())
 	if strings.Contains(b.String(), "hunter2") {
 		t.Error("a secret is shown")
@@ -295,7 +295,7 @@ func TestTemplateBrief(t *testing.T) {
 	if text != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
 	}
-	if out, err := Explain(&p, Options{}, nil, "out.part_score"); err != nil || !strings.Contains(out, "Points for it.") {
+	if out, err := Explain(&p, Options{}, nil, "out.part_score"); err != nil || !strings.Contains(out.String(), "Points for it.") {
 		t.Errorf("%s %v", out, err)
 	}
 }

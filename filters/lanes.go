@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"garita/resolver"
 )
 
 const (
@@ -67,6 +69,19 @@ func (l *Lanes) Wait(ctx context.Context, size int64) (leave func(), err error) 
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
 	}
+}
+
+// Enter takes a place in the way that ctx allows: at once, or with ErrWouldWait
+// for a session's own goroutine (resolver.FromCache), else by waiting.
+func (l *Lanes) Enter(ctx context.Context, size int64) (leave func(), err error) {
+	if !resolver.CacheOnly(ctx) {
+		return l.Wait(ctx, size)
+	}
+	leave, ok := l.Now(size)
+	if !ok {
+		return nil, ErrWouldWait
+	}
+	return leave, nil
 }
 
 func (l *Lanes) leaveSmall() { <-l.small }

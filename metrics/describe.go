@@ -51,7 +51,7 @@ func sourced() []metric {
 		{"garita_hold_messages", "Messages in the holding place, with the copies of those that were released.", nil},
 		{"garita_hold_bytes", "Octets that they take.", nil},
 		{"garita_alerts_open", "Open alerts, by severity: info, warning or critical.", l("severity")},
-		{"garita_alerts_sent_total", "Notices by channel and result: sent, retried, failed or dropped.", l("channel", "result")},
+		{"garita_alerts_sent_total", "Notices by channel and result: sent, retried, failed or dropped; hung: attempts without an end.", l("channel", "result")},
 		{"garita_log_records_total", "Records of the mail log.", nil},
 		{"garita_log_dropped_records_total", "Records that were dropped because the log could not keep up.", nil},
 		{"garita_metrics_source_panics_total", "Scrapes in which figures are missing because their source failed.", nil},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"garita/mail"
 	"garita/message"
 )
 
@@ -63,7 +64,7 @@ var (
 func (x *session) edits(more []message.Edit) []message.Edit {
 	var own []message.Edit
 	for _, f := range x.tx.Message.Header().Fields() {
-		if ours(f, x.set.Hostname) {
+		if mail.Reserved(f, x.set.Hostname) {
 			own = append(own, message.Edit{At: f.Start, Delete: f.End - f.Start})
 		}
 	}
@@ -244,43 +245,4 @@ func parse(raw []byte) (out []parsed, ok bool) {
 		raw = raw[end:]
 	}
 	return out, true
-}
-
-// ours tells a field that only we may write: X-Garita-*, and
-// Authentication-Results in our name (RFC 8601 section 5).
-func ours(f message.Field, hostname string) bool {
-	if len(f.Name) > 9 && strings.EqualFold(f.Name[:9], "X-Garita-") {
-		return true
-	}
-	return strings.EqualFold(f.Name, "Authentication-Results") && strings.EqualFold(authservID(f.Value()), hostname)
-}
-
-// authservID reads the identifier in front of a field of results, past white
-// space, comments, quotes and quoted pairs, which forgers use to slip by
-// (attacks S-183), as smtpproxy does.
-func authservID(v string) string {
-	depth := 0
-	var b strings.Builder
-	for i := 0; i < len(v); i++ {
-		switch c := v[i]; {
-		case c == '\\':
-			if i++; depth == 0 && i < len(v) {
-				b.WriteByte(v[i])
-			}
-		case c == '(':
-			depth++
-		case c == ')' && depth > 0:
-			depth--
-		case depth > 0 || c == '"':
-		case c <= ' ' || c >= 0x7f:
-			if b.Len() > 0 {
-				return strings.TrimSuffix(b.String(), ".")
-			}
-		case c == ';' || c == '/':
-			return strings.TrimSuffix(b.String(), ".")
-		default:
-			b.WriteByte(c)
-		}
-	}
-	return strings.TrimSuffix(b.String(), ".")
 }

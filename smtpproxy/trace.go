@@ -67,7 +67,7 @@ func (s *session) edits(m *message.Message, more []message.Edit) []message.Edit 
 	h := m.Header()
 	out = append(out, h.Prepend(s.received(make([]byte, 0, 512))))
 	for _, f := range h.Fields() {
-		if ours(f, s.set.Hostname) {
+		if mail.Reserved(f, s.set.Hostname) {
 			out = append(out, message.Edit{At: f.Start, Delete: f.End - f.Start})
 		}
 	}
@@ -111,48 +111,6 @@ func inOrder(edits []message.Edit) []message.Edit {
 	return slices.CompactFunc(edits, func(a, b message.Edit) bool {
 		return a.At == b.At && a.Delete == b.Delete && a.Delete > 0 && len(a.Insert)+len(b.Insert) == 0
 	})
-}
-
-// ours tells a field that only we may write: X-Garita-*, and
-// Authentication-Results in our name (RFC 8601 section 5).
-func ours(f message.Field, hostname string) bool {
-	name := f.Name
-	if len(name) > 9 && strings.EqualFold(name[:9], "X-Garita-") {
-		return true
-	}
-	return strings.EqualFold(name, "Authentication-Results") && strings.EqualFold(authservID(f.Value()), hostname)
-}
-
-// authservID reads the identifier in front of a field of results, past white
-// space, comments, quotes and quoted pairs, which forgers use to slip by
-// (attacks S-183). What some reader may take for a separator is one here, and
-// a version behind it or a last dot does not count: a field removed too many
-// costs nothing.
-func authservID(v string) string {
-	depth := 0
-	var b strings.Builder
-	for i := 0; i < len(v); i++ {
-		switch c := v[i]; {
-		case c == '\\':
-			if i++; depth == 0 && i < len(v) {
-				b.WriteByte(v[i])
-			}
-		case c == '(':
-			depth++
-		case c == ')' && depth > 0:
-			depth--
-		case depth > 0 || c == '"':
-		case c <= ' ' || c >= 0x7f:
-			if b.Len() > 0 {
-				return strings.TrimSuffix(b.String(), ".")
-			}
-		case c == ';' || c == '/':
-			return strings.TrimSuffix(b.String(), ".")
-		default:
-			b.WriteByte(c)
-		}
-	}
-	return strings.TrimSuffix(b.String(), ".")
 }
 
 // received appends our trace field (RFC 5321 section 4.4). What the client

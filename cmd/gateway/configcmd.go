@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pelletier/go-toml/v2"
+
 	"garita/config"
 )
 
@@ -88,31 +90,50 @@ type configShow struct {
 	configFlag
 	NonDefault bool `xor:"what" help:"Only what differs from the defaults."`
 	Defaults   bool `xor:"what" help:"The defaults, without reading a file."`
+
+	Output string `short:"o" enum:"toml,json" default:"toml" help:"toml or json."`
 }
 
 func (c *configShow) Run(t *terminal) error {
 	if c.Defaults {
 		s := defaults()
 		doc, _ := config.Decode("defaults", nil, &s, options())
-		_, err := io.WriteString(t.out, config.Show(doc, &s, false))
-		return err
+		return c.write(t, config.Show(doc, &s, false))
 	}
 	s, doc, problems := load(c.Config, nil)
 	if len(problems) > 0 {
 		return &exitError{exitConfig, problems.Error()}
 	}
-	_, err := io.WriteString(t.out, config.Show(doc, s, c.NonDefault))
-	return err
+	return c.write(t, config.Show(doc, s, c.NonDefault))
+}
+
+// write gives the settings as TOML with their comments, or the same values as
+// JSON: sizes and durations stay texts, secrets stay hidden.
+func (c *configShow) write(t *terminal, text string) error {
+	if c.Output != "json" {
+		_, err := io.WriteString(t.out, text)
+		return err
+	}
+	values := map[string]any{}
+	if err := toml.Unmarshal([]byte(text), &values); err != nil {
+		return err
+	}
+	return t.json(values)
 }
 
 type configExplain struct {
 	configFlag
 	Key string `arg:"" optional:"" help:"A key, as limits.max_connections or listener.inbound.role; without one all keys are listed."`
+
+	Output string `short:"o" enum:"text,json" default:"text" help:"text or json."`
 }
 
 func (c *configExplain) Run(t *terminal) error {
 	s := defaults()
 	if c.Key == "" {
+		if c.Output == "json" {
+			return t.json(config.Keys(&s))
+		}
 		for _, k := range config.Keys(&s) {
 			fmt.Fprintln(t.out, k)
 		}
@@ -125,11 +146,14 @@ func (c *configExplain) Run(t *terminal) error {
 	if len(problems) > 0 {
 		doc = nil
 	}
-	text, err := config.Explain(&proto, options(), doc, c.Key)
+	e, err := config.Explain(&proto, options(), doc, c.Key)
 	if err != nil {
 		return fail(exitUsage, "%s", err)
 	}
-	_, err = io.WriteString(t.out, text)
+	if c.Output == "json" {
+		return t.json(e)
+	}
+	_, err = io.WriteString(t.out, e.String())
 	return err
 }
 

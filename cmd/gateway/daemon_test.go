@@ -290,6 +290,9 @@ func TestLife(t *testing.T) {
 	if code, out, text := g.command("health", "--strict"); code != 0 || out != "ready\n" {
 		t.Errorf("health --strict: %d %q %q", code, out, text)
 	}
+	if code, out, text := g.command("health", "--strict", "-o", "json"); code != 0 || out != "{\n  \"ready\": true,\n  \"problems\": [],\n  \"concerns\": []\n}\n" {
+		t.Errorf("health -o json: %d %q %q", code, out, text)
+	}
 	s := g.status()
 	if s.Traffic.Outcomes["relayed"] != 2 || s.Mode != "enforce" || s.State != "running" || s.PID != g.cmd.Process.Pid ||
 		len(s.NextHops) != 2 || !s.NextHops[0].Can.Known || !s.NextHops[0].Can.DSN || s.Uptime <= 0 ||
@@ -417,6 +420,9 @@ func TestDrain(t *testing.T) {
 		}
 		return err != nil
 	})
+	if code, out, _ := g.command("health", "-o", "json"); code != exitFailed || !strings.Contains(out, `"ready": false`) || !strings.Contains(out, "draining") {
+		t.Errorf("health -o json of one that ends: %d %q", code, out)
+	}
 	if code, _, text := g.command("health"); code != exitFailed || !strings.Contains(text, "draining") {
 		t.Errorf("health while draining: %d %q", code, text)
 	}

@@ -17,6 +17,14 @@ type healthCommand struct {
 	socketFlag
 	Wait   time.Duration `help:"Wait until it is ready, but not longer than this."`
 	Strict bool          `help:"Ready means also: next hops answer, certificates are valid, the last reload succeeded."`
+	Output string        `short:"o" enum:"text,json" default:"text" help:"text or json."`
+}
+
+// healthReport is the answer of health -o json. Its form is fixed: scripts read
+// it. Ready is what the exit code says, so it takes --strict into account.
+type healthReport struct {
+	Ready bool `json:"ready"`
+	health
 }
 
 // health is the answer to the verb of that name: what is wrong, if anything.
@@ -69,31 +77,43 @@ func (c *healthCommand) Run(t *terminal) error {
 	deadline := time.Now().Add(c.Wait)
 	for {
 		// A gateway that hangs must not make us hang with it.
-		err := c.once(max(time.Until(deadline), minCall))
+		h, err := c.once(max(time.Until(deadline), minCall))
 		left := time.Until(deadline)
 		if err == nil || left <= 0 {
-			if err == nil {
-				fmt.Fprintln(t.out, "ready")
-			}
-			return err
+			return c.say(t, h, err)
 		}
 		time.Sleep(min(pollEvery, left))
 	}
 }
 
-func (c *healthCommand) once(within time.Duration) error {
-	var h health
-	if err := callFor(&c.socketFlag, "health", nil, &h, within); err != nil {
-		return err
+// say tells the last answer; h is nil when there was none.
+func (c *healthCommand) say(t *terminal, h *health, err error) error {
+	if c.Output == "json" && h != nil {
+		if e := t.json(healthReport{err == nil, *h}); e != nil || err == nil {
+			return e
+		}
+		return &exitError{code: exitFailed}
 	}
-	bad := h.Problems
+	if err == nil {
+		fmt.Fprintln(t.out, "ready")
+	}
+	return err
+}
+
+// once asks once; without an answer the health is nil.
+func (c *healthCommand) once(within time.Duration) (*health, error) {
+	h := &health{}
+	if err := callFor(&c.socketFlag, "health", nil, h, within); err != nil {
+		return nil, err
+	}
+	bad := slices.Clone(h.Problems)
 	if c.Strict {
 		bad = append(bad, h.Concerns...)
 	}
 	if len(bad) > 0 {
-		return fail(exitFailed, "not ready: %s", strings.Join(bad, "; "))
+		return h, fail(exitFailed, "not ready: %s", strings.Join(bad, "; "))
 	}
-	return nil
+	return h, nil
 }
 
 // callTimeout bounds a command to the running gateway; a reload may look names

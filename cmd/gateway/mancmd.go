@@ -152,11 +152,11 @@ func manConfig() (string, error) {
 	b.WriteString(roff("The file is TOML. A key a.b of the table [a] is written b = value below the line [a]. NAME is a name of your own.") + "\n.SH KEYS\n")
 	s := defaults()
 	for _, key := range config.Keys(&s) {
-		text, err := config.Explain(&s, options(), nil, key)
+		e, err := config.Explain(&s, options(), nil, key)
 		if err != nil {
 			return "", err
 		}
-		lines := strings.Split(strings.TrimSpace(text), "\n")
+		lines := strings.Split(strings.TrimSpace(e.String()), "\n")
 		fmt.Fprintf(&b, ".TP\n.B %s\n", roff(key))
 		for i, l := range lines[1:] {
 			l = strings.TrimSpace(l)

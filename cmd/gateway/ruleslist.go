@@ -135,13 +135,30 @@ func (c *rulesListCommand) Run(t *terminal) error {
 	w := tabwriter.NewWriter(t.out, 2, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tMODE\tDIR\tACTION\tSCORE\tWHERE")
 	for _, r := range out {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%g\t%s\n", r.ID, r.Mode, r.Direction, oneLine(inShort(r.Action)), r.Score, oneLine(r.Place))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%g\t%s\n", r.ID, r.Mode, r.Direction, short(oneLine(inShort(r.Action)), maxListedAction), r.Score, whereListed(r))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	noteCeiling(t, s, modesOf(taken)...)
 	return nil
+}
+
+// The table fits a terminal of 100 columns, and one of 80 with the shipped
+// rules: their longest id has 23 characters. rules show and -o json have all.
+const (
+	maxListedAction = 22
+	maxListedPlace  = 26
+)
+
+// whereListed is the place of a rule for the table: a shipped set by its name,
+// as --set takes it, a file by the end of its path.
+func whereListed(r listedRule) string {
+	at := []rune(oneLine(strings.TrimPrefix(r.Place, "builtin:")))
+	if len(at) > maxListedPlace {
+		return "…" + string(at[len(at)-maxListedPlace+1:])
+	}
+	return string(at)
 }
 
 // rulesOf gives the rules of a configuration, which must be good.

@@ -28,7 +28,6 @@ import (
 	"garita/filters"
 	"garita/mail"
 	"garita/message"
-	"garita/resolver"
 	"garita/rules/pattern"
 	tables "garita/rules/postfix"
 )
@@ -110,13 +109,8 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res fil
 	if err != nil {
 		return filters.Result{}, fmt.Errorf("postfix: %w", err)
 	}
-	var leave func()
-	if resolver.CacheOnly(ctx) {
-		var ok bool
-		if leave, ok = k.lanes.Now(tx.Message.Size()); !ok {
-			return filters.Result{}, filters.ErrWouldWait
-		}
-	} else if leave, err = k.lanes.Wait(ctx, tx.Message.Size()); err != nil {
+	leave, err := k.lanes.Enter(ctx, tx.Message.Size())
+	if err != nil {
 		return filters.Result{}, fmt.Errorf("postfix: %w", err)
 	}
 	defer leave()

@@ -3,7 +3,6 @@ package postfix
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"garita/filters/filtertest"
 	"garita/mail"
 	"garita/message"
-	"garita/resolver"
 	"garita/rules/pattern"
 	tables "garita/rules/postfix"
 )
@@ -371,25 +369,7 @@ func TestLargeBesideSmall(t *testing.T) {
 	k := made(t, header(t, "/^A:/ REJECT\n"), filters.Site{}).Impl.(*Check)
 	k.lanes = filters.NewLanes(1)
 	large := letter(t, "A: b\n\n"+strings.Repeat("0123456789\n", 30000))
-	leave, err := k.lanes.Wait(t.Context(), large.Message.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if res, err := k.CheckMessage(resolver.FromCache(t.Context()), letter(t, "A: b\n\nx\n")); err != nil || len(res.Findings) != 1 {
-		t.Errorf("small: %+v %v", res, err)
-	}
-	if _, err := k.CheckMessage(resolver.FromCache(t.Context()), large); !errors.Is(err, filters.ErrWouldWait) {
-		t.Errorf("large at once: %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := k.CheckMessage(ctx, large); !errors.Is(err, filters.ErrBusy) {
-		t.Errorf("large: %v", err)
-	}
-	leave()
-	if res, err := k.CheckMessage(t.Context(), large); err != nil || len(res.Findings) != 1 {
-		t.Errorf("large: %+v %v", res, err)
-	}
+	filtertest.LargeBesideSmall(t, k, k.lanes, large, letter(t, "A: b\n\nx\n"))
 }
 
 // TestRead: mistakes and warnings name the key, the file and the line.

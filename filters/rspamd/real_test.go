@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"garita/filters/filtertest"
 	"garita/mail"
 )
 
@@ -45,7 +46,7 @@ rspamd_config:register_symbol{ name = "TEST_FACTS", score = 0.5, callback = func
   local rcpts = task:get_recipients('smtp') or {}
   local from = task:get_from('smtp') or {}
   local ip = task:get_from_ip()
-  if tostring(ip) == '192.0.2.1' and task:get_helo() == 'mail.sender.example' and task:get_hostname() == 'mail.sender.example'
+  if tostring(ip) == '192.0.2.1' and task:get_helo() == 'helo.sender.example' and task:get_hostname() == 'mail.sender.example'
     and #rcpts == 2 and rcpts[2].addr == 'c@our.example' and from[1] and from[1].addr == 'a@sender.example'
     and task:get_user() == 'ana' and task:get_queue_id() == 'ABC123' then
     return true, 1.0
@@ -121,7 +122,7 @@ func TestRealRspamd(t *testing.T) {
 	k := build(t, Options{}, []string{realServer(t)}, "timeout 30s")
 	ask := func(text string) (symbol string, verdict mail.Verdict, score float64, detail, out string) {
 		t.Helper()
-		tx := transaction(t, text)
+		tx := filtertest.Transaction(t, text)
 		tx.Login = "ana"
 		res, err := k.CheckMessage(t.Context(), tx)
 		if err != nil {
@@ -131,7 +132,7 @@ func TestRealRspamd(t *testing.T) {
 			t.Fatalf("%v", res.Findings)
 		}
 		f := res.Findings[0]
-		return f.Symbol, f.Verdict, f.Score, f.Detail, rendered(t, tx.Message, res)
+		return f.Symbol, f.Verdict, f.Score, f.Detail, filtertest.Rendered(t, tx.Message, res.Edits)
 	}
 	const head = "From: a@sender.example\r\nTo: b@our.example\r\nMessage-ID: <1@sender.example>\r\nDate: Sun, 9 Sep 2001 01:46:40 +0000\r\n"
 	symbol, verdict, score, detail, _ := ask(head + "Subject: hello\r\n\r\nHello.\r\n")

@@ -2,27 +2,21 @@ package rspamd
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"garita/failover"
 	"garita/filters"
 	"garita/filters/filtertest"
 	"garita/mail"
-	"garita/message"
 )
 
 const clean200 = `{"is_skipped":false,"score":0,"required_score":15,"action":"no action","symbols":{}}`
@@ -47,30 +41,8 @@ func TestReadme(t *testing.T) {
 	filtertest.Explained[Config](t, SymbolScore, SymbolTag, SymbolHold, SymbolDefer, SymbolReject, SymbolSkipped, SymbolTooLarge, "rspamd.error")
 }
 
-// spool makes a message of text.
-func spool(t testing.TB, text string) *message.Message {
-	t.Helper()
-	m, err := message.Spool(context.Background(), strings.NewReader(text), message.Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// transaction makes one with this message.
-func transaction(t testing.TB, text string) *mail.Transaction {
-	t.Helper()
-	m := spool(t, text)
-	t.Cleanup(m.Release)
-	client := netip.MustParseAddrPort("192.0.2.1:4000")
-	tx := &mail.Transaction{Session: &mail.Session{Client: client, Peer: client, Helo: "mail.sender.example", Host: mail.HostName{Name: "mail.sender.example", Confirmed: true}}, ID: "ABC123", Message: m}
-	tx.ReversePath = mail.Path{Local: "a", Domain: "sender.example"}
-	tx.ForwardPaths = []mail.Recipient{{Path: mail.Path{Local: "b", Domain: "our.example"}}, {Path: mail.Path{Local: "c", Domain: "our.example"}}}
-	return tx
-}
-
-// build makes the check with these lines, on these servers.
-func build(t testing.TB, o Options, servers []string, lines ...string) *Check {
+// made makes the check with these lines, on these servers.
+func made(t testing.TB, o Options, servers []string, lines ...string) filters.Check {
 	t.Helper()
 	c := Default()
 	c.Mode, c.Servers = "enforce", servers
@@ -78,9 +50,13 @@ func build(t testing.TB, o Options, servers []string, lines ...string) *Check {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := check.Impl.(*Check)
-	t.Cleanup(func() { _ = k.Close() })
-	return k
+	t.Cleanup(func() { _ = check.Impl.(*Check).Close() })
+	return check
+}
+
+func build(t testing.TB, o Options, servers []string, lines ...string) *Check {
+	t.Helper()
+	return made(t, o, servers, lines...).Impl.(*Check)
 }
 
 // replying is a server that always says text.
@@ -94,23 +70,6 @@ func replying(t testing.TB, text string) string {
 	return s.URL
 }
 
-// rendered is the message with the edits of a result.
-func rendered(t testing.TB, m *message.Message, res filters.Result) string {
-	t.Helper()
-	edits := res.Edits
-	r, err := m.Render(edits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
-}
-
-const plain = "Subject: hello\r\nFrom: a@sender.example\r\n\r\nHello.\r\n"
-
 // TestRequest: the facts, and the message byte for byte.
 func TestRequest(t *testing.T) {
 	var got *http.Request
@@ -121,7 +80,7 @@ func TestRequest(t *testing.T) {
 		_, _ = io.WriteString(w, clean200)
 	}))
 	defer s.Close()
-	tx := transaction(t, plain+strings.Repeat("0123456789\r\n", 20000))
+	tx := filtertest.Transaction(t, filtertest.Plain+strings.Repeat("0123456789\r\n", 20000))
 	tx.Login = "ana"
 	tx.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}
 	if _, err := build(t, Options{}, []string{s.URL}).CheckMessage(t.Context(), tx); err != nil {
@@ -134,7 +93,7 @@ func TestRequest(t *testing.T) {
 		t.Errorf("%d octets arrived of %d", len(body), len(raw))
 	}
 	for name, want := range map[string]string{
-		"IP": "192.0.2.1", "Helo": "mail.sender.example", "Hostname": "mail.sender.example", "From": "<a@sender.example>",
+		"IP": "192.0.2.1", "Helo": "helo.sender.example", "Hostname": "mail.sender.example", "From": "<a@sender.example>",
 		"Rcpt": "b@our.example,c@our.example", "User": "ana", "Queue-Id": "ABC123", "Mta-Name": "mx.our.example",
 		"Tls-Cipher": "TLS_AES_128_GCM_SHA256", "Tls-Version": "TLS 1.3", "Idempotency-Key": "", "Accept-Encoding": "",
 	} {
@@ -153,7 +112,7 @@ func TestHostileFacts(t *testing.T) {
 		_, _ = io.WriteString(w, clean200)
 	}))
 	defer s.Close()
-	tx := transaction(t, plain)
+	tx := filtertest.Transaction(t, filtertest.Plain)
 	tx.Helo = "a\r\nUser: root\x00\x7f" + strings.Repeat("x", 9000)
 	tx.Login = "\n"
 	tx.ReversePath = mail.Path{}
@@ -203,7 +162,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(c.title, func(t *testing.T) {
 			k := build(t, Options{}, []string{replying(t, c.answer)}, c.lines...)
-			res, err := k.CheckMessage(t.Context(), transaction(t, plain))
+			res, err := k.CheckMessage(t.Context(), filtertest.Transaction(t, filtertest.Plain))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -245,27 +204,27 @@ func TestHeaders(t *testing.T) {
 		{"neither", []string{"remove_headers false", "headers false"}, forged},
 	} {
 		t.Run(c.title, func(t *testing.T) {
-			tx := transaction(t, forged)
+			tx := filtertest.Transaction(t, forged)
 			res, err := build(t, Options{}, []string{replying(t, answer)}, c.lines...).CheckMessage(t.Context(), tx)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := rendered(t, tx.Message, res); got != c.want {
+			if got := filtertest.Rendered(t, tx.Message, res.Edits); got != c.want {
 				t.Errorf("got %q\nwant %q", got, c.want)
 			}
 		})
 	}
 	t.Run("a message without a header gets none", func(t *testing.T) {
-		tx := transaction(t, "\r\nbody\r\n")
+		tx := filtertest.Transaction(t, "\r\nbody\r\n")
 		res, err := build(t, Options{}, []string{replying(t, answer)}).CheckMessage(t.Context(), tx)
 		if err != nil || len(res.Edits) > 0 {
 			t.Errorf("%v %v", res.Edits, err)
 		}
 	})
 	t.Run("results from outside go even when nobody answers", func(t *testing.T) {
-		tx := transaction(t, forged)
+		tx := filtertest.Transaction(t, forged)
 		res, err := build(t, Options{}, []string{"unix:" + filepath.Join(t.TempDir(), "none")}).CheckMessage(t.Context(), tx)
-		if got := rendered(t, tx.Message, res); err == nil || got != rest {
+		if got := filtertest.Rendered(t, tx.Message, res.Edits); err == nil || got != rest {
 			t.Errorf("%v, %q", err, got)
 		}
 	})
@@ -278,40 +237,21 @@ func TestTooLarge(t *testing.T) {
 		_, _ = io.WriteString(w, clean200)
 	}))
 	defer s.Close()
-	tx := transaction(t, plain)
+	tx := filtertest.Transaction(t, filtertest.Plain)
 	k := build(t, Options{}, []string{s.URL}, fmt.Sprintf("max_size %d", tx.Message.Size()))
 	if res, err := k.CheckMessage(t.Context(), tx); err != nil || len(res.Findings) > 0 || asked.Load() != 1 {
 		t.Errorf("exactly the size: %v %v", res, err)
 	}
-	res, err := k.CheckMessage(t.Context(), transaction(t, plain+"x"))
+	res, err := k.CheckMessage(t.Context(), filtertest.Transaction(t, filtertest.Plain+"x"))
 	if err != nil || len(res.Findings) != 1 || res.Findings[0].Symbol != SymbolTooLarge || asked.Load() != 1 {
 		t.Errorf("%v %v, asked %d times", res, err, asked.Load())
 	}
 }
 
-// scripted is a server that reads a request and then does what the script
-// says with the connection.
+// scripted is a server that does what the script says with a connection.
 func scripted(t testing.TB, script func(c net.Conn)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer func() { _ = c.Close() }()
-				script(c)
-			})
-		}
-	})
-	return "http://" + l.Addr().String()
+	return "http://" + filtertest.Scripted(t, "tcp", script)
 }
 
 // request reads one request and says nothing.
@@ -385,7 +325,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(c.title, func(t *testing.T) {
 			k := build(t, Options{}, []string{scripted(t, c.script)}, "timeout 1s")
-			res, err := k.CheckMessage(t.Context(), transaction(t, plain))
+			res, err := k.CheckMessage(t.Context(), filtertest.Transaction(t, filtertest.Plain))
 			if err == nil || len(res.Findings) > 0 || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("%v, %v; want %q", res, err, c.want)
 			}
@@ -396,102 +336,15 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestOnError: what the engine makes of it.
-func TestOnError(t *testing.T) {
-	for word, want := range map[string]mail.Verdict{"continue": mail.Continue, "defer": mail.Defer} {
-		c := filtertest.With(t, Default(), []string{"on_error " + word})
-		c.Mode, c.Servers = "enforce", []string{"unix:" + filepath.Join(t.TempDir(), "none")}
-		check, err := New(c, filters.Site{}, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := filters.New(filters.Config{Checks: []filters.Check{check}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		d := e.Message(t.Context(), transaction(t, plain))
-		if d.Verdict != want || len(d.Because) != 1 || d.Because[0].Symbol != "rspamd.error" {
-			t.Errorf("%s: %v %v", word, d.Verdict, d.Because)
-		}
-	}
-}
-
-// TestFailOver: the next server answers; the dead one rests after three
-// failures and is tried again when its rest is over.
-func TestFailOver(t *testing.T) {
-	var mu sync.Mutex
-	clock, alive := time.Unix(1e9, 0), false
-	var told []string
-	now := func() time.Time { mu.Lock(); defer mu.Unlock(); return clock }
-	first := scripted(t, func(c net.Conn) {
-		mu.Lock()
-		up := alive
-		mu.Unlock()
-		if up {
-			say(http200(clean200))(c)
-		}
-	})
-	k := build(t, Options{Now: now, Log: func(text string, _ error) { told = append(told, text) }}, []string{first, replying(t, clean200)})
-	ask := func(wantAsked uint64) {
-		t.Helper()
-		if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); err != nil {
-			t.Fatal(err)
-		}
-		if st := k.Status(); st[0].Asked != wantAsked {
-			t.Fatalf("%+v, want %d", st, wantAsked)
-		}
-	}
-	ask(1)
-	ask(2)
-	ask(3)
-	ask(3)
-	if st := k.Status(); st[0].Up || !st[1].Up || st[0].Failed != 3 || len(told) != 1 {
-		t.Errorf("%+v, told %q", st, told)
-	}
-	mu.Lock()
-	clock = clock.Add(failover.RestFor)
-	mu.Unlock()
-	ask(4) // the probe fails
-	ask(4)
-	mu.Lock()
-	clock, alive = clock.Add(failover.RestFor), true
-	mu.Unlock()
-	ask(5)
-	ask(6)
-	if st := k.Status(); !st[0].Up || st[1].Asked != 6 || len(told) != 2 {
-		t.Errorf("%+v, told %q", st, told)
-	}
-}
-
-// TestAllRest: with all servers resting the answer is an error at once.
-func TestAllRest(t *testing.T) {
-	k := build(t, Options{}, []string{"unix:" + filepath.Join(t.TempDir(), "none")})
-	for range failover.TripAfter {
-		_, _ = k.CheckMessage(t.Context(), transaction(t, plain))
-	}
-	if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); !errors.Is(err, failover.ErrResting) {
-		t.Error(err)
-	}
-}
-
-// TestCancel: a client that goes away says nothing about the server.
-func TestCancel(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	k := build(t, Options{}, []string{scripted(t, func(c net.Conn) { request(c); cancel(); _, _ = io.Copy(io.Discard, c) })}, "timeout 1m")
-	if _, err := k.CheckMessage(ctx, transaction(t, plain)); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	if st := k.Status(); st[0].Failed != 0 || !st[0].Up {
-		t.Errorf("%+v", st)
-	}
-}
-
-// TestHangingServerLeavesTime: a server that hangs takes its share alone.
-func TestHangingServerLeavesTime(t *testing.T) {
-	k := build(t, Options{}, []string{scripted(t, func(c net.Conn) { request(c); _, _ = io.Copy(io.Discard, c) }), replying(t, clean200)}, "timeout 2s")
-	if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); err != nil {
-		t.Error(err)
-	}
+// TestServers: what every check stands that asks servers.
+func TestServers(t *testing.T) {
+	filtertest.Asking{
+		Symbol: "rspamd.error",
+		New: func(t testing.TB, now func() time.Time, log func(string, error), servers []string, lines ...string) filters.Check {
+			return made(t, Options{Now: now, Log: log}, servers, lines...)
+		},
+		Serve: scripted, Hear: request, Answer: say(http200(clean200)),
+	}.Run(t)
 }
 
 // TestKeepAlive: one connection serves many messages, and one that the server
@@ -511,7 +364,7 @@ func TestKeepAlive(t *testing.T) {
 	defer s.Close()
 	k := build(t, Options{}, []string{s.URL})
 	for range 20 {
-		if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); err != nil {
+		if _, err := k.CheckMessage(t.Context(), filtertest.Transaction(t, filtertest.Plain)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -519,7 +372,7 @@ func TestKeepAlive(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 	s.CloseClientConnections()
-	if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); err != nil {
+	if _, err := k.CheckMessage(t.Context(), filtertest.Transaction(t, filtertest.Plain)); err != nil {
 		t.Error(err)
 	}
 }
@@ -527,10 +380,10 @@ func TestKeepAlive(t *testing.T) {
 // TestBodyOutlivesRequest: the transport may read on after the request has
 // failed and the message was given back (a use after that panics).
 func TestBodyOutlivesRequest(t *testing.T) {
-	m := spool(t, plain)
+	m := filtertest.Spool(t, filtertest.Plain)
 	b := newBody(m)
 	m.Release()
-	if text, err := io.ReadAll(b); err != nil || string(text) != plain {
+	if text, err := io.ReadAll(b); err != nil || string(text) != filtertest.Plain {
 		t.Errorf("%q %v", text, err)
 	}
 	_ = b.Close()
@@ -543,8 +396,8 @@ func TestBodyOutlivesRequest(t *testing.T) {
 // TestBodyIsReleased: no way through a request keeps the message.
 func TestBodyIsReleased(t *testing.T) {
 	for _, server := range []string{replying(t, clean200), replying(t, "x"), "http://127.0.0.1:1", scripted(t, func(net.Conn) {})} {
-		m := spool(t, plain+strings.Repeat("x", 1<<20))
-		tx := transaction(t, plain)
+		m := filtertest.Spool(t, filtertest.Plain+strings.Repeat("x", 1<<20))
+		tx := filtertest.Transaction(t, filtertest.Plain)
 		tx.Message = m
 		k := build(t, Options{}, []string{server})
 		_, _ = k.CheckMessage(t.Context(), tx)
@@ -579,7 +432,7 @@ func FuzzRspamdAnswer(f *testing.F) {
 			t.Fatalf("detail %q", d)
 		}
 		fields := a.fields(c.decide(a))
-		m := spool(t, string(fields)+"\r\nbody\r\n")
+		m := filtertest.Spool(t, string(fields)+"\r\nbody\r\n")
 		defer m.Release()
 		for _, line := range strings.SplitAfter(string(fields), "\r\n") {
 			if len(line) > 1000 || line != "" && !resultField(line) {

@@ -30,7 +30,6 @@ import (
 
 	"garita/filters"
 	"garita/mail"
-	"garita/resolver"
 	language "garita/rules"
 	"garita/rules/pattern"
 )
@@ -122,13 +121,8 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (res fil
 	if err != nil {
 		return filters.Result{}, fmt.Errorf("rules: %w", err)
 	}
-	var leave func()
-	if resolver.CacheOnly(ctx) {
-		var ok bool
-		if leave, ok = k.lanes.Now(tx.Message.Size()); !ok {
-			return filters.Result{}, filters.ErrWouldWait
-		}
-	} else if leave, err = k.lanes.Wait(ctx, tx.Message.Size()); err != nil {
+	leave, err := k.lanes.Enter(ctx, tx.Message.Size())
+	if err != nil {
 		return filters.Result{}, fmt.Errorf("rules: %w", err)
 	}
 	defer leave()

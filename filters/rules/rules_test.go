@@ -2,7 +2,6 @@ package rules
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 	"garita/filters/filtertest"
 	"garita/mail"
 	"garita/message"
-	"garita/resolver"
 	language "garita/rules"
 	"garita/rules/pattern"
 )
@@ -193,25 +191,7 @@ func TestLargeBesideSmall(t *testing.T) {
 	k := made(t, folder(t, "[[rule]]\nid = \"it\"\n"+bill+"action = \"reject\"\n"), Options{}).Impl.(*Check)
 	k.lanes = filters.NewLanes(1)
 	large := letter(t, "Subject: factura\n\n"+strings.Repeat("0123456789\n", 30000))
-	leave, err := k.lanes.Wait(t.Context(), large.Message.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if res, err := k.CheckMessage(resolver.FromCache(t.Context()), letter(t, "Subject: factura\n\nx\n")); err != nil || len(res.Findings) != 1 {
-		t.Errorf("small: %+v %v", res, err)
-	}
-	if _, err := k.CheckMessage(resolver.FromCache(t.Context()), large); !errors.Is(err, filters.ErrWouldWait) {
-		t.Errorf("large at once: %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := k.CheckMessage(ctx, large); !errors.Is(err, filters.ErrBusy) {
-		t.Errorf("large: %v", err)
-	}
-	leave()
-	if res, err := k.CheckMessage(t.Context(), large); err != nil || len(res.Findings) != 1 {
-		t.Errorf("large: %+v %v", res, err)
-	}
+	filtertest.LargeBesideSmall(t, k, k.lanes, large, letter(t, "Subject: factura\n\nx\n"))
 }
 
 // TestAtOnce: slow matches pass a gate of that size.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"garita/filters"
+	"garita/filters/filtertest"
 	"garita/mail"
 )
 
@@ -128,7 +129,7 @@ func TestRealSpamd(t *testing.T) {
 			k := build(t, Options{}, []string{realServer(t, network)}, "timeout 1m")
 			ask := func(text string) (filters.Result, string) {
 				t.Helper()
-				tx := transaction(t, text)
+				tx := filtertest.Transaction(t, text)
 				res, err := k.CheckMessage(t.Context(), tx)
 				if err != nil {
 					t.Fatal(err)
@@ -136,7 +137,7 @@ func TestRealSpamd(t *testing.T) {
 				if len(res.Findings) != 1 {
 					t.Fatalf("%v", res.Findings)
 				}
-				return res, rendered(t, tx.Message, res.Edits)
+				return res, filtertest.Rendered(t, tx.Message, res.Edits)
 			}
 			const head = "From: a@sender.example\r\nTo: b@our.example\r\nMessage-ID: <1@sender.example>\r\nDate: Sun, 9 Sep 2001 01:46:40 +0000\r\n"
 			res, _ := ask(head + "Subject: hello\r\n\r\nHello.\r\n")

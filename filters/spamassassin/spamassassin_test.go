@@ -2,24 +2,18 @@ package spamassassin
 
 import (
 	"bufio"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"garita/failover"
 	"garita/filters"
 	"garita/filters/filtertest"
 	"garita/mail"
-	"garita/message"
 )
 
 const clean = "SPAMD/1.1 0 EX_OK\r\nContent-length: 0\r\nSpam: False ; 0.0 / 5.0\r\n\r\n"
@@ -49,20 +43,7 @@ func TestReadme(t *testing.T) {
 	filtertest.Explained[Config](t, SymbolScore, SymbolTag, SymbolHold, SymbolReject, SymbolTooLarge, "spamassassin.error")
 }
 
-func transaction(t testing.TB, text string) *mail.Transaction {
-	t.Helper()
-	m, err := message.Spool(context.Background(), strings.NewReader(text), message.Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Release)
-	client := netip.MustParseAddrPort("192.0.2.1:4000")
-	tx := &mail.Transaction{Session: &mail.Session{Client: client, Peer: client, Helo: "helo.sender.example", Host: mail.HostName{Name: "mail.sender.example", Confirmed: true}, Proto: "ESMTPS"}, ID: "ABC123", Message: m}
-	tx.ReversePath = mail.Path{Local: "a", Domain: "sender.example"}
-	return tx
-}
-
-func build(t testing.TB, o Options, servers []string, lines ...string) *Check {
+func made(t testing.TB, o Options, servers []string, lines ...string) filters.Check {
 	t.Helper()
 	c := Default()
 	c.Mode, c.Servers = "enforce", servers
@@ -70,41 +51,23 @@ func build(t testing.TB, o Options, servers []string, lines ...string) *Check {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return check.Impl.(*Check)
+	return check
 }
 
-const plain = "Subject: hello\r\nFrom: a@sender.example\r\n\r\nHello.\r\n"
+func build(t testing.TB, o Options, servers []string, lines ...string) *Check {
+	t.Helper()
+	return made(t, o, servers, lines...).Impl.(*Check)
+}
 
 // scripted is a server on network that does what the script says with each
 // connection.
 func scripted(t testing.TB, network string, script func(c net.Conn)) string {
 	t.Helper()
-	addr := "127.0.0.1:0"
-	if network == "unix" {
-		addr = filepath.Join(t.TempDir(), "s")
-	}
-	l, err := net.Listen(network, addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer func() { _ = c.Close() }()
-				script(c)
-			})
-		}
-	})
+	addr := filtertest.Scripted(t, network, script)
 	if network == "unix" {
 		return "unix:" + addr
 	}
-	return l.Addr().String()
+	return addr
 }
 
 // request reads one request as spamd does, by its length.
@@ -137,9 +100,9 @@ func TestRequest(t *testing.T) {
 		var head []string
 		var body string
 		server := scripted(t, network, func(c net.Conn) { head, body = request(c); _, _ = io.WriteString(c, clean) })
-		text := plain + strings.Repeat("0123456789\r\n", 20000)
+		text := filtertest.Plain + strings.Repeat("0123456789\r\n", 20000)
 		now := func() time.Time { return time.Unix(1e9, 0).UTC() }
-		if _, err := build(t, Options{Now: now}, []string{server}, "user filter").CheckMessage(t.Context(), transaction(t, text)); err != nil {
+		if _, err := build(t, Options{Now: now}, []string{server}, "user filter").CheckMessage(t.Context(), filtertest.Transaction(t, text)); err != nil {
 			t.Fatal(err)
 		}
 		trace := "Return-Path: <a@sender.example>\r\nReceived: from helo.sender.example (mail.sender.example [192.0.2.1])\r\n" +
@@ -151,7 +114,7 @@ func TestRequest(t *testing.T) {
 		if body != trace+text {
 			t.Errorf("%s: body %.500q", network, body)
 		}
-		if _, err := build(t, Options{}, []string{server}, "received false").CheckMessage(t.Context(), transaction(t, text)); err != nil || body != text || len(head) != 2 {
+		if _, err := build(t, Options{}, []string{server}, "received false").CheckMessage(t.Context(), filtertest.Transaction(t, text)); err != nil || body != text || len(head) != 2 {
 			t.Errorf("%s: without received %.300q %v", network, body, err)
 		}
 	}
@@ -161,7 +124,7 @@ func TestRequest(t *testing.T) {
 func TestHostileFacts(t *testing.T) {
 	var body string
 	server := scripted(t, "tcp", func(c net.Conn) { _, body = request(c); _, _ = io.WriteString(c, clean) })
-	tx := transaction(t, plain)
+	tx := filtertest.Transaction(t, filtertest.Plain)
 	tx.Helo = "a\r\nX-Evil: 1 (b [127.0.0.1]) by mx.our.example\x00" + strings.Repeat("x", 9000)
 	tx.ReversePath = mail.Path{Local: "a>\r\nX-Evil", Domain: "b"}
 	tx.Host = mail.HostName{Name: "h (x)\n", Confirmed: true}
@@ -169,7 +132,7 @@ func TestHostileFacts(t *testing.T) {
 	if _, err := build(t, Options{}, []string{server}).CheckMessage(t.Context(), tx); err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSuffix(body, plain), "\r\n")
+	lines := strings.Split(strings.TrimSuffix(body, filtertest.Plain), "\r\n")
 	if len(lines) != 5 || !strings.HasPrefix(lines[0], "Return-Path: <") || !strings.HasPrefix(lines[1], "Received: from a??X-Evil:?1??b?[127.0.0.1]??by") ||
 		!strings.HasSuffix(lines[1], "(h??x?? [192.0.2.1])") || !strings.Contains(lines[2], "with ESMTPA id") || len(lines[1]) > 998 {
 		t.Errorf("%q", lines)
@@ -192,7 +155,7 @@ func TestReplies(t *testing.T) {
 		{"at most 100 points", spam("1000", ""), []string{"reject 0", "factor 1"}, "spamassassin.tag continue 100 score 1000.00 of 5.00"},
 	} {
 		t.Run(c.title, func(t *testing.T) {
-			res, err := build(t, Options{}, []string{scripted(t, "tcp", say(c.reply))}, c.lines...).CheckMessage(t.Context(), transaction(t, plain))
+			res, err := build(t, Options{}, []string{scripted(t, "tcp", say(c.reply))}, c.lines...).CheckMessage(t.Context(), filtertest.Transaction(t, filtertest.Plain))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -208,19 +171,6 @@ func TestReplies(t *testing.T) {
 			}
 		})
 	}
-}
-
-func rendered(t testing.TB, m *message.Message, edits []message.Edit) string {
-	t.Helper()
-	r, err := m.Render(edits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
 }
 
 // TestHeaders: results from outside go, also when nobody answers; ours come.
@@ -240,9 +190,9 @@ func TestHeaders(t *testing.T) {
 		{"nobody answers", "unix:" + filepath.Join(t.TempDir(), "none"), nil, rest},
 		{"too large", server, []string{"max_size 1"}, rest},
 	} {
-		tx := transaction(t, forged)
+		tx := filtertest.Transaction(t, forged)
 		res, _ := build(t, Options{}, []string{c.server}, c.lines...).CheckMessage(t.Context(), tx)
-		if got := rendered(t, tx.Message, res.Edits); got != c.want {
+		if got := filtertest.Rendered(t, tx.Message, res.Edits); got != c.want {
 			t.Errorf("%s: %q, want %q", c.title, got, c.want)
 		}
 	}
@@ -250,12 +200,12 @@ func TestHeaders(t *testing.T) {
 
 func TestTooLarge(t *testing.T) {
 	server := scripted(t, "tcp", say(clean))
-	tx := transaction(t, plain)
+	tx := filtertest.Transaction(t, filtertest.Plain)
 	k := build(t, Options{}, []string{server}, fmt.Sprintf("max_size %d", tx.Message.Size()))
 	if res, err := k.CheckMessage(t.Context(), tx); err != nil || len(res.Findings) > 0 {
 		t.Errorf("exactly the size: %v %v", res, err)
 	}
-	res, err := k.CheckMessage(t.Context(), transaction(t, plain+"x"))
+	res, err := k.CheckMessage(t.Context(), filtertest.Transaction(t, filtertest.Plain+"x"))
 	if err != nil || len(res.Findings) != 1 || res.Findings[0].Symbol != SymbolTooLarge || k.Status()[0].Asked != 1 {
 		t.Errorf("%v %v", res, err)
 	}
@@ -289,7 +239,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(c.title, func(t *testing.T) {
 			k := build(t, Options{}, []string{scripted(t, "tcp", say(c.text))})
-			res, err := k.CheckMessage(t.Context(), transaction(t, plain))
+			res, err := k.CheckMessage(t.Context(), filtertest.Transaction(t, filtertest.Plain))
 			if err == nil || len(res.Findings) > 0 || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("%v, %v; want %q", res, err, c.want)
 			}
@@ -315,7 +265,7 @@ func TestConnectionFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = refused.Close()
-	large := plain + strings.Repeat("0123456789\r\n", 40000)
+	large := filtertest.Plain + strings.Repeat("0123456789\r\n", 40000)
 	for title, server := range map[string]string{
 		"refused":         refused.Addr().String(),
 		"no socket":       "unix:" + filepath.Join(t.TempDir(), "none"),
@@ -326,95 +276,23 @@ func TestConnectionFaults(t *testing.T) {
 		"leaves mid-way":  scripted(t, "tcp", func(c net.Conn) { _, _ = io.ReadFull(c, make([]byte, 5000)) }),
 	} {
 		k := build(t, Options{}, []string{server}, "timeout 500ms")
-		if res, err := k.CheckMessage(t.Context(), transaction(t, large)); err == nil || len(res.Findings) > 0 || k.Status()[0].Failed != 1 {
+		if res, err := k.CheckMessage(t.Context(), filtertest.Transaction(t, large)); err == nil || len(res.Findings) > 0 || k.Status()[0].Failed != 1 {
 			t.Errorf("%s: %v %v %+v", title, res, err, k.Status())
 		}
 	}
 }
 
-// TestOnError: what the engine makes of it.
-func TestOnError(t *testing.T) {
-	for word, want := range map[string]mail.Verdict{"continue": mail.Continue, "defer": mail.Defer} {
-		c := filtertest.With(t, Default(), []string{"on_error " + word})
-		c.Mode, c.Servers = "enforce", []string{"unix:" + filepath.Join(t.TempDir(), "none")}
-		check, err := New(c, filters.Site{}, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := filters.New(filters.Config{Checks: []filters.Check{check}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		d := e.Message(t.Context(), transaction(t, plain))
-		if d.Verdict != want || len(d.Because) != 1 || d.Because[0].Symbol != "spamassassin.error" {
-			t.Errorf("%s: %v %v", word, d.Verdict, d.Because)
-		}
-	}
-}
-
-// TestFailOver: the next server answers; the dead one rests after three
-// failures and is tried again when its rest is over.
-func TestFailOver(t *testing.T) {
-	var mu sync.Mutex
-	clock, alive := time.Unix(1e9, 0), false
-	var told []string
-	now := func() time.Time { mu.Lock(); defer mu.Unlock(); return clock }
-	first := scripted(t, "tcp", func(c net.Conn) {
-		mu.Lock()
-		up := alive
-		mu.Unlock()
-		if up {
-			say(clean)(c)
-		}
-	})
-	k := build(t, Options{Now: now, Log: func(text string, _ error) { told = append(told, text) }}, []string{first, scripted(t, "unix", say(clean))})
-	ask := func(wantAsked uint64) {
-		t.Helper()
-		if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); err != nil {
-			t.Fatal(err)
-		}
-		if st := k.Status(); st[0].Asked != wantAsked {
-			t.Fatalf("%+v, want %d", st, wantAsked)
-		}
-	}
-	ask(1)
-	ask(2)
-	ask(3)
-	ask(3)
-	if st := k.Status(); st[0].Up || !st[1].Up || st[0].Failed != 3 || len(told) != 1 {
-		t.Errorf("%+v, told %q", st, told)
-	}
-	mu.Lock()
-	clock, alive = clock.Add(failover.RestFor), true
-	mu.Unlock()
-	ask(4)
-	ask(5)
-	if st := k.Status(); !st[0].Up || len(told) != 2 {
-		t.Errorf("%+v, told %q", st, told)
-	}
-}
-
-// TestAllRest: with all servers resting the answer is an error at once.
-func TestAllRest(t *testing.T) {
-	k := build(t, Options{}, []string{"unix:" + filepath.Join(t.TempDir(), "none")})
-	for range failover.TripAfter {
-		_, _ = k.CheckMessage(t.Context(), transaction(t, plain))
-	}
-	if _, err := k.CheckMessage(t.Context(), transaction(t, plain)); !errors.Is(err, failover.ErrResting) {
-		t.Error(err)
-	}
-}
-
-// TestCancel: a client that goes away says nothing about the server.
-func TestCancel(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	k := build(t, Options{}, []string{scripted(t, "tcp", func(c net.Conn) { request(c); cancel(); <-t.Context().Done() })}, "timeout 1m")
-	if _, err := k.CheckMessage(ctx, transaction(t, plain)); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	if st := k.Status(); st[0].Failed != 0 || !st[0].Up {
-		t.Errorf("%+v", st)
-	}
+// TestServers: what every check stands that asks servers.
+func TestServers(t *testing.T) {
+	filtertest.Asking{
+		Symbol: "spamassassin.error",
+		New: func(t testing.TB, now func() time.Time, log func(string, error), servers []string, lines ...string) filters.Check {
+			return made(t, Options{Now: now, Log: log}, servers, lines...)
+		},
+		Serve:  func(t testing.TB, script func(net.Conn)) string { return scripted(t, "tcp", script) },
+		Hear:   func(c net.Conn) { request(c) },
+		Answer: say(clean),
+	}.Run(t)
 }
 
 func FuzzSpamcReply(f *testing.F) {

@@ -214,7 +214,15 @@ func TestNightPage(t *testing.T) {
 	}
 	_, text, _ := strings.Cut(string(data), "\n## At night\n")
 	text, _, _ = strings.Cut(text, "\n## ")
-	en, es := parse(t, "operations.md, At night", text), read(t, "docs/operations.es.md")
+	data, err = os.ReadFile(filepath.Join(top, "docs", "operations.es.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	night, _, found := strings.Cut(string(data), "\n## Advertencias y qué hacer\n")
+	if !found {
+		t.Error("operations.es.md has no table of warnings")
+	}
+	en, es := parse(t, "operations.md, At night", text), parse(t, "operations.es.md", night)
 	if x, y := len(en.headings()), len(es.headings())-1; x != y || x < 5 { // its own title
 		t.Errorf("%d sections, in Spanish %d", x, y)
 	}
@@ -309,10 +317,14 @@ func TestWarnings(t *testing.T) {
 			source.Write(data)
 		}
 	}
-	told := map[string]bool{}
+	told, inSpanish := map[string]bool{}, map[string]bool{}
+	for _, l := range read(t, "docs/operations.es.md").prose {
+		if text, ok := warningOf(l); ok {
+			inSpanish[text] = true
+		}
+	}
 	for _, l := range read(t, "docs/operations.md").prose {
-		if cells := strings.Split(l, " | "); len(cells) == 3 && strings.HasPrefix(l, "| `") {
-			text := strings.Trim(cells[0], "|` ")
+		if text, ok := warningOf(l); ok {
 			told[text] = true
 			// Some go on with a name.
 			if !strings.Contains(source.String(), `"`+text+`"`) && !strings.Contains(source.String(), `"`+text+` "+`) {
@@ -330,6 +342,25 @@ func TestWarnings(t *testing.T) {
 	if len(told) < 50 {
 		t.Errorf("found only %d warnings", len(told))
 	}
+	for text := range told {
+		if !inSpanish[text] {
+			t.Errorf("operations.es.md does not explain the warning %q", text)
+		}
+	}
+	for text := range inSpanish {
+		if !told[text] {
+			t.Errorf("operations.es.md explains %q, which operations.md does not have", text)
+		}
+	}
+}
+
+// warningOf gives the text of a row of the table of warnings.
+func warningOf(line string) (string, bool) {
+	cells := strings.Split(line, " | ")
+	if len(cells) != 3 || !strings.HasPrefix(line, "| `") {
+		return "", false
+	}
+	return strings.Trim(cells[0], "|` "), true
 }
 
 // internal are warnings that explain themselves: faults of the machine with

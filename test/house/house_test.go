@@ -53,6 +53,13 @@ func report(t *testing.T, bad []string) {
 
 func TestImportsFollowTheTable(t *testing.T) { report(t, CheckImports(list(t))) }
 
+func TestTheTableIsOfWhatIsThere(t *testing.T) {
+	report(t, CheckRows(list(t)))
+	if got := CheckRows([]Package{{ImportPath: "garita/mail"}}); len(got) == 0 || strings.Contains(strings.Join(got, "\n"), " mail,") {
+		t.Errorf("of mail alone: %q", got)
+	}
+}
+
 func TestFoldersAreNamedAfterSomething(t *testing.T) { report(t, CheckNames(list(t))) }
 
 func TestEveryPackageHasAComment(t *testing.T) { report(t, CheckDocs(list(t))) }

@@ -54,7 +54,7 @@ func table() []row {
 		{"printable", nil},
 		{"place", []string{"printable"}},
 		{"document", []string{"filetype"}},
-		{"disarm", []string{"message", "filetype"}},
+		{"disarm", []string{"message"}},
 		{"store", nil},
 		{"store/*", []string{"store"}},
 		{"resolver", nil},
@@ -88,7 +88,6 @@ func table() []row {
 		{"rules", []string{"rules/*", "mail", "message", "message/*", "archive", "filetype", "place", "printable"}},
 		{"dnsbl", []string{"resolver", "store"}},
 		{"hold", side},
-		{"journal", side},
 		{"alert", append([]string{"printable"}, side...)},
 		{"admin", side},
 		{"config", []string{"place", "printable"}},
@@ -131,6 +130,22 @@ func CheckImports(pkgs []Package) []string {
 	}
 	sort.Strings(bad)
 	return slices.Compact(bad)
+}
+
+// CheckRows gives a line for each row of the table without a package.
+func CheckRows(pkgs []Package) []string {
+	have := map[string]bool{}
+	for _, p := range pkgs {
+		name, _ := cut(p.ImportPath)
+		have[name] = true
+	}
+	var bad []string
+	for _, r := range table() {
+		if !strings.HasSuffix(r.pkg, "/*") && !have[r.pkg] {
+			bad = append(bad, "the table of imports has a row for "+r.pkg+", which is not there")
+		}
+	}
+	return bad
 }
 
 func wire(name string) bool {

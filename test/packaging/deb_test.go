@@ -105,7 +105,9 @@ func TestDebianPackage(t *testing.T) {
 	for name, mode := range map[string]os.FileMode{
 		"usr/bin/garita": 0o755, "lib/systemd/system/garita.service": 0o644, "lib/systemd/system/garita.socket": 0o644,
 		"usr/lib/sysusers.d/garita.conf": 0o644, "usr/lib/tmpfiles.d/garita.conf": 0o644, "etc/logrotate.d/garita": 0o644,
-		"etc/fail2ban/filter.d/garita.conf": 0o644, "usr/share/doc/garita/examples/config.toml": 0o644, "usr/share/man/man8/garita.8.gz": 0o644,
+		"usr/share/doc/garita/examples/nagios/garita-nagios.cfg": 0o644, "usr/share/doc/garita/examples/nagios/garita-nrpe.cfg": 0o644,
+		"usr/share/doc/garita/examples/nagios/garita-icinga2.conf": 0o644,
+		"etc/fail2ban/filter.d/garita.conf":                        0o644, "usr/share/doc/garita/examples/config.toml": 0o644, "usr/share/man/man8/garita.8.gz": 0o644,
 		"usr/share/man/man5/garita-config.toml.5.gz": 0o644, "usr/share/bash-completion/completions/garita": 0o644,
 		"usr/share/zsh/vendor-completions/_garita": 0o644, "usr/share/fish/vendor_completions.d/garita.fish": 0o644,
 		"etc/garita": os.ModeDir | 0o750, "etc/garita/conf.d": os.ModeDir | 0o750,
