@@ -224,7 +224,9 @@ func (c *Chain) Message(tx *mail.Transaction) {
 	if tx.Direction == mail.Out || tx.Identity.User != "" {
 		c.counts.count(tx.Identity.Source)
 	}
-	if tx.Role == mail.Outbound && tx.Message != nil {
+	// An MTA that asks as a milter still needs them: it hands the mail on, to us
+	// again perhaps.
+	if tx.Role == mail.Outbound && !tx.ByMTA && tx.Message != nil {
 		tx.Edits = append(tx.Edits, c.strips(tx.Message, run)...)
 	}
 }

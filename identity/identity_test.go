@@ -110,6 +110,120 @@ func TestTrustedRun(t *testing.T) {
 	}
 }
 
+// TestForgedMarks: marks below the line of a host of ours, folded, commented,
+// doubled, and in the fields that a user writes himself; nobody is the victim,
+// and nothing of them is touched.
+func TestForgedMarks(t *testing.T) {
+	const top = "Received: from x (unknown [198.51.100.9])\n\t(Authenticated sender: ana)\n\tby zimbra.our.example (Postfix) with ESMTPSA id AA0; x\n"
+	for _, forged := range []string{
+		"Received: from x (x [127.0.0.1]) (Authenticated sender: victim) by z; x\n",
+		"Received: from x (x [127.0.0.1])\n\t(Authenticated sender:\n\tvictim) by z; x\n",
+		"Received: from x (x [127.0.0.1]) (\n Authenticated sender: victim\n ) by z; x\n",
+		"Received: from x (x [127.0.0.1]) (Authenticated sender: victim) (Authenticated sender: victim) by z; x\n",
+		"Received: from x (x [127.0.0.1]) (Authenticated sender: (ana) victim) by z; x\n",
+		"Received: from x (x [127.0.0.1]) (a (Authenticated sender: victim)) by z; x\n",
+		"Received: from x (x [127.0.0.1]) (AUTHENTICATED SENDER: victim) by z; x\n",
+		"RECEIVED : from x (x [127.0.0.1]) (Authenticated sender: victim) by z; x\n",
+		"received: by z (Authenticated sender: victim); x\n",
+		"Received:from x(x [127.0.0.1])(Authenticated sender: victim)by z;x\n",
+		"X-Authenticated-User: victim\n",
+		"X-AUTHENTICATED-USER: victim\nx-authenticated-user: victim\n",
+		"Resent-Received: from x (x [127.0.0.1]) (Authenticated sender: victim) by z; x\n",
+		"Received: from x (x [127.0.0.1]) (Authenticated sender: victim\n",
+		strings.Repeat("Received: from x (x [127.0.0.1]) by z; x\n", 150) + "Received: from x (x [127.0.0.1]) (Authenticated sender: victim) by z; x\n",
+	} {
+		for _, line := range []struct{ header, user string }{{top + forged, "ana@our.example"}, {alien + forged, ""}, {amavis + alien + forged, ""}} {
+			tx := transaction(spool(t, line.header), zimbra, "")
+			ch := newChain(t, testConfig())
+			ch.Mail(tx)
+			ch.Message(tx)
+			if tx.Identity.User != line.user {
+				t.Errorf("%.200q: %+v", line.header, tx.Identity)
+			}
+			r, err := tx.Message.Render(tx.Edits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, _ := io.ReadAll(r)
+			want := line.header
+			if line.user != "" {
+				want = strings.Replace(want, "\n\t(Authenticated sender: ana)", "", 1)
+			}
+			if strings.HasPrefix(strings.ToLower(forged), "x-auth") {
+				want = strings.TrimSuffix(want, forged)
+			}
+			want = strings.ReplaceAll(want+"Subject: x\n\nbody\n", "\n", "\r\n")
+			if string(all) != want {
+				t.Errorf("it leaves as\n%q\nnot\n%q", all, want)
+			}
+		}
+	}
+	// As the first line of a run it can be read in two ways, or is Postfix's
+	// own form; a field name with a space before its colon is Received.
+	for forged, user := range map[string]string{
+		"Received: from x (x [127.0.0.1])(Authenticated sender: victim)by z;x\n":                                   "victim@our.example",
+		"Received: from x (x [127.0.0.1]) (Authenticated sender: victim@our.example ) by z; x\n":                   "victim@our.example",
+		"Received: from x (x [127.0.0.1]) (Authenticated sender: victim, ana) by z; x\n":                           "",
+		"Received: from x (x [127.0.0.1]) (Authenticated sender: ana) by z; x\n\t(Authenticated sender: victim)\n": "ana@our.example",
+	} {
+		tx := transaction(spool(t, forged), zimbra, "")
+		ch := newChain(t, testConfig())
+		if ch.Message(tx); tx.Identity.User != user {
+			t.Errorf("%q: %+v", forged, tx.Identity)
+		}
+	}
+}
+
+// FuzzForged: whatever stands below the first line of a host of ours that names
+// a user or a stranger changes nothing about who sends, and leaves as it came
+// but for the fields that are removed by name.
+func FuzzForged(f *testing.F) {
+	f.Add("Received: from x (x [127.0.0.1]) (Authenticated sender: victim) by z; x\r\n", true)
+	f.Add("X-Authenticated-User: victim\r\n", false)
+	f.Add("Received: from x (x [127.0.0.1])\r\n (Authenticated sender: victim) by z; x\r\nReceived: (\r\n", true)
+	f.Add(": x\r\n\r\nReceived: y", true)
+	f.Fuzz(func(t *testing.T, below string, known bool) {
+		top, user := strings.ReplaceAll(byAna, "\n", "\r\n"), "ana@our.example"
+		if !known {
+			top, user = strings.ReplaceAll(alien, "\n", "\r\n"), ""
+		}
+		// The next octet must not be one that goes on with our line.
+		if below != "" && (below[0] == ' ' || below[0] == '\t') {
+			return
+		}
+		raw := top + below
+		m, err := message.Spool(context.Background(), strings.NewReader(raw), message.Limits{Max: 1 << 20, Memory: 1 << 20})
+		if err != nil {
+			return
+		}
+		defer m.Release()
+		tx := transaction(m, zimbra, "")
+		ch := newChain(t, testConfig())
+		ch.Mail(tx)
+		if ch.Message(tx); tx.Identity.User != user {
+			t.Fatalf("%q makes it %+v", below, tx.Identity)
+		}
+		want := strings.Replace(top, "\r\n\t(Authenticated sender: Ana@Our.Example)", "", 1)
+		fields := m.Header().Fields()
+		last := int64(len(top))
+		for _, f := range fields {
+			if f.Start < last || !strings.EqualFold(f.Name, "X-Authenticated-User") {
+				continue
+			}
+			want += raw[last:f.Start]
+			last = f.End
+		}
+		want += raw[last:]
+		r, err := m.Render(tx.Edits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all, _ := io.ReadAll(r); string(all) != want {
+			t.Fatalf("%q leaves as %q", raw, all)
+		}
+	})
+}
+
 // TestDoorsComeFirst: what the session has shown is not replaced by a header,
 // and a trusted relay is not a user.
 func TestDoorsComeFirst(t *testing.T) {
@@ -220,6 +334,11 @@ func TestStrips(t *testing.T) {
 	}
 	if got := render(c, mail.ContentFilter); !strings.Contains(got, "Authenticated sender") || !strings.Contains(got, "X-Authenticated-User") {
 		t.Error("mail that goes back to the MTA has lost what the MTA wrote")
+	}
+	tx := transaction(m, zimbra, "")
+	tx.ByMTA = true
+	if newChain(t, c).Message(tx); len(tx.Edits) != 0 {
+		t.Errorf("an MTA that asks as a milter loses what the next hop needs: %+v", tx.Edits)
 	}
 	c.StripHeaders, c.StripReceived = nil, false
 	if got := render(c, mail.Outbound); !strings.Contains(got, "Authenticated sender") || !strings.Contains(got, "X-Authenticated-User") {

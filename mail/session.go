@@ -85,6 +85,9 @@ type Session struct {
 	LoginMethod string
 	Start       time.Time
 	Trusted     bool // Peer is in the listener's trusted networks
+	// ByMTA tells that an MTA asks about its own session (milter): it relays
+	// the mail, not we.
+	ByMTA bool
 	// Scratch is the engine's memory of this session; nobody else touches it.
 	Scratch any
 }

@@ -55,7 +55,7 @@ func sourced() []metric {
 		{"garita_log_records_total", "Records of the mail log.", nil},
 		{"garita_log_dropped_records_total", "Records that were dropped because the log could not keep up.", nil},
 		{"garita_metrics_source_panics_total", "Scrapes in which figures are missing because their source failed.", nil},
-	}, traffic()...)
+	}, append(traffic(), doors()...)...)
 }
 
 // traffic is what has to do with sessions, next hops and look-ups.
@@ -95,5 +95,23 @@ func traffic() []metric {
 		{"garita_conduct_bans", "Clients that are banned now.", nil},
 		{"garita_conduct_bans_total", "Bans that were spoken.", nil},
 		{"garita_conduct_refusals_total", "Acts of clients that were too much.", nil},
+	}
+}
+
+// doors is what MTAs ask that keep their mail.
+func doors() []metric {
+	l := func(names ...string) []string { return names }
+	return []metric{
+		{"garita_milter_connections", "Milter connections of MTAs now.", nil},
+		{"garita_milter_users", "Those of them whose client has logged in.", nil},
+		{"garita_milter_connections_total", "Milter connections that were accepted.", nil},
+		{"garita_milter_rejected_connections_total", "Milter connections that were turned away.", nil},
+		{"garita_milter_commands_total", "Commands of the milter protocol.", l("command")},
+		{"garita_milter_refusals_total", "Clients, senders and recipients that the milter refused.", nil},
+		{"garita_milter_messages_total", "Messages by what the milter said: relayed, held, refused, discarded, aborted or ambiguous.", l("result")},
+		{"garita_milter_errors_total", "Faults by kind: protocol (the MTA broke it), panic, no_room, astray (an edit that could not be made).", l("kind")},
+		{"garita_policy_connections", "Connections of MTAs to the policy server now.", nil},
+		{"garita_policy_requests_total", "Requests to the policy server by answer: dunno, prepend, discard, defer, reject, or closed (none, after a fault).", l("answer")},
+		{"garita_policy_request_duration_seconds", "How long the answers of the policy server took.", nil},
 	}
 }

@@ -53,6 +53,13 @@ func full() Sources {
 			return Antivirus{Servers: 2, Up: 1, Unscanned: time.Minute, Scans: 9, Failures: 1, CacheHits: 3, CacheMisses: 6, Signatures: now}
 		},
 		Hold: func() Hold { return Hold{Messages: 3, Bytes: 4096} },
+		Milter: func() Milter {
+			return Milter{Sessions: 3, Users: 1, Connections: 9, TurnedAway: 2, Refusals: 4, Commands: map[string]uint64{"mail": 8, "made up": 1},
+				Messages: map[string]uint64{"held": 2}, Errors: map[string]uint64{"protocol": 1}}
+		},
+		PolicyServer: func() PolicyServer {
+			return PolicyServer{Connections: 2, Answers: map[string]uint64{"defer": 5, "made up": 1}, Durations: map[float64]uint64{0.001: 4, 0.1: 6}, Count: 7, Sum: 1.5}
+		},
 		Alerts: func() Alerts {
 			return Alerts{Open: map[string]int{"warning": 2}, Sent: []AlertsSent{{"mail.ops", "sent", 3}, {"mail.ops", "failed", 1}, {"bad\nname", "sent", 1}}}
 		},
@@ -113,6 +120,9 @@ func TestExposition(t *testing.T) {
 		`garita_smtp_connections 7`, `garita_smtp_rejected_connections_total{reason="connection_limit"} 9`,
 		`garita_messages_total{direction="in",verdict="relayed"} 1`, `garita_delivery_attempts_total{nexthop="mailserver",result="relayed"} 5`,
 		`garita_alerts_open{severity="warning"} 2`, `garita_alerts_sent_total{channel="mail.ops",result="failed"} 1`, `garita_nexthop_up{nexthop="smarthost"} 0`, `garita_tls_cert_not_after_timestamp_seconds{name="default"} 1.7950036e+09`,
+		`garita_milter_connections 3`, `garita_milter_users 1`, `garita_milter_commands_total{command="mail"} 8`, `garita_milter_messages_total{result="held"} 2`,
+		`garita_milter_errors_total{kind="protocol"} 1`, `garita_milter_errors_total{kind="panic"} 0`, `garita_policy_requests_total{answer="defer"} 5`,
+		`garita_policy_request_duration_seconds_bucket{le="0.001"} 4`, `garita_policy_request_duration_seconds_count 7`, `garita_policy_request_duration_seconds_sum 1.5`,
 		`garita_disk_free_bytes{path="/var/lib/garita"} 1.073741824e+09`,
 		`garita_rule_hits_total{action="none",rule="helo.syntax"} 1`, "\ngo_goroutines ", "\nprocess_open_fds ",
 	} {

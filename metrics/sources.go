@@ -20,6 +20,8 @@ type Sources struct {
 	DNSLists     func() DNSLists
 	Hold         func() Hold
 	Alerts       func() Alerts
+	Milter       func() Milter
+	PolicyServer func() PolicyServer
 }
 
 // Build is what the program was built from.
@@ -161,4 +163,27 @@ type DNSList struct {
 type OwnListed struct {
 	IP, List string
 	Listed   bool
+}
+
+// Milter is what MTAs that ask by milter protocol have done; the maps are by
+// the labels of garita_milter_*.
+type Milter struct {
+	Sessions, Users int // now: connections, and those of users who have logged in
+	Connections     uint64
+	TurnedAway      uint64
+	Refusals        uint64
+	Commands        map[string]uint64
+	Messages        map[string]uint64
+	Errors          map[string]uint64
+}
+
+// PolicyServer is what MTAs have asked by policy delegation.
+type PolicyServer struct {
+	Connections int // now
+	Answers     map[string]uint64
+	// Durations counts answers by the upper bound of their time in seconds, each
+	// with those below it; Count and Sum are all of them.
+	Durations map[float64]uint64
+	Count     uint64
+	Sum       float64
 }

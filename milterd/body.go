@@ -128,6 +128,7 @@ func (x *session) intoBody(ctx context.Context) {
 // judges the message when it was the last.
 func (x *session) bodyPacket(ctx context.Context, cmd byte, n int) error {
 	x.noAnswer = false
+	x.srv.stats.commands[indexOf(cmd)].Add(1)
 	if !x.greeted || x.tx == nil {
 		return broken("body without MAIL")
 	}
@@ -213,5 +214,8 @@ func (x *session) judge(ctx context.Context) action {
 	}
 	d := x.set.Policy.Message(ctx, &t.Transaction)
 	m.DropIndex()
+	if x.kicked.Load() && !refuses(d) {
+		return refused(replyKicked)
+	}
 	return x.act(ctx, d)
 }

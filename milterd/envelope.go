@@ -66,7 +66,7 @@ func (x *session) connect(ctx context.Context, p []byte) error {
 	client := netip.AddrPortFrom(addr, port)
 	x.met, x.role = true, mail.Inbound
 	x.s = mail.Session{ID: x.srv.ids.Next(), Listener: ListenerName, Peer: client, Client: client, Host: hostName(name, m),
-		Proto: "SMTP", Start: time.Now()}
+		Proto: "SMTP", Start: time.Now(), ByMTA: true}
 	if x.s.Trusted = contains(x.set.TrustedNetworks, addr); x.s.Trusted {
 		x.role = mail.Outbound
 	}
@@ -165,6 +165,7 @@ func (x *session) mail(ctx context.Context, p []byte) error {
 		t.Direction = mail.Out
 	}
 	x.s.Proto = x.protocol(args)
+	x.known()
 	t.ReversePath, t.Params = path, params
 	x.macros.user, x.macros.method, x.macros.sender = "", "", ""
 	x.tx = t
@@ -181,6 +182,9 @@ func (x *session) mail(ctx context.Context, p []byte) error {
 	d := x.set.Policy.Mail(ctx, &t.Transaction)
 	if refuses(d) {
 		return x.refuseMail(ctx, path, x.refusal(d))
+	}
+	if x.kicked.Load() {
+		return x.refuseMail(ctx, path, replyKicked)
 	}
 	return x.answer(actContinue)
 }
@@ -225,6 +229,9 @@ func (x *session) rcpt(ctx context.Context, p []byte) error {
 	if d := x.set.Policy.Rcpt(ctx, &t.Transaction, r); refuses(d) {
 		return refuse(x.refusal(d))
 	}
+	if x.kicked.Load() {
+		return refuse(replyKicked)
+	}
 	t.ForwardPaths = append(t.ForwardPaths, r)
 	t.raw = append(t.raw, raw)
 	return x.answer(actContinue)
@@ -238,8 +245,11 @@ func (x *session) data(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.set.CommandTimeout)
 	defer cancel()
-	if d := x.set.Policy.Data(ctx, &t.Transaction); refuses(d) {
-		r := x.refusal(d)
+	if d := x.set.Policy.Data(ctx, &t.Transaction); refuses(d) || x.kicked.Load() {
+		r := replyKicked
+		if refuses(d) {
+			r = x.refusal(d)
+		}
 		x.srv.stats.refusals.Add(1)
 		x.end(ctx, mail.Outcome{Kind: mail.Refused, Replies: []mail.Reply{r}})
 		return x.answer(actReply, text(r))

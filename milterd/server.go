@@ -177,6 +177,43 @@ func (s *Server) Shutdown(ctx context.Context) error {
 type counters struct {
 	connections, turnedAway, refusals, broken, panics, noRoom, astray atomic.Int64
 	outcomes                                                          [mail.Ambiguous + 1]atomic.Int64
+	commands                                                          [len(commandNames)]atomic.Int64
+}
+
+// commandNames are the commands as figures name them; unknown ones are other.
+var commandNames = [...]string{"options", "macros", "connect", "helo", "mail", "rcpt", "data", "header", "header_end", "body", "end", "abort", "quit", "other"}
+
+// indexOf is the place of a command in commandNames.
+func indexOf(cmd byte) int {
+	switch cmd {
+	case cmdOptions:
+		return 0
+	case cmdMacro:
+		return 1
+	case cmdConnect:
+		return 2
+	case cmdHelo:
+		return 3
+	case cmdMail:
+		return 4
+	case cmdRcpt:
+		return 5
+	case cmdData:
+		return 6
+	case cmdHeader:
+		return 7
+	case cmdEOH:
+		return 8
+	case cmdBody:
+		return 9
+	case cmdEOB:
+		return 10
+	case cmdAbort:
+		return 11
+	case cmdQuit, cmdQuitNew:
+		return 12
+	}
+	return len(commandNames) - 1
 }
 
 // Stats is a picture of the counters. Relayed is what the MTA was told to go
@@ -191,6 +228,7 @@ type Stats struct {
 	NoRoom      int64            `json:"no_room"`
 	Astray      int64            `json:"astray"` // edits that could not be made; the mail was deferred
 	Outcomes    map[string]int64 `json:"outcomes"`
+	Commands    map[string]int64 `json:"commands"` // by name
 }
 
 // Stats gives the present figures.
@@ -200,7 +238,10 @@ func (s *Server) Stats() Stats {
 	s.mu.Unlock()
 	c := &s.stats
 	st := Stats{Connections: n, Accepted: c.connections.Load(), TurnedAway: c.turnedAway.Load(), Refusals: c.refusals.Load(),
-		Broken: c.broken.Load(), Panics: c.panics.Load(), NoRoom: c.noRoom.Load(), Astray: c.astray.Load(), Outcomes: map[string]int64{}}
+		Broken: c.broken.Load(), Panics: c.panics.Load(), NoRoom: c.noRoom.Load(), Astray: c.astray.Load(), Outcomes: map[string]int64{}, Commands: map[string]int64{}}
+	for i, name := range commandNames {
+		st.Commands[name] = c.commands[i].Load()
+	}
 	for k := range c.outcomes {
 		st.Outcomes[mail.OutcomeKind(k).String()] = c.outcomes[k].Load()
 	}

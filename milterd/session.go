@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"garita/mail"
@@ -32,6 +33,9 @@ type session struct {
 	tx       *transaction
 	closing  bool
 	noAnswer bool // the MTA does not wait for an answer to this command
+
+	who    atomic.Pointer[LoggedIn] // nil: nobody, or not known
+	kicked atomic.Bool              // its next command is answered 421
 
 	mu    sync.Mutex
 	idle  bool // waits for a packet, and no message is on its way
@@ -112,6 +116,7 @@ func (x *session) step(ctx context.Context) error {
 // command does what a packet says.
 func (x *session) command(ctx context.Context, cmd byte, p []byte) error {
 	x.noAnswer = false
+	x.srv.stats.commands[indexOf(cmd)].Add(1)
 	if !x.greeted && cmd != cmdOptions {
 		return broken("command %q before the options", rune(cmd))
 	}
@@ -277,6 +282,7 @@ func (x *session) part(ctx context.Context) {
 		x.set.Policy.Closed(&x.s)
 	}
 	x.s, x.macros = mail.Session{}, macros{}
+	x.unknown()
 }
 
 // end is the one way out of a transaction: what it holds is given back, the

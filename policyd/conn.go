@@ -224,7 +224,9 @@ func (c *conn) answer(text string) error {
 		return err
 	}
 	c.s.requests.Add(1)
+	begun := time.Now()
 	action := c.judge(context.Background(), &r)
+	c.s.figures.answered(action, time.Since(begun))
 	c.out = append(c.out, "action="...)
 	c.out = append(c.out, action...)
 	c.out = append(c.out, "\n\n"...)

@@ -188,6 +188,11 @@ type Stats struct {
 	Deferred    uint64 `json:"deferred"`
 	Refused     uint64 `json:"refused"`
 	Faults      uint64 `json:"faults"` // closed without an answer
+	// Answers are counted by kind, and by how long they took: Durations has a
+	// count for each of DurationBounds and one for longer; Took is their sum.
+	Answers   map[string]uint64 `json:"answers"`
+	Durations []uint64          `json:"-"`
+	Took      time.Duration     `json:"-"`
 }
 
 // settings are what a reload changes.
@@ -212,6 +217,7 @@ type Server struct {
 	wg        sync.WaitGroup
 
 	requests, deferred, refused, faults atomic.Uint64
+	figures                             figures
 
 	turnedAway atomic.Int64 // who may not ask
 	told       atomic.Int64 // when that was logged, in nanoseconds
@@ -238,7 +244,9 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	n := len(s.conns)
 	s.mu.Unlock()
-	return Stats{n, s.requests.Load(), s.deferred.Load(), s.refused.Load(), s.faults.Load()}
+	st := Stats{Connections: n, Requests: s.requests.Load(), Deferred: s.deferred.Load(), Refused: s.refused.Load(), Faults: s.faults.Load()}
+	s.figures.stats(&st)
+	return st
 }
 
 // errClosing is the end of Serve after Shutdown.

@@ -219,7 +219,7 @@ func dial(t *testing.T, addr string) *smtp {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(3 * patience))
 	s := &smtp{t, textproto.NewConn(c)}
 	t.Cleanup(func() { s.Close() })
 	s.expect(220)

@@ -153,7 +153,7 @@ func askPolicy(network, addr, question string) (string, error) {
 		return "", err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(3 * patience))
 	if _, err := io.WriteString(c, question); err != nil {
 		return "", err
 	}

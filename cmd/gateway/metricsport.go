@@ -118,6 +118,7 @@ func (d *daemon) newMetrics() *metrics.Metrics {
 			Gateway: d.gatewayFigures, Wire: d.wireFigures, Budget: d.budgetFigures, NextHops: d.hopFigures,
 			Resolver: d.resolverFigures, Conduct: d.conductFigures, Accounts: d.accountFigures, Certificates: d.certificateFigures,
 			Disks: d.diskFigures, Stores: d.storeFigures, Log: d.logFigures, Hold: d.holdFigures, Antivirus: d.antivirusFigures, DNSLists: d.listFigures, Alerts: d.alertFigures,
+			Milter: d.milterFigures, PolicyServer: d.policyFigures,
 		},
 	})
 }

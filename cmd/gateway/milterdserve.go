@@ -16,6 +16,7 @@ import (
 
 	"garita/mail"
 	"garita/message"
+	"garita/metrics"
 	"garita/milterd"
 	"garita/smtpproxy"
 )
@@ -147,6 +148,21 @@ func (m *milterDoor) addresses() []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// milterFigures are the milter's, for metrics.
+func (d *daemon) milterFigures() metrics.Milter {
+	s := d.parts.milter.server.Stats()
+	unsigned := func(in map[string]int64) map[string]uint64 {
+		out := make(map[string]uint64, len(in))
+		for k, v := range in {
+			out[k] = uint64(v)
+		}
+		return out
+	}
+	return metrics.Milter{Sessions: s.Connections, Users: len(d.parts.milter.server.LoggedIn()), Connections: uint64(s.Accepted),
+		TurnedAway: uint64(s.TurnedAway), Refusals: uint64(s.Refusals), Commands: unsigned(s.Commands), Messages: unsigned(s.Outcomes),
+		Errors: map[string]uint64{"protocol": uint64(s.Broken), "panic": uint64(s.Panics), "no_room": uint64(s.NoRoom), "astray": uint64(s.Astray)}}
 }
 
 // milterListen opens one entry of milter.listen.

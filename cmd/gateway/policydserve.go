@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"garita/filters"
+	"garita/metrics"
 	"garita/policyd"
 )
 
@@ -138,6 +139,27 @@ func (d *policyDoor) status() *policyStatus {
 		return nil
 	}
 	return &policyStatus{d.addresses(), s.Stats()}
+}
+
+// policyFigures are the policy server's, for metrics; all zero where there is
+// none.
+func (d *daemon) policyFigures() metrics.PolicyServer {
+	out := metrics.PolicyServer{Durations: map[float64]uint64{}}
+	s := d.parts.door.status()
+	if s == nil {
+		s = &policyStatus{}
+	}
+	out.Connections, out.Answers, out.Sum = s.Connections, s.Answers, s.Took.Seconds()
+	for i, most := range policyd.DurationBounds() {
+		if i < len(s.Durations) {
+			out.Count += s.Durations[i]
+		}
+		out.Durations[most.Seconds()] = out.Count
+	}
+	if n := len(policyd.DurationBounds()); n < len(s.Durations) {
+		out.Count += s.Durations[n]
+	}
+	return out
 }
 
 // asking makes the engine that the policy server asks: those of the checks that

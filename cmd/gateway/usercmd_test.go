@@ -57,7 +57,7 @@ func login(t *testing.T, addr, user string) *smtp {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(3 * patience))
 	s := &smtp{t, textproto.NewConn(c)}
 	t.Cleanup(func() { s.Close() })
 	s.expect(220)

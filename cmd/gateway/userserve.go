@@ -133,7 +133,8 @@ func (p *parts) kick(user string) int {
 	if rules == nil {
 		return 0
 	}
-	return p.server.Kick(func(login string) bool { return rules.names.Login(login) == user })
+	is := func(login string) bool { return rules.names.Login(login) == user }
+	return p.server.Kick(is) + p.milter.server.Kick(is)
 }
 
 // userRequest holds the arguments of all user verbs.
@@ -274,9 +275,14 @@ func resumeUser(ctx context.Context, p *parts, q userRequest) (any, error) {
 	return userDone{User: q.User, Suspension: &s, Was: was}, err
 }
 
-// sessionsOf are the sessions of a user, or of all with "".
+// sessionsOf are the sessions of a user, or of all with "": his own with us,
+// and those with an MTA that asks us as a milter. Of those that ask the policy
+// server nobody says when they end, so they are none.
 func (p *parts) sessionsOf(user string) []smtpproxy.LoggedIn {
 	all := p.server.LoggedIn()
+	for _, s := range p.milter.server.LoggedIn() {
+		all = append(all, smtpproxy.LoggedIn(s))
+	}
 	rules := p.userRules.Load()
 	if user == "" || rules == nil {
 		return all

@@ -23,6 +23,7 @@ import (
 	"garita/filters/rspamd"
 	"garita/filters/rules"
 	"garita/filters/sender"
+	"garita/filters/senderlogin"
 	"garita/filters/spamassassin"
 	"garita/filters/suspension"
 )
@@ -30,6 +31,8 @@ import (
 // Config is the table [check], one field for each check in list order.
 type Config struct {
 	Suspension suspension.Config `toml:"suspension" doc:"Users who may not send (garita user suspend). It holds in every mode."`
+
+	SenderLogin senderlogin.Config `toml:"senderlogin" doc:"Users send with their own addresses (docs/limits.md)."`
 
 	Access    access.Config    `toml:"access" doc:"The operator's own lists of clients, HELO names, senders and recipients."`
 	Client    client.Config    `toml:"client" doc:"The client's name in the reverse DNS."`
@@ -53,7 +56,8 @@ type Config struct {
 // Default is every check's default.
 func Default() Config {
 	return Config{
-		Suspension: suspension.Default(),
+		Suspension:  suspension.Default(),
+		SenderLogin: senderlogin.Default(),
 
 		Access:    access.Default(),
 		Client:    client.Default(),
@@ -81,6 +85,7 @@ type Lists struct {
 	rules    *rules.Set
 	postfix  *postfix.Tables
 	greylist *greylist.Lists
+	logins   *senderlogin.Maps
 	// Grey are the seams of greylisting: the domain that a sender is
 	// authenticated for, and its clocks.
 	Grey GreylistOptions
@@ -109,7 +114,7 @@ func (read *Lists) RuleFiles() []string {
 type RuleError = rules.FileError
 
 // mistakes are those in what checks read from files.
-type mistakes struct{ access, rules, postfix, greylist []error }
+type mistakes struct{ access, rules, postfix, greylist, logins []error }
 
 // Read reads the lists, once for all who want to know of them: their mistakes
 // and warnings, and the checks. hops are the names of next hops, nil when they
@@ -132,6 +137,8 @@ func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warni
 	odd(postfix.Name, told)
 	l.greylist, wrong.greylist, told = c.Greylist.Read()
 	odd(greylist.Name, told)
+	l.logins, wrong.logins, told = c.SenderLogin.Read()
+	odd(senderlogin.Name, told)
 	if errs = c.validate(wrong); len(errs) > 0 {
 		return nil, errs, warnings
 	}
@@ -140,7 +147,8 @@ func (c Config) Read(now func() time.Time, hops []string) (l *Lists, errs, warni
 
 // Validate gives every mistake, each naming its key.
 func (c Config) Validate() (errs []error) {
-	return c.validate(mistakes{access: c.Access.Validate(), rules: c.Rules.Validate(), postfix: c.Postfix.Validate(), greylist: c.Greylist.Validate()})
+	return c.validate(mistakes{access: c.Access.Validate(), rules: c.Rules.Validate(), postfix: c.Postfix.Validate(), greylist: c.Greylist.Validate(),
+		logins: c.SenderLogin.Validate()})
 }
 
 // validate gives every mistake, with those of the files.
@@ -150,6 +158,7 @@ func (c Config) validate(files mistakes) (errs []error) {
 		errs []error
 	}{
 		{suspension.Name, c.Suspension.Validate()},
+		{senderlogin.Name, files.logins},
 		{access.Name, files.access},
 		{client.Name, c.Client.Validate()},
 		{helo.Name, c.Helo.Validate()},
@@ -204,6 +213,7 @@ func (read *Lists) Checks(c Config, site filters.Site, old *Helpers) ([]filters.
 	var l list
 	h := &Helpers{}
 	l.add(suspension.New(c.Suspension, site.Users))
+	l.add(senderlogin.New(c.SenderLogin, read.logins, site))
 	l.add(access.New(c.Access, read.access))
 	l.add(client.New(c.Client, site))
 	l.add(helo.New(c.Helo, site))

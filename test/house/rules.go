@@ -40,7 +40,7 @@ type row struct {
 // table is design section 2. The first row that fits a package counts.
 func table() []row {
 	domain := []string{"mail", "message", "maillog"}
-	check := []string{"filters", "mail", "message", "archive", "dnsbl", "store", "resolver", "rules", "rules/*", "tables",
+	check := []string{"filters", "mail", "message", "message/field", "archive", "dnsbl", "store", "resolver", "rules", "rules/*", "tables",
 		"filetype", "document", "disarm", "failover", "greylist", "users", "identity"}
 	side := []string{"mail", "message", "maillog", "store"}
 	return []row{

@@ -76,9 +76,9 @@ func record(text string) dns.RR {
 
 func dnsRows() []effect {
 	const d = "dns."
-	once := d + "attempts = 1\n" + d + "timeout = \"300ms\"\n"
+	once := d + "attempts = 1\n" + d + "timeout = \"1s\"\n"
 	return []effect{
-		{key: d + "timeout", value: `"100ms"`, scene: "deaf-first", want: "+answered by the second"},
+		{key: d + "timeout", value: `"100ms"`, base: d + "attempts = 5", scene: "deaf-first", want: "+answered by the second"},
 		{key: d + "attempts", value: "3", base: d + `timeout = "200ms"`, scene: "ask silent", want: "+asked 3"},
 		{key: d + "budget", value: `"300ms"`, base: d + "timeout = \"200ms\"\n" + d + "attempts = 5", scene: "ask silent", want: "-asked 5", still: "cached 1"},
 		{key: d + "cache_entries", value: "1000", scene: "many 4000", want: "-cached 4000", still: "asked 4000"},
@@ -143,7 +143,7 @@ func TestDNS(t *testing.T) {
 // heal gives a server that was left alone a while to be found well again: the
 // look-up that finds it out of time makes the trial.
 func heal(t *testing.T, d *resolver.DNS) string {
-	for i := range 100 {
+	for i := range 250 {
 		if _, err := d.A(t.Context(), fmt.Sprintf("h%d.example", i)); err == nil {
 			return "healed\n"
 		}

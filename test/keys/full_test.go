@@ -18,11 +18,16 @@ func fill(t *testing.T, l *net.TCPListener) {
 	if ctl := raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) }); ctl != nil || err != nil {
 		t.Fatal(ctl, err)
 	}
-	for range 20 {
+	// One that is late may be this machine's fault; three are the queue's.
+	for late, i := 0, 0; i < 40; i++ {
 		c, err := net.DialTimeout("tcp", l.Addr().String(), 200*time.Millisecond)
 		if slow := net.Error(nil); errors.As(err, &slow) && slow.Timeout() {
-			return
+			if late++; late == 3 {
+				return
+			}
+			continue
 		}
+		late = 0
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -156,6 +156,13 @@ func TestAborts(t *testing.T) {
 	took := time.Since(begin)
 	settle(t, w.Gateway)
 	now := w.measure(t)
+	// What ends in the background takes its time on a slow machine; a leak stays.
+	for range 10 {
+		if now.fds <= was.fds+8 && now.goroutines <= was.goroutines+8 && now.rss <= was.rss+48<<20 {
+			break
+		}
+		now = w.measure(t)
+	}
 	t.Logf("%d sessions of %d kinds in %s: %s, then %s", n, len(kinds), took.Round(time.Second), was, now)
 	if now.fds > was.fds+8 {
 		t.Errorf("%d descriptors after the warm-up, %d at the end", was.fds, now.fds)

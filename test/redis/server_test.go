@@ -17,16 +17,10 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
 
 	"garita/store"
 	"garita/store/redis"
 )
-
-func TestMain(m *testing.M) {
-	logging.Disable() // the client's own lines about connections that tests end
-	os.Exit(m.Run())
-}
 
 // server is one process.
 type server struct {
