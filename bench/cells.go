@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -34,11 +35,14 @@ type cell struct {
 	Systems []string
 	Rounds  int
 	config  load.Config
+	unit    string // that is counted; messages where it is empty
 	Samples []sample
 	// Repeated counts the rounds that were thrown away and run again, because
 	// other programs took the machine. What was measured has no say in it.
 	Repeated int
 }
+
+func (c *cell) counted() string { return cmp.Or(c.unit, "messages") }
 
 // disturbed is the share of the machine from which others spoil a round.
 const disturbed = 0.1

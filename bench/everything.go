@@ -24,6 +24,11 @@ const entries = 100_000
 // known recipients; figures are served. What is looked up is in the lists'
 // middle; nothing that is found refuses the message.
 func (b *bench) everything(ctx context.Context) (*server, error) {
+	return b.everythingWith(ctx, "everything", nil)
+}
+
+// everythingWith has other settings too.
+func (b *bench) everythingWith(ctx context.Context, name string, more []setting) (*server, error) {
 	if b.dns == nil {
 		var err error
 		if b.dns, err = b.yardstick("dns"); err != nil {
@@ -39,7 +44,7 @@ func (b *bench) everything(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	const most = "100000000"
-	s, err := b.gateway(ctx, "everything", b.binary, append(b.settings(),
+	s, err := b.gateway(ctx, name, b.binary, append(append(b.settings(), more...),
 		setting{"listener.inbound", "proxy_from", `["127.0.0.0/8"]`},
 		setting{"dns", "servers", fmt.Sprintf("[%q]", b.dns.addr)},
 		setting{"metrics", "listen", fmt.Sprintf("%q", metrics)},

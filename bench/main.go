@@ -17,6 +17,9 @@
 // with all of that on, lists of 100,000 entries, clients that are strangers,
 // and the DNS cached.
 //
+// What stands at the door (-only doors) is measured beside postgrey and beside
+// the plain client of the DNS library, and the gateway with and without it.
+//
 // A message counts when it was answered 250, and the sink must have it. The
 // figures say nothing about real networks, disks or other machines. Postfix
 // needs root. Everything stays on loopback and under a temporary folder; the
@@ -42,14 +45,15 @@ import (
 
 // bench is one whole run. What is exported goes to the JSON file.
 type bench struct {
-	Begun   time.Time
-	CPUs    int
-	Load    string // load average at the beginning
-	Cells   []*cell
-	Idle    []idle
-	Calls   []systemCalls
-	Crowds  []crowd
-	Reloads []reload
+	Begun    time.Time
+	CPUs     int
+	Load     string // load average at the beginning
+	Cells    []*cell
+	Idle     []idle
+	Calls    []systemCalls
+	Crowds   []crowd
+	Reloads  []reload
+	Triplets []tripletRun
 
 	binary, dir, out            string
 	certFile, keyFile           string
@@ -75,11 +79,18 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) == 4 && os.Args[1] == "triplets" {
+		if err := tripletProcess(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	b := &bench{Begun: time.Now(), CPUs: runtime.NumCPU(), systems: map[string]*server{}, port: 20000 + os.Getpid()%8000, warm: 300 * time.Millisecond}
 	quick := flag.Bool("quick", false, "one short round of everything")
 	flag.StringVar(&b.binary, "garita", "./garita", "the gateway's program")
 	flag.StringVar(&b.out, "out", "bench/out", "folder for the results")
-	flag.StringVar(&b.only, "only", "", "comma list of: throughput, everything, contents, rules, alone, latency, calls, idle, crowd, reload")
+	flag.StringVar(&b.only, "only", "", "comma list of: throughput, everything, contents, rules, doors, alone, latency, calls, idle, crowd, reload")
 	flag.StringVar(&b.revision, "previous", "9b7cc31", "revision of git to compare with: the wire alone, without access lists, DNS and conduct; empty: none")
 	flag.StringVar(&b.cells, "cells", "", "of throughput and everything only the cells whose name has this text")
 	flag.StringVar(&b.wanted, "systems", "", "comma list of the systems to measure; empty: all")
@@ -122,7 +133,7 @@ func (b *bench) run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"throughput", b.throughput}, {"everything", b.allOn}, {"contents", b.contents}, {"rules", b.ruleCells}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"reload", b.reloads}, {"crowd", b.crowded}, {"idle", b.idleSession}} {
+	}{{"throughput", b.throughput}, {"everything", b.allOn}, {"contents", b.contents}, {"rules", b.ruleCells}, {"doors", b.doors}, {"alone", b.alone}, {"latency", b.latency}, {"calls", b.calls}, {"reload", b.reloads}, {"crowd", b.crowded}, {"idle", b.idleSession}} {
 		if !b.wants(part.name) {
 			continue
 		}
@@ -164,13 +175,13 @@ func (b *bench) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if !b.noPostfix && b.only != "contents" && b.measures("postfix") {
+	if !b.noPostfix && b.only != "contents" && b.only != "doors" && b.measures("postfix") {
 		if b.systems["postfix"], err = b.postfix(); err != nil {
 			return fmt.Errorf("postfix: %w", err)
 		}
 	}
 	for _, name := range []string{"previous", "garita", "everything"} {
-		if !b.measures(name) || b.only == "rules" || b.only == "contents" && name != "garita" {
+		if !b.measures(name) || b.only == "rules" || b.only == "doors" || b.only == "contents" && name != "garita" {
 			continue
 		}
 		s, err := b.fresh(ctx, name)

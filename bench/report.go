@@ -113,6 +113,7 @@ func (b *bench) rows() []row {
 	out = append(out, b.everythingRows()...)
 	out = append(out, b.contentsRows()...)
 	out = append(out, b.ruleRows()...)
+	out = append(out, b.doorRows()...)
 	out = append(out, b.aloneRows()...)
 	if c := b.cell("4 KB, 150 messages a second"); c != nil {
 		d := c.perRound("garita", "sink", p50, difference)
@@ -235,7 +236,7 @@ func (b *bench) write(w io.Writer) {
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", r.What, r.Target, r.Measured, r.Compared, verdict)
 	}
 	for _, c := range b.Cells {
-		fmt.Fprintf(w, "\n%s (%d rounds, %d disturbed ones repeated)\n\n| server | messages/s (min–max) | CPU µs | p50 ms | p99 ms | Garita to it | others' CPU |\n|:--|--:|--:|--:|--:|--:|--:|\n", c.Name, c.Rounds, c.Repeated)
+		fmt.Fprintf(w, "\n%s (%d rounds, %d disturbed ones repeated)\n\n| server | %s/s (min–max) | CPU µs | p50 ms | p99 ms | Garita to it | others' CPU |\n|:--|--:|--:|--:|--:|--:|--:|\n", c.Name, c.Rounds, c.Repeated, c.counted())
 		for _, s := range c.Systems {
 			v := c.values(s, rate)
 			if len(v) == 0 {

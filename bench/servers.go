@@ -18,8 +18,10 @@ import (
 type server struct {
 	name string
 	addr string
-	root int    // process whose tree is measured
-	file string // configuration of a gateway
+	// outbound is the listener of a gateway for mail that leaves.
+	outbound string
+	root     int    // process whose tree is measured
+	file     string // configuration of a gateway
 	// proxied: it takes connections with a PROXY header alone.
 	proxied bool
 	// queues: a message that it takes arrives later.
@@ -98,7 +100,8 @@ func (b *bench) yardstick(kind string) (*server, error) {
 	return b.start(kind, addr, args...)
 }
 
-// setting is one key of config.toml that a measurement wants different.
+// setting is one key of config.toml that a measurement wants different; without
+// a table, text for the end of the file.
 type setting struct{ table, key, value string }
 
 // settings are what differs from the file that garita init writes: all limits
@@ -148,7 +151,7 @@ func (b *bench) gateway(ctx context.Context, name, binary string, settings []set
 	if err != nil {
 		return nil, err
 	}
-	s.file = file
+	s.file, s.outbound = file, out
 	ready := exec.CommandContext(ctx, binary, "health", "--wait", "10s", "--config", file)
 	if text, err := ready.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%s health: %w: %s", name, err, text)
@@ -165,6 +168,10 @@ func configure(file string, settings []setting) error {
 	}
 	lines := strings.Split(string(text), "\n")
 	for _, s := range settings {
+		if s.table == "" {
+			lines = append(lines, s.value)
+			continue
+		}
 		if !set(lines, s) {
 			return fmt.Errorf("%s: no key %s.%s", file, s.table, s.key)
 		}

@@ -174,11 +174,25 @@ func fromUTF7(b []byte) []byte {
 
 // mhtmlHead tells whether a web page in one file begins (RFC 2557).
 func mhtmlHead(head []byte) bool {
-	low := bytes.ToLower(head)
-	if !bytes.Contains(low, []byte("mime-version:")) && !bytes.HasPrefix(low, []byte("content-")) {
-		return false
+	if !hasField(head, "mime-version") && !(len(head) >= 8 && bytes.EqualFold(head[:8], []byte("content-"))) {
+		return false // nearly every text: no copy of it in lower case
 	}
+	low := bytes.ToLower(head)
 	return bytes.Contains(low, []byte("multipart/related")) || bytes.Contains(low, []byte("text/html")) || bytes.Contains(low, []byte("application/x-mso"))
+}
+
+// hasField tells that the name of a header field stands before some colon.
+func hasField(head []byte, name string) bool {
+	for {
+		i := bytes.IndexByte(head, ':')
+		if i < 0 {
+			return false
+		}
+		if i >= len(name) && bytes.EqualFold(head[i-len(name):i], []byte(name)) {
+			return true
+		}
+		head = head[i+1:]
+	}
 }
 
 // mhtml goes through the parts: whatever lies between lines of two hyphens. Word

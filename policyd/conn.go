@@ -28,6 +28,11 @@ type conn struct {
 	partial bool
 	out     []byte
 
+	// idleFrom and writeFrom are when the deadlines of an idle connection and
+	// of a write were set last, idleFor and writeFor their times; zero: not.
+	idleFrom, writeFrom time.Time
+	idleFor, writeFor   time.Duration
+
 	mu       sync.Mutex
 	idle     bool // waits for a request
 	draining bool
@@ -177,11 +182,21 @@ func (c *conn) wait(idle, begins bool, wait time.Duration) bool {
 	if c.draining && idle {
 		return false
 	}
-	if idle || begins {
-		c.nc.SetReadDeadline(time.Now().Add(wait))
+	switch now := time.Now(); {
+	case idle && wait == c.idleFor && now.Sub(c.idleFrom) < wait/slack:
+	case idle:
+		c.idleFrom, c.idleFor = now, wait
+		c.nc.SetReadDeadline(now.Add(wait))
+	case begins:
+		c.idleFor = 0
+		c.nc.SetReadDeadline(now.Add(wait))
 	}
 	return true
 }
+
+// slack is the part of a time to wait by which it may be shorter: to set a
+// deadline for each request is a good part of what one costs.
+const slack = 16
 
 func (c *conn) busy() {
 	c.mu.Lock()
@@ -210,7 +225,10 @@ func (c *conn) flush() error {
 	if len(c.out) == 0 {
 		return nil
 	}
-	c.nc.SetWriteDeadline(time.Now().Add(c.s.set.Load().RequestTimeout))
+	if now, wait := time.Now(), c.s.set.Load().RequestTimeout; wait != c.writeFor || now.Sub(c.writeFrom) >= wait/slack {
+		c.writeFrom, c.writeFor = now, wait
+		c.nc.SetWriteDeadline(now.Add(wait))
+	}
 	_, err := c.nc.Write(c.out)
 	c.out = c.out[:0]
 	return err

@@ -1,7 +1,6 @@
 package policyd
 
 import (
-	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -31,9 +30,57 @@ type instance struct {
 	reached int    // which stages have been judged
 	edits   int    // of tx.Edits, that were handed over
 	early   mail.Decision
-	answers map[string]mail.Decision // by state and recipient
-	last    mail.Verdict
-	ended   bool
+	// first is the first answer: mostly the only one. The others are in more.
+	first answered
+	more  map[question]given
+	last  mail.Verdict
+	ended bool
+
+	// What begin fills at first: most messages are asked about once, and an
+	// instance is one allocation then.
+	ownSession     mail.Session
+	ownTransaction mail.Transaction
+
+	before, after *instance // in the list of all, under its lock
+}
+
+// question is what an answer is remembered by.
+type question struct{ state, recipient, sender string }
+
+// given is what is remembered of an answer.
+type given struct {
+	verdict mail.Verdict
+	reply   mail.Reply
+	close   bool
+}
+
+type answered struct {
+	question
+	given
+}
+
+// remembered gives the answer to a question that was asked before.
+func (i *instance) remembered(q question) (d mail.Decision, ok bool) {
+	g := i.first.given
+	if i.first.question != q {
+		if g, ok = i.more[q]; !ok {
+			return d, false
+		}
+	}
+	return mail.Decision{Verdict: g.verdict, Reply: g.reply, Close: g.close}, true
+}
+
+func (i *instance) remember(q question, d *mail.Decision) {
+	g := given{d.Verdict, d.Reply, d.Close}
+	switch {
+	case i.first.state == "":
+		i.first = answered{q, g}
+	case len(i.more) < maxAnswers-1:
+		if i.more == nil {
+			i.more = map[question]given{}
+		}
+		i.more[q] = g
+	}
 }
 
 // The order of the stages.
@@ -44,12 +91,17 @@ const (
 )
 
 // begin makes the transaction.
-func (i *instance) begin(p Policy, r *Request, c *conn) {
-	s := r.session(c.peer)
-	s.ID, s.Start = c.s.ids.Next(), c.s.now()
-	i.policy, i.ended, i.reached, i.edits, i.answers, i.last = p, false, 0, 0, nil, mail.Continue
+func (i *instance) begin(p Policy, r *Request, c *conn, now time.Time) {
+	s, tx := &i.ownSession, &i.ownTransaction
+	if i.tx != nil { // the engine may still hold what it judged before
+		s, tx = new(mail.Session), new(mail.Transaction)
+	}
+	r.session(s, c.peer)
+	s.ID, s.Start = c.s.ids.Next(), now
+	i.policy, i.ended, i.reached, i.edits, i.first, i.more, i.last = p, false, 0, 0, answered{}, nil, mail.Continue
 	i.early = mail.Decision{}
-	i.tx = &mail.Transaction{Session: s, ID: s.ID, Direction: mail.In}
+	i.tx = tx
+	tx.Session, tx.ID, tx.Direction = s, s.ID, mail.In
 	if r.SASLUser != "" {
 		i.tx.Direction = mail.Out
 		i.tx.Identity = mail.Identity{User: r.SASLUser, Source: "policy"}
@@ -88,8 +140,8 @@ func (i *instance) ask(ctx context.Context, state string, r *Request) (d mail.De
 	if d, done := i.reach(ctx, want); done || want < atMail || state == stateMail {
 		return d, false
 	}
-	key := state + " " + r.Recipient + " " + r.Sender
-	if d, ok := i.answers[key]; ok {
+	q := question{state, r.Recipient, r.Sender}
+	if d, ok := i.remembered(q); ok {
 		return d, true
 	}
 	switch {
@@ -105,12 +157,7 @@ func (i *instance) ask(ctx context.Context, state string, r *Request) (d mail.De
 		}
 	}
 	i.last = d.Verdict
-	if i.answers == nil {
-		i.answers = make(map[string]mail.Decision, 2)
-	}
-	if len(i.answers) < maxAnswers {
-		i.answers[key] = mail.Decision{Verdict: d.Verdict, Reply: d.Reply, Close: d.Close}
-	}
+	i.remember(q, &d)
 	return d, false
 }
 
@@ -143,15 +190,13 @@ func (i *instance) reach(ctx context.Context, want int) (d mail.Decision, done b
 }
 
 // finish tells the engine how it ended, as far as that can be known here.
-func (i *instance) finish() {
+func (i *instance) finish(ctx context.Context) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.ended || i.tx == nil {
 		return
 	}
 	i.ended = true
-	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
-	defer cancel()
 	o := mail.Outcome{Kind: mail.Refused}
 	switch {
 	case i.early.Verdict == mail.Discard || i.last == mail.Discard:
@@ -167,14 +212,43 @@ func (i *instance) finish() {
 	i.policy.Closed(i.tx.Session)
 }
 
-// instances are the messages that were asked about lately.
-type instances struct {
-	mu   sync.Mutex
-	byID map[string]*list.Element
-	all  *list.List // of *instance, oldest first
+// lease is a deadline that messages which end at the same time share: a timer
+// for each would be a good part of what a request costs.
+type lease struct {
+	ctx    context.Context
+	cancel context.CancelFunc // never called: its time ends it
+	until  time.Time          // it is given out
 }
 
-func (n *instances) init() { n.byID, n.all = map[string]*list.Element{}, list.New() }
+// instances are the messages that were asked about lately.
+type instances struct {
+	mu    sync.Mutex
+	byID  map[string]*instance
+	ends  instance // of the ring: after it the oldest, before it the newest
+	lease lease
+}
+
+func (n *instances) init() {
+	n.byID = map[string]*instance{}
+	n.ends.before, n.ends.after = &n.ends, &n.ends
+}
+
+// finishing is a context that ends within finishTime, and not before half of
+// it. The caller has the lock.
+func (n *instances) finishing() context.Context {
+	if now := time.Now(); now.After(n.lease.until) {
+		n.lease.until = now.Add(finishTime / 2)
+		n.lease.ctx, n.lease.cancel = context.WithDeadline(context.Background(), now.Add(finishTime))
+	}
+	return n.lease.ctx
+}
+
+// drop takes one out. The caller has the lock.
+func (n *instances) drop(i *instance) {
+	delete(n.byID, i.id)
+	i.before.after, i.after.before = i.after, i.before
+	i.before, i.after = nil, nil
+}
 
 // get gives the message of that name; one without a name is always new.
 func (n *instances) get(id string, now time.Time) *instance {
@@ -183,49 +257,55 @@ func (n *instances) get(id string, now time.Time) *instance {
 	}
 	var old []*instance
 	n.mu.Lock()
-	for e := n.all.Front(); e != nil; e = n.all.Front() {
+	for i := n.ends.after; i != &n.ends; i = n.ends.after {
 		// A clock that was set back makes nothing immortal: the number bounds it.
-		if i := e.Value.(*instance); n.all.Len() >= maxInstances || now.Sub(i.born) > instanceAge {
-			n.all.Remove(e)
-			delete(n.byID, i.id)
-			old = append(old, i)
-			continue
+		if len(n.byID) < maxInstances && now.Sub(i.born) <= instanceAge {
+			break
 		}
-		break
+		n.drop(i)
+		old = append(old, i)
 	}
-	e, ok := n.byID[id]
-	if !ok {
-		e = n.all.PushBack(&instance{id: id, born: now})
-		n.byID[id] = e
+	i := n.byID[id]
+	if i == nil {
+		i = &instance{id: id, born: now, before: n.ends.before, after: &n.ends}
+		i.before.after, n.ends.before = i, i
+		n.byID[id] = i
 	}
+	n.finishAll(old)
+	return i
+}
+
+// finishAll gives the lock back and finishes.
+func (n *instances) finishAll(old []*instance) {
+	if len(old) == 0 {
+		n.mu.Unlock()
+		return
+	}
+	ctx := n.finishing()
 	n.mu.Unlock()
 	for _, i := range old {
-		i.finish()
+		i.finish(ctx)
 	}
-	return e.Value.(*instance)
 }
 
 // end forgets one.
 func (n *instances) end(i *instance) {
 	n.mu.Lock()
-	if e, ok := n.byID[i.id]; ok && e.Value.(*instance) == i {
-		n.all.Remove(e)
-		delete(n.byID, i.id)
+	if n.byID[i.id] == i {
+		n.drop(i)
 	}
+	ctx := n.finishing()
 	n.mu.Unlock()
-	i.finish()
+	i.finish(ctx)
 }
 
 // endAll forgets all.
 func (n *instances) endAll() {
 	n.mu.Lock()
 	var old []*instance
-	for e := n.all.Front(); e != nil; e = e.Next() {
-		old = append(old, e.Value.(*instance))
+	for i := n.ends.after; i != &n.ends; i = i.after {
+		old = append(old, i)
 	}
 	n.init()
-	n.mu.Unlock()
-	for _, i := range old {
-		i.finish()
-	}
+	n.finishAll(old)
 }

@@ -41,7 +41,7 @@ func (c *conn) judge(ctx context.Context, r *Request) string {
 			c.s.seen.end(last)
 		}
 	}
-	action := c.s.about(ctx, set, i, c, state, r)
+	action := c.s.about(ctx, set, i, c, state, r, now)
 	if r.Instance == "" {
 		c.last = nil
 		c.s.seen.end(i)
@@ -50,11 +50,11 @@ func (c *conn) judge(ctx context.Context, r *Request) string {
 }
 
 // about asks about one message, one question at a time.
-func (s *Server) about(ctx context.Context, set *settings, i *instance, c *conn, state string, r *Request) string {
+func (s *Server) about(ctx context.Context, set *settings, i *instance, c *conn, state string, r *Request, now time.Time) string {
 	i.mu.Lock()
 	defer i.mu.Unlock() // whatever the engine does
 	if i.tx == nil || i.ended {
-		i.begin(set.policy, r, c)
+		i.begin(set.policy, r, c, now)
 	}
 	i.update(r)
 	d, again := i.ask(ctx, state, r)

@@ -367,11 +367,11 @@ func TestInstancesAreBounded(t *testing.T) {
 	c := &conn{s: New(Options{Config: Default(), Policy: e})}
 	for k := range maxInstances + 10 {
 		i := n.get(fmt.Sprint(k), now)
-		i.begin(e, &Request{}, c)
+		i.begin(e, &Request{}, c, time.Now())
 		i.reached = atMail
 	}
-	if len(n.byID) != maxInstances || n.all.Len() != maxInstances || strings.Count(e.said(), "finish") != 10 {
-		t.Errorf("%d %d %d", len(n.byID), n.all.Len(), strings.Count(e.said(), "finish"))
+	if len(n.byID) != maxInstances || n.ring() != maxInstances || strings.Count(e.said(), "finish") != 10 {
+		t.Errorf("%d %d %d", len(n.byID), n.ring(), strings.Count(e.said(), "finish"))
 	}
 	n.get("late", now.Add(instanceAge+time.Second))
 	if len(n.byID) != 1 {
@@ -496,7 +496,8 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s := r.session(netip.AddrPort{})
+		s := new(mail.Session)
+		r.session(s, netip.AddrPort{})
 		if r.Size < 0 || r.RecipientCount < 0 || len(r.Sender) > maxLine || s.Role != mail.PolicyServer || s.Client.Addr().Is4In6() {
 			t.Fatalf("%+v", r)
 		}
@@ -555,3 +556,13 @@ func (*pipe) RemoteAddr() net.Addr             { return nil }
 func (*pipe) SetDeadline(time.Time) error      { return nil }
 func (*pipe) SetReadDeadline(time.Time) error  { return nil }
 func (*pipe) SetWriteDeadline(time.Time) error { return nil }
+
+// ring counts the messages in the list of all.
+func (n *instances) ring() (count int) {
+	for i := n.ends.after; i != &n.ends; i = i.after {
+		if count++; i.after.before != i {
+			return -1
+		}
+	}
+	return count
+}

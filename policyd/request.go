@@ -190,9 +190,9 @@ func plain(s string) string {
 	return s
 }
 
-// session makes the session that the request speaks of.
-func (r *Request) session(peer netip.AddrPort) *mail.Session {
-	s := &mail.Session{Listener: "policyd", Role: mail.PolicyServer, Peer: peer, Helo: r.Helo, Proto: r.Protocol}
+// session fills the session that the request speaks of.
+func (r *Request) session(s *mail.Session, peer netip.AddrPort) {
+	s.Listener, s.Role, s.Peer, s.Helo, s.Proto = "policyd", mail.PolicyServer, peer, r.Helo, r.Protocol
 	// "unknown" for a client that came by a pipe.
 	if a, err := netip.ParseAddr(r.ClientAddress); err == nil && a.Zone() == "" {
 		s.Client = netip.AddrPortFrom(a.Unmap(), r.ClientPort)
@@ -207,7 +207,6 @@ func (r *Request) session(peer netip.AddrPort) *mail.Session {
 	if r.SASLUser != "" {
 		s.Login, s.LoginMethod = r.SASLUser, r.SASLMethod
 	}
-	return s
 }
 
 func isUnknown(name string) bool { return name == "" || name == "unknown" }

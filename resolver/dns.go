@@ -83,10 +83,10 @@ func (d *DNS) Close() {
 		d.cache.parts[i].mu.Lock()
 		d.cache.parts[i].mu.Unlock() //nolint:staticcheck // a barrier
 	}
-	d.work.Wait()
 	for _, s := range d.servers {
 		s.sockets.close()
 	}
+	d.work.Wait()
 }
 
 // A gives the IPv4 addresses of a name.
@@ -253,13 +253,16 @@ const waitFactor = 8
 // fly asks the question and puts what it led to into the cache.
 func (d *DNS) fly(k key, s *shard, f *flight, z *share) {
 	defer d.zones.leave(z)
-	a := &answer{err: k.failure(errors.New("fault in the resolver"))}
+	var a *answer
 	defer func() {
 		if p := recover(); p != nil {
 			// A packet that the library stumbles over must not end the
 			// program (D-12).
 			d.count.malformed.Add(1)
 			a = &answer{err: k.failure(fmt.Errorf("%w: panic", errMalformed)), ttl: d.cfg.FailureTTL}
+		}
+		if a == nil {
+			a = &answer{err: k.failure(errors.New("fault in the resolver"))}
 		}
 		f.answer = a
 		s.mu.Lock()
@@ -268,8 +271,7 @@ func (d *DNS) fly(k key, s *shard, f *flight, z *share) {
 		s.mu.Unlock()
 		close(f.done)
 	}()
-	ctx, cancel := context.WithTimeout(d.root, d.cfg.Budget)
-	defer cancel()
+	ctx := ends{d.root, time.Now().Add(d.cfg.Budget)}
 	// The zone's turn first: who waits for it keeps no slot from others.
 	turn := take(ctx, z.turns)
 	slot := turn && take(ctx, d.slots)
@@ -288,6 +290,16 @@ func (d *DNS) fly(k key, s *shard, f *flight, z *share) {
 
 // take waits for a place in c until the end of ctx.
 func take(ctx context.Context, c chan struct{}) bool {
+	select {
+	case c <- struct{}{}:
+		return true
+	default:
+	}
+	if ends, ok := ctx.Deadline(); ok {
+		timed, cancel := context.WithDeadline(ctx, ends)
+		defer cancel()
+		ctx = timed
+	}
 	select {
 	case c <- struct{}{}:
 		return true

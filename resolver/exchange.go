@@ -58,8 +58,7 @@ func isOver(ctx context.Context) bool {
 // attempt asks one server: by UDP, by TCP when the answer is cut or somebody
 // is guessing, without EDNS where it is not understood (RFC 6891 section 7).
 func (d *DNS) attempt(ctx context.Context, s *server, k key) (a *answer, again string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
-	defer cancel()
+	ctx = ends{ctx, time.Now().Add(d.cfg.Timeout)}
 	buf := d.buffers.Get().(*[]byte)
 	defer d.buffers.Put(buf)
 	edns := !s.noEDNS.Load()
@@ -80,7 +79,9 @@ func (d *DNS) attempt(ctx context.Context, s *server, k key) (a *answer, again s
 			d.count.foreign.Add(1)
 		}
 		d.count.tcp.Add(1)
-		if pkt, err = s.sockets.tcp(ctx, k, edns); err == nil {
+		tctx, cancel := context.WithCancel(ctx)
+		pkt, err = s.sockets.tcp(tctx, k, edns)
+		if cancel(); err == nil {
 			a, again, err = read(pkt, k, d.cfg)
 		}
 	}
@@ -95,6 +96,30 @@ func (d *DNS) attempt(ctx context.Context, s *server, k key) (a *answer, again s
 		err = errNoReply // the library's text has addresses and ports of ours
 	}
 	return a, again, err
+}
+
+// ends is a context with an end that costs no timer: those who wait below it
+// put the end on their sockets, and what is cancelled has its sockets closed.
+type ends struct {
+	context.Context
+	at time.Time
+}
+
+func (e ends) Deadline() (time.Time, bool) {
+	if t, ok := e.Context.Deadline(); ok && t.Before(e.at) {
+		return t, true
+	}
+	return e.at, true
+}
+
+func (e ends) Err() error {
+	if err := e.Context.Err(); err != nil {
+		return err
+	}
+	if t, _ := e.Deadline(); !time.Now().Before(t) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 func (d *DNS) udp(ctx context.Context, s *server, k key, edns bool, buf []byte) ([]byte, error) {

@@ -1,7 +1,9 @@
 package resolver
 
 import (
+	"bytes"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -14,10 +16,7 @@ import (
 func FuzzAnswer(f *testing.F) {
 	types := []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypeTXT, dns.TypePTR}
 	for _, typ := range types {
-		q, err := question(key{"a.example", typ}, 7, true)
-		if err != nil {
-			f.Fatal(err)
-		}
+		q := question(nil, key{"a.example", typ}, 7, true)
 		var m, r dns.Msg
 		_ = m.Unpack(q)
 		r.SetReply(&m)
@@ -41,7 +40,14 @@ func FuzzAnswer(f *testing.F) {
 		for _, typ := range types {
 			k := key{"a.example", typ}
 			fits := belongs(p, 7, k)
+			if answers(p, question(nil, k, 7, true), k) != fits {
+				t.Fatalf("belongs: %v", fits)
+			}
 			a, again, err := read(p, k, lim)
+			slow, slowAgain, slowErr := readAny(p, k, lim)
+			if fast := readA(p, k, lim); typ == dns.TypeA && fast != nil && (slowErr != nil || slowAgain != "" || !reflect.DeepEqual(fast, slow)) {
+				t.Fatalf("%+v, by the library %+v, %q, %v", fast, slow, slowAgain, slowErr)
+			}
 			if err != nil || again != "" {
 				if a != nil || err == nil && (again[len(again)-1] != '.' || fits && len(again) < 1) {
 					t.Fatalf("%v, %q, %v", a, again, err)
@@ -95,12 +101,16 @@ func FuzzName(f *testing.F) {
 		if again, ok := canonical(c); !ok || again != c || !strings.EqualFold(strings.TrimSuffix(s, "."), c) {
 			t.Fatalf("%q, %q, %q", s, c, again)
 		}
-		q, err := question(key{c, dns.TypeA}, 1, true)
-		if err != nil {
-			t.Fatalf("%q: %v", c, err)
+		q := question(nil, key{c, dns.TypeA}, 1, true)
+		var want dns.Msg
+		want.SetQuestion(c+".", dns.TypeA)
+		want.Id = 1
+		want.SetEdns0(udpSize, false)
+		if lib, err := want.Pack(); err != nil || !bytes.Equal(q, lib) {
+			t.Fatalf("%q: %x, by the library %x, %v", c, q, lib, err)
 		}
 		q[2] |= 0x80
-		if !belongs(q, 1, key{c, dns.TypeA}) {
+		if k := (key{c, dns.TypeA}); !belongs(q, 1, k) || !answers(q, q, k) {
 			t.Fatalf("%q does not come back", c)
 		}
 	})

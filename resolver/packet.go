@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"encoding/binary"
@@ -42,15 +43,45 @@ func newID() uint16 {
 	return binary.BigEndian.Uint16(b[:])
 }
 
-// question packs the query for k.
-func question(k key, id uint16, edns bool) ([]byte, error) {
-	var m dns.Msg
-	m.SetQuestion(k.name+".", k.typ)
-	m.Id = id
+// maxQuestion is the longest: header, name, type and class, OPT.
+const maxQuestion = 12 + maxName + 2 + 4 + 11
+
+// question appends the query for k, whose name is canonical: no library is
+// needed to cut it at its dots.
+func question(b []byte, k key, id uint16, edns bool) []byte {
+	extra := byte(0)
 	if edns {
-		m.SetEdns0(udpSize, false)
+		extra = 1
 	}
-	return m.Pack()
+	b = append(b, byte(id>>8), byte(id), 1, 0, 0, 1, 0, 0, 0, 0, 0, extra) // RD
+	for rest := k.name; rest != ""; {
+		label := rest
+		if i := strings.IndexByte(rest, '.'); i >= 0 {
+			label, rest = rest[:i], rest[i+1:]
+		} else {
+			rest = ""
+		}
+		b = append(append(b, byte(len(label))), label...)
+	}
+	b = append(b, 0, byte(k.typ>>8), byte(k.typ), 0, dns.ClassINET)
+	if edns { // RFC 6891 section 6.1.2
+		b = append(b, 0, 0, byte(dns.TypeOPT), udpSize>>8, udpSize&255, 0, 0, 0, 0, 0, 0)
+	}
+	return b
+}
+
+// answers tells whether a packet belongs to the query that was sent. Nearly all
+// repeat its question octet for octet; the others are looked at closely.
+func answers(pkt, query []byte, k key) bool {
+	end := 12 + len(k.name) + 2 + 4
+	if k.name == "" {
+		end--
+	}
+	const ours = 0x80 // a response
+	if len(pkt) >= end && pkt[0] == query[0] && pkt[1] == query[1] && pkt[2]&0xf8 == ours && pkt[4] == 0 && pkt[5] == 1 && bytes.Equal(pkt[12:end], query[12:end]) {
+		return true
+	}
+	return belongs(pkt, binary.BigEndian.Uint16(query), k)
 }
 
 // belongs tells whether a packet is an answer to the question, by id, flags,
@@ -85,6 +116,16 @@ func belongs(pkt []byte, id uint16, k key) bool {
 // read makes an answer of a packet that belongs to the question. again is the
 // name to go on with, where a chain leaves the packet.
 func read(pkt []byte, k key, lim Config) (a *answer, again string, err error) {
+	if k.typ == dns.TypeA {
+		if a := readA(pkt, k, lim); a != nil {
+			return a, "", nil
+		}
+	}
+	return readAny(pkt, k, lim)
+}
+
+// readAny is read by the library, for every type and every form.
+func readAny(pkt []byte, k key, lim Config) (a *answer, again string, err error) {
 	var m dns.Msg
 	if err := m.Unpack(pkt); err != nil {
 		return nil, "", fmt.Errorf("%w: %w", errMalformed, err)

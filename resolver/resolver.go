@@ -9,7 +9,10 @@
 //
 // A blind attacker must guess the port of one of many short-lived sockets, the
 // id and the question; what does not fit is not read as an answer, and after a
-// few such packets TCP decides (RFC 5452). A server that is silent is left
+// few such packets TCP decides (RFC 5452). The kernel chooses the ports, ids
+// come from the system's source of secrets, and a question has its socket for
+// itself: one that is changed after 16 questions or a minute, taken by chance
+// out of Config.Sockets, and connected, so that the address must fit too. A server that is silent is left
 // alone for a while, found out with a question of our own: a stranger's broken
 // zone cannot take the DNS away from everybody.
 //

@@ -28,7 +28,7 @@ const (
 // socket is a UDP socket that is connected to its server, so that the kernel
 // lets nobody else's packets in.
 type socket struct {
-	conn   net.Conn
+	conn   *net.UDPConn
 	uses   int
 	opened time.Time
 }
@@ -42,31 +42,44 @@ type sockets struct {
 
 	mu     sync.Mutex
 	idle   []*socket
+	busy   map[*socket]struct{}
 	closed bool
 }
 
-// take opens a socket until there are as many as wanted, then takes any.
-func (p *sockets) take(ctx context.Context) (*socket, error) {
+// take opens a socket until there are as many as wanted, then takes any. The
+// kernel gives a new one a port that nobody can foretell.
+func (p *sockets) take() (*socket, error) {
 	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, net.ErrClosed
+	}
 	if n := len(p.idle); n >= p.want {
 		i := rand.IntN(n)
 		s := p.idle[i]
 		p.idle[i] = p.idle[n-1]
 		p.idle = p.idle[:n-1]
+		p.busy[s] = struct{}{}
 		p.mu.Unlock()
 		return s, nil
 	}
-	closed := p.closed
 	p.mu.Unlock()
-	if closed {
-		return nil, net.ErrClosed
-	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "udp", p.addr.String())
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(p.addr))
 	if err != nil {
 		return nil, err
 	}
-	return &socket{conn: conn, opened: time.Now()}, nil
+	s := &socket{conn: conn, opened: time.Now()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	if p.busy == nil {
+		p.busy = map[*socket]struct{}{}
+	}
+	p.busy[s] = struct{}{}
+	return s, nil
 }
 
 // put gives a socket back. One whose question was not answered goes: its
@@ -74,18 +87,18 @@ func (p *sockets) take(ctx context.Context) (*socket, error) {
 func (p *sockets) put(s *socket, good bool) {
 	s.uses++
 	keep := good && s.uses < socketUses && time.Since(s.opened) < socketAge
-	if keep {
-		p.mu.Lock()
-		if keep = !p.closed && len(p.idle) < p.want; keep {
-			p.idle = append(p.idle, s)
-		}
-		p.mu.Unlock()
+	p.mu.Lock()
+	delete(p.busy, s)
+	if keep = keep && !p.closed && len(p.idle) < p.want; keep {
+		p.idle = append(p.idle, s)
 	}
+	p.mu.Unlock()
 	if !keep {
 		_ = s.conn.Close()
 	}
 }
 
+// close ends also what waits for an answer.
 func (p *sockets) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,23 +106,31 @@ func (p *sockets) close() {
 	for _, s := range p.idle {
 		_ = s.conn.Close()
 	}
+	for s := range p.busy {
+		_ = s.conn.Close()
+	}
 	p.idle = nil
 }
 
 // udp asks by UDP and gives the packet that belongs to the question, in buf.
-// errForeign says that too many others came.
+// errForeign says that too many others came. It ends at the end of ctx by the
+// time that ctx has: a context that ends otherwise closes the sockets too.
 func (p *sockets) udp(ctx context.Context, k key, edns bool, buf []byte) ([]byte, error) {
-	s, err := p.take(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s, err := p.take()
 	if err != nil {
 		return nil, err
 	}
-	good, undo := false, untilDone(ctx, s.conn)
-	defer func() { p.put(s, undo() && good) }()
+	good := false
+	defer func() { p.put(s, good) }()
+	if t, ok := ctx.Deadline(); ok {
+		_ = s.conn.SetReadDeadline(t)
+	}
+	var room [maxQuestion]byte
 	id := newID()
-	q, err := question(k, id, edns)
-	if err != nil {
-		return nil, err
-	}
+	q := question(room[:0], k, id, edns)
 	if _, err := s.conn.Write(q); err != nil {
 		return nil, err
 	}
@@ -118,7 +139,7 @@ func (p *sockets) udp(ctx context.Context, k key, edns bool, buf []byte) ([]byte
 		if err != nil {
 			return nil, err
 		}
-		if belongs(buf[:n], id, k) {
+		if answers(buf[:n], q, k) {
 			good = true
 			return buf[:n], nil
 		}
@@ -134,11 +155,7 @@ func (p *sockets) tcp(ctx context.Context, k key, edns bool) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	id := newID()
-	q, err := question(k, id, edns)
-	if err != nil {
-		return nil, err
-	}
+	q := question(nil, k, newID(), edns)
 	defer untilDone(ctx, conn)()
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(q))), q...)); err != nil {
 		return nil, err
@@ -151,7 +168,7 @@ func (p *sockets) tcp(ctx context.Context, k key, edns bool) ([]byte, error) {
 	if _, err := io.ReadFull(conn, pkt); err != nil {
 		return nil, cut(err)
 	}
-	if !belongs(pkt, id, k) {
+	if !answers(pkt, q, k) {
 		return nil, errForeign
 	}
 	return pkt, nil
@@ -164,8 +181,7 @@ func cut(err error) error {
 	return err
 }
 
-// untilDone ends reads and writes with ctx; the result undoes it, and tells
-// whether it came in time: if not, the connection is spoilt.
+// untilDone ends reads and writes with ctx; the result undoes it.
 func untilDone(ctx context.Context, conn net.Conn) (undo func() bool) {
 	if t, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(t)

@@ -368,11 +368,7 @@ func (d *disk) rows(b *batch, now int64, wall time.Time) error {
 	}
 	err := d.insert("item", 5, len(b.items), func(i int, args []any) []any {
 		r := &b.items[i]
-		value := r.value
-		if value == nil {
-			value = []byte{}
-		}
-		return append(args, []byte(r.id.set), []byte(r.id.key), value, r.expires, r.keep)
+		return append(args, r.set, r.key, r.value, r.expires, r.keep)
 	})
 	if err != nil {
 		return err

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -49,53 +51,60 @@ func (m *Memory) setClock(d *disk) error {
 	return nil
 }
 
-// roomy makes maps of the size that they will have: to grow them is a third of
-// what a start with a million values costs.
-func (m *Memory) roomy(d *disk) error {
-	n, err := d.number("SELECT count(*) FROM item WHERE keep=0")
-	if err != nil {
-		return err
-	}
-	each := min(int(n)/len(m.shards), m.itemsPerShard)
-	for i := range m.shards {
-		m.shards[i].items = make(map[itemKey]*item, each+each/16)
-	}
-	return nil
-}
-
+// loadItems reads the rows by the driver itself: what database/sql does for
+// each value is a good part of a start with a million of them.
 func (m *Memory) loadItems(d *disk) error {
-	if err := m.roomy(d); err != nil {
-		return err
-	}
-	rows, err := d.conn.QueryContext(context.Background(), "SELECT set_name, key, value, expires, keep FROM item")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	now := m.now()
-	for rows.Next() {
-		var set, key []byte
-		i := &item{stored: true}
-		if err := rows.Scan(&set, &key, &i.value, &i.expires, &i.keep); err != nil {
+	return d.conn.Raw(func(c any) error {
+		q, ok := c.(driver.QueryerContext)
+		if !ok {
+			return errDriver
+		}
+		rows, err := q.QueryContext(context.Background(), "SELECT set_name, key, value, expires, keep FROM item", nil)
+		if err != nil {
 			return err
 		}
-		if i.gone(now) {
-			continue // the first purge drops the row
+		defer rows.Close()
+		now := m.now()
+		row := make([]driver.Value, 5)
+		for {
+			if err := rows.Next(row); err != nil {
+				if errors.Is(err, io.EOF) {
+					return nil
+				}
+				return err
+			}
+			set, _ := row[0].([]byte)
+			key, ok := row[1].([]byte)
+			value, _ := row[2].([]byte)
+			expires, ok2 := row[3].(int64)
+			keep, ok3 := row[4].(int64)
+			if !ok || !ok2 || !ok3 || len(set)+len(key) > maxKey || len(value) > maxValue {
+				return fmt.Errorf("%w: a value's row cannot be read", ErrCorrupt)
+			}
+			m.loadItem(set, key, value, expires, keep != 0, now)
 		}
-		i.id = itemKey{string(set), string(key)}
-		s := &m.shards[m.shardOf(i.id.key)]
-		if i.keep {
-			s.kept[i.id] = i
-			m.keptCount.Add(1)
-			continue
-		}
-		// The bounds may be smaller than those that the rows were written
-		// under.
-		m.roomForItem(s, i.size(), now)
-		s.items[i.id] = i
-		s.bytes += i.size()
+	})
+}
+
+var errDriver = errors.New("the driver of the database answers no questions")
+
+// loadItem takes one row.
+func (m *Memory) loadItem(set, key, value []byte, expires int64, keep bool, now int64) {
+	if expires != 0 && expires <= now {
+		return // the first purge drops the row
 	}
-	return rows.Err()
+	id := itemKey{string(set), string(key)}
+	s, hash := m.home(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if keep {
+		s.kept[id] = &item{id: id, value: append([]byte{}, value...), expires: expires, stored: true}
+		m.keptCount.Add(1)
+		return
+	}
+	// The bounds may be smaller than those that the rows were written under.
+	m.roomForItem(s, recordSize(id, len(value)), now)
+	s.items.insert(hash, id, value, expires, isStored)
 }
 
 func (m *Memory) loadWindows(d *disk) error {

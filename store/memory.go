@@ -122,7 +122,7 @@ func newMemory(c Config) *Memory {
 	}
 	m := &Memory{
 		config: c, shards: make([]shard, n), seed: maphash.MakeSeed(),
-		perShard: (c.Entries + n - 1) / n, itemsPerShard: (c.Values + n - 1) / n, bytesPerShard: max(c.Bytes/n, maxKey*2+maxValue+overhead),
+		perShard: (c.Entries + n - 1) / n, itemsPerShard: (c.Values + n - 1) / n, bytesPerShard: max(c.Bytes/n, (maxKey+maxValue)*4/3+64),
 		base:     int64(time.Hour), // zero is "never"
 		steady:   c.Steady,
 		watchers: map[*watcher]struct{}{},
@@ -138,7 +138,7 @@ func newMemory(c Config) *Memory {
 	m.base -= int64(m.steady())
 	for i := range m.shards {
 		s := &m.shards[i]
-		s.windows, s.items, s.kept = map[winKey]*window{}, map[itemKey]*item{}, map[itemKey]*item{}
+		s.windows, s.kept = map[winKey]*window{}, map[itemKey]*item{}
 	}
 	return m
 }
@@ -195,7 +195,7 @@ func (m *Memory) Stats() Stats {
 		s := &m.shards[i]
 		s.mu.Lock()
 		st.Counters += len(s.windows)
-		st.Values += len(s.items)
+		st.Values += s.items.n
 		s.mu.Unlock()
 	}
 	m.faultMu.Lock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -14,8 +15,9 @@ func triplet(i int) string {
 	return fmt.Sprintf("greylist/%d.%d.%d.0/24/sender%06d@example.com/recipient%04d@example.org", 11+i>>16&127, i>>8&255, i&255, i, i%5000)
 }
 
-// What a million greylist triplets cost: octets of live heap (heap-B/entry, and
-// MB), and how long a start with them takes. The goal is 300 MB and 3 s.
+// What a million greylist triplets cost: live heap, memory of the process with
+// what the collector leaves, and how long a start with them takes, by the clock
+// and by the processor. The goal is 300 MB and 3 s.
 func BenchmarkMillionTriplets(b *testing.B) {
 	const n = 1_000_000
 	c := Config{Path: dbPath(b), Entries: n + n/10, Bytes: 1 << 30}
@@ -37,11 +39,12 @@ func BenchmarkMillionTriplets(b *testing.B) {
 	m = nil
 	before := heap()
 	for b.Loop() {
-		start := time.Now()
+		start, cpu := time.Now(), spent()
 		if m, err = Open(c); err != nil {
 			b.Fatal(err)
 		}
 		b.ReportMetric(time.Since(start).Seconds(), "start-s")
+		b.ReportMetric((spent() - cpu).Seconds(), "start-cpu-s")
 		used := heap() - before
 		b.ReportMetric(float64(used)/1e6, "heap-MB")
 		if st := m.Stats(); st.Values < n-n/1000 {
@@ -58,4 +61,13 @@ func heap() int64 {
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
 	return int64(s.HeapAlloc)
+}
+
+// spent is the CPU time of this process.
+func spent() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

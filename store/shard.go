@@ -8,21 +8,15 @@ import (
 // itemKey is a value (set is empty) or a member of a set.
 type itemKey struct{ set, key string }
 
-// item is one value or member. Its shard's lock guards it; value is never
-// changed in place.
+// item is one value that is never evicted; the others lie in a table. Its
+// shard's lock guards it; value is never changed in place.
 type item struct {
 	id      itemKey
 	value   []byte
 	expires int64 // time of the store; 0 is never
-	keep    bool  // never evicted
 
 	dirty, stored, dead bool
 }
-
-// overhead is about what an item costs beside its octets.
-const overhead = 160
-
-func (i *item) size() int { return len(i.id.set) + len(i.id.key) + len(i.value) + overhead }
 
 func (i *item) gone(now int64) bool { return i.expires != 0 && i.expires <= now }
 
@@ -30,12 +24,11 @@ func (i *item) gone(now int64) bool { return i.expires != 0 && i.expires <= now 
 type shard struct {
 	mu      sync.Mutex
 	windows map[winKey]*window
-	items   map[itemKey]*item
+	items   table
 	kept    map[itemKey]*item
-	bytes   int // of items
 
-	// What the disk does not know yet.
-	dirtyItems   []*item
+	// What the disk does not know yet, beside items.dirty.
+	dirtyKept    []*item
 	dirtyWindows []*window
 	goneItems    []itemKey
 	goneWindows  []winKey
@@ -51,63 +44,120 @@ func (m *Memory) shardOf(key string) int {
 	return int(maphash.String(m.seed, key) % uint64(len(m.shards)))
 }
 
-// lookup gives a live item.
-func (s *shard) lookup(id itemKey, now int64) *item {
-	i := s.items[id]
-	if i == nil {
-		if i = s.kept[id]; i == nil {
-			return nil
-		}
+// home gives the shard of a value or member, and its hash in the table there.
+func (m *Memory) home(id itemKey) (*shard, uint32) {
+	h := maphash.String(m.seed, id.key)
+	hash := uint32(h >> 6) // the lowest six bits say which shard
+	if id.set != "" {
+		hash ^= uint32(maphash.String(m.seed, id.set)) * 0x9e3779b1
 	}
-	if i.gone(now) {
-		return nil
-	}
-	return i
+	return &m.shards[h%uint64(len(m.shards))], hash
 }
 
-// set puts an item in place of what was there. The caller has found room.
-func (m *Memory) set(s *shard, i *item, now int64) {
-	if old := s.items[i.id]; old != nil {
-		i.stored = old.stored
-		s.bytes -= old.size()
-		delete(s.items, i.id)
-		old.dead = true
-	} else if old := s.kept[i.id]; old != nil {
-		i.stored = old.stored
-		delete(s.kept, i.id)
-		old.dead = true
-		m.keptCount.Add(-1)
+// lookup gives a live value; it is valid under the lock.
+func (s *shard) lookup(hash uint32, id itemKey, now int64) (value []byte, ok bool) {
+	if _, r := s.items.find(hash, id); r != nil {
+		return r.value(), !r.gone(now)
 	}
-	if i.keep {
-		s.kept[i.id] = i
-		m.keptCount.Add(1)
-	} else {
-		m.roomForItem(s, i.size(), now)
-		s.items[i.id] = i
-		s.bytes += i.size()
+	if i := s.kept[id]; i != nil {
+		return i.value, !i.gone(now)
 	}
-	m.markItem(s, i)
+	return nil, false
+}
+
+// set puts a value that may be evicted in place of what was there.
+func (m *Memory) set(s *shard, hash uint32, id itemKey, value []byte, expires, now int64) {
+	flags := byte(0)
+	if m.disk != nil {
+		flags = isDirty
+	}
+	if i, r := s.items.find(hash, id); r != nil {
+		if len(r.value()) == len(value) {
+			copy(r.value(), value)
+			r.setExpires(expires)
+			if m.disk != nil && s.items.markDirty(i, r) {
+				m.dirtied()
+			}
+			m.grown(s, now)
+			return
+		}
+		flags |= r[atFlags] & isStored
+		s.items.remove(i)
+	} else if old := s.kept[id]; old != nil {
+		if old.stored {
+			flags |= isStored
+		}
+		m.dropKept(s, old)
+	}
+	m.roomForItem(s, recordSize(id, len(value)), now)
+	s.items.insert(hash, id, value, expires, flags)
+	s.items.tidy()
+	if m.disk != nil {
+		m.dirtied()
+	}
 	m.grown(s, now)
 }
 
-// remove takes an item out; the disk is told when it may have it.
-func (m *Memory) remove(s *shard, i *item) {
-	if i.keep {
-		delete(s.kept, i.id)
-		m.keptCount.Add(-1)
-	} else {
-		delete(s.items, i.id)
-		s.bytes -= i.size()
+// keep puts a value that is never evicted in place of what was there.
+func (m *Memory) keep(s *shard, hash uint32, i *item, now int64) {
+	if n, r := s.items.find(hash, i.id); r != nil {
+		i.stored = r.is(isStored)
+		s.items.remove(n)
+		s.items.tidy()
+	} else if old := s.kept[i.id]; old != nil {
+		i.stored = old.stored
+		m.dropKept(s, old)
 	}
+	s.kept[i.id] = i
+	m.keptCount.Add(1)
+	m.markKept(s, i)
+	m.grown(s, now)
+}
+
+func (m *Memory) dropKept(s *shard, i *item) {
+	delete(s.kept, i.id)
 	i.dead = true
-	if i.stored && m.disk != nil {
-		if len(s.goneItems) >= m.maxGone {
-			m.wipe.Store(true)
-			s.goneItems = nil
-		}
-		s.goneItems = append(s.goneItems, i.id)
-		m.dirtied()
+	m.keptCount.Add(-1)
+}
+
+// remove takes out what the name has, and tells whether there was any; the
+// disk is told when it may have it.
+func (m *Memory) remove(s *shard, hash uint32, id itemKey) bool {
+	if i, r := s.items.find(hash, id); r != nil {
+		m.removeSlot(s, i)
+		s.items.tidy()
+		return true
 	}
+	i := s.kept[id]
+	if i == nil {
+		return false
+	}
+	m.dropKept(s, i)
+	if i.stored {
+		m.forget(s, id)
+	}
+	return true
+}
+
+// removeSlot takes a record out of the table, which may move others.
+func (m *Memory) removeSlot(s *shard, i int) {
+	if r := s.items.at(place(s.items.slots[i])); r.is(isStored) {
+		m.forget(s, r.id())
+	}
+	s.items.remove(i)
+}
+
+// forget tells the disk that a row goes.
+func (m *Memory) forget(s *shard, id itemKey) {
+	if m.disk == nil {
+		return
+	}
+	if len(s.goneItems) >= m.maxGone {
+		m.wipe.Store(true)
+		s.goneItems = nil
+	}
+	s.goneItems = append(s.goneItems, id)
+	m.dirtied()
 }
 
 func (m *Memory) removeWindow(s *shard, w *window) {
@@ -123,10 +173,10 @@ func (m *Memory) removeWindow(s *shard, w *window) {
 	}
 }
 
-func (m *Memory) markItem(s *shard, i *item) {
+func (m *Memory) markKept(s *shard, i *item) {
 	if m.disk != nil && !i.dirty {
 		i.dirty = true
-		s.dirtyItems = append(s.dirtyItems, i)
+		s.dirtyKept = append(s.dirtyKept, i)
 		m.dirtied()
 	}
 }
@@ -142,33 +192,24 @@ func (m *Memory) markWindow(s *shard, w *window) {
 // sample is how many are looked at to find one to drop.
 const sample = 16
 
-// roomForItem evicts until an item of that size fits. Iteration of a map begins
-// anywhere, which is the sample.
+// roomForItem evicts until a record of that size fits.
 func (m *Memory) roomForItem(s *shard, size int, now int64) {
-	for len(s.items) > 0 && (len(s.items) >= m.itemsPerShard || s.bytes+size > m.bytesPerShard) {
-		var worst *item
-		n := 0
-		for _, i := range s.items {
-			if worst == nil || soonest(i, worst) {
-				worst = i
-			}
-			if n++; n >= sample || worst.gone(now) {
-				break
-			}
-		}
-		if !worst.gone(now) {
+	for s.items.n > 0 && (s.items.n >= m.itemsPerShard || s.items.bytes()+size+size/3+slotCost > m.bytesPerShard) {
+		i := s.items.worst(now)
+		r := s.items.at(place(s.items.slots[i]))
+		if !r.gone(now) {
 			m.evicted.Add(1)
 		}
-		m.remove(s, worst)
-		m.tell(Event{Key: worst.id.key, Deleted: true}, worst.id.set)
+		m.tellGone(r)
+		m.removeSlot(s, i)
 	}
 }
 
-func soonest(a, b *item) bool {
-	if a.expires == 0 || b.expires == 0 {
-		return a.expires != 0
+// tellGone tells watchers that a record goes.
+func (m *Memory) tellGone(r record) {
+	if m.watching.Load() > 0 && len(r.set()) == 0 {
+		m.tell(Event{Key: string(r.key()), Deleted: true}, "")
 	}
-	return a.expires < b.expires
 }
 
 // roomForWindow drops a counter when the shard is full. One who floods with
@@ -199,7 +240,7 @@ func (m *Memory) roomForWindow(s *shard, now int64) {
 // grown sweeps the shard once in so many additions that the cost of each stays
 // constant.
 func (m *Memory) grown(s *shard, now int64) {
-	if s.added++; s.added > 64+(len(s.items)+len(s.kept)+len(s.windows))/2 {
+	if s.added++; s.added > 64+(s.items.n+len(s.kept)+len(s.windows))/2 {
 		m.sweep(s, now)
 	}
 }
@@ -219,23 +260,33 @@ func (m *Memory) sweep(s *shard, now int64) {
 			w.dead = true
 		}
 	}
-	for _, all := range []map[itemKey]*item{s.items, s.kept} {
-		for id, i := range all {
-			if !i.gone(now) {
-				continue
-			}
-			switch {
-			case i.dirty:
-				// The row may be that of an older value with more time.
-				m.remove(s, i)
-			case i.keep:
-				m.keptCount.Add(-1)
-			default:
-				s.bytes -= i.size()
-			}
-			delete(all, id)
-			i.dead = true
-			m.tell(Event{Key: id.key, Deleted: true}, id.set)
+	for i := 0; i < len(s.items.slots); {
+		if s.items.slots[i] == 0 {
+			i++
+			continue
 		}
+		r := s.items.at(place(s.items.slots[i]))
+		if !r.gone(now) {
+			i++
+			continue
+		}
+		m.tellGone(r)
+		if r.is(isDirty) {
+			// The row may be that of an older value with more time.
+			m.removeSlot(s, i)
+		} else {
+			s.items.remove(i) // another one may stand here now
+		}
+	}
+	s.items.tidy()
+	for id, i := range s.kept {
+		if !i.gone(now) {
+			continue
+		}
+		m.dropKept(s, i)
+		if i.dirty && i.stored {
+			m.forget(s, id)
+		}
+		m.tell(Event{Key: id.key, Deleted: true}, id.set)
 	}
 }

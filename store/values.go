@@ -17,14 +17,14 @@ func (m *Memory) AddNew(ctx context.Context, set, member string, ttl time.Durati
 		return false, ErrTooBig
 	}
 	id := itemKey{set, member}
-	s := &m.shards[m.shardOf(member)]
+	s, hash := m.home(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := m.now()
-	if s.lookup(id, now) != nil {
+	if _, ok := s.lookup(hash, id, now); ok {
 		return false, nil
 	}
-	m.set(s, &item{id: id, expires: until(now, ttl)}, now)
+	m.set(s, hash, id, nil, until(now, ttl), now)
 	return true, nil
 }
 
@@ -33,14 +33,15 @@ func (m *Memory) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	if m.closed.Load() {
 		return nil, false, ErrClosed
 	}
-	s := &m.shards[m.shardOf(key)]
+	id := itemKey{key: key}
+	s, hash := m.home(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := s.lookup(itemKey{key: key}, m.now())
-	if i == nil {
+	value, ok := s.lookup(hash, id, m.now())
+	if !ok {
 		return nil, false, nil
 	}
-	return bytes.Clone(i.value), true, nil
+	return append(make([]byte, 0, len(value)), value...), true, nil
 }
 
 // Put keeps a value until it expires or is evicted.
@@ -69,9 +70,7 @@ func (m *Memory) put(key string, value []byte, ttl time.Duration, keep bool) err
 		return ErrTooBig
 	}
 	id := itemKey{key: key}
-	// Never nil: that would be an event of something deleted.
-	value = append(make([]byte, 0, len(value)), value...)
-	s := &m.shards[m.shardOf(key)]
+	s, hash := m.home(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := m.now()
@@ -81,7 +80,13 @@ func (m *Memory) put(key string, value []byte, ttl time.Duration, keep bool) err
 			return ErrFull
 		}
 	}
-	m.set(s, &item{id: id, value: value, expires: until(now, ttl), keep: keep}, now)
+	if keep {
+		// Never nil: that would be an event of something deleted.
+		value = append(make([]byte, 0, len(value)), value...)
+		m.keep(s, hash, &item{id: id, value: value, expires: until(now, ttl)}, now)
+	} else {
+		m.set(s, hash, id, value, until(now, ttl), now)
+	}
 	m.tell(Event{Key: key, Value: value}, "")
 	return nil
 }
@@ -91,16 +96,11 @@ func (m *Memory) Delete(ctx context.Context, key string) error {
 	if m.closed.Load() {
 		return ErrClosed
 	}
-	s := &m.shards[m.shardOf(key)]
+	id := itemKey{key: key}
+	s, hash := m.home(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := itemKey{key: key}
-	i := s.items[id]
-	if i == nil {
-		i = s.kept[id]
-	}
-	if i != nil {
-		m.remove(s, i)
+	if m.remove(s, hash, id) {
 		m.tell(Event{Key: key, Deleted: true}, "")
 	}
 	return nil
@@ -121,34 +121,47 @@ func (m *Memory) List(ctx context.Context, prefix, after string, limit int) ([]I
 		return nil, ErrClosed
 	}
 	wall := m.config.Now()
+	limit = max(limit, 0)
 	var out []Item
 	for n := range m.shards {
 		s := &m.shards[n]
 		s.mu.Lock()
 		now := m.now()
-		for _, all := range []map[itemKey]*item{s.items, s.kept} {
-			for id, i := range all {
-				if id.set != "" || !strings.HasPrefix(id.key, prefix) || id.key <= after || i.gone(now) {
-					continue
-				}
-				it := Item{Key: id.key, Value: i.value}
-				if i.expires != 0 {
-					it.Expires = wall.Add(time.Duration(i.expires - now))
-				}
-				out = append(out, it)
+		add := func(key string, value []byte, expires int64) {
+			it := Item{Key: key, Value: append(make([]byte, 0, len(value)), value...)}
+			if expires != 0 {
+				it.Expires = wall.Add(time.Duration(expires - now))
+			}
+			out = append(out, it)
+		}
+		for _, slot := range s.items.slots {
+			if slot == 0 {
+				continue
+			}
+			r := s.items.at(place(slot))
+			if key := r.key(); len(r.set()) == 0 && len(key) >= len(prefix) && string(key[:len(prefix)]) == prefix && string(key) > after && !r.gone(now) {
+				add(string(key), r.value(), r.expires())
+			}
+		}
+		for id, i := range s.kept {
+			if strings.HasPrefix(id.key, prefix) && id.key > after && !i.gone(now) {
+				add(id.key, i.value, i.expires)
 			}
 		}
 		s.mu.Unlock()
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if len(out) > 2*limit { // a copy of all that there is may not fit
+			out = first(out, limit)
+		}
 	}
+	return first(out, limit), nil
+}
+
+func first(out []Item, limit int) []Item {
 	slices.SortFunc(out, func(a, b Item) int { return strings.Compare(a.Key, b.Key) })
-	out = out[:max(min(len(out), limit), 0)]
-	for i := range out {
-		out[i].Value = bytes.Clone(out[i].Value)
-	}
-	return out, nil
+	return out[:min(len(out), limit)]
 }
 
 // Kept gives all values that are never evicted, in no order.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"time"
 )
 
@@ -17,11 +18,12 @@ const (
 
 // itemRow and windowRow are rows as they were when the batch was taken.
 type itemRow struct {
-	id      itemKey
-	value   []byte
-	expires int64
-	keep    bool
+	set, key, value []byte
+	expires         int64
+	keep            bool
 }
+
+func (r *itemRow) id() itemKey { return itemKey{string(r.set), string(r.key)} }
 
 type windowRow struct {
 	id              winKey
@@ -39,7 +41,6 @@ type batch struct {
 	windows     []windowRow
 
 	// To give back when it fails.
-	fromItems   []*item
 	fromWindows []*window
 }
 
@@ -141,12 +142,22 @@ func (m *Memory) takeBatch() *batch {
 			b.goneWindows = append(b.goneWindows, s.goneWindows...)
 		}
 		s.goneItems, s.goneWindows = nil, nil
-		for _, i := range s.dirtyItems {
+		for _, at := range s.items.dirty {
+			r := s.items.at(at)
+			if r.is(isDead) {
+				continue
+			}
+			r.clear(isDirty)
+			r.mark(isStored)
+			c := record(bytes.Clone(r)) // which the next Put may write into
+			b.items = append(b.items, itemRow{c.set(), c.key(), c.value(), c.expires(), false})
+		}
+		s.items.dirty = nil
+		for _, i := range s.dirtyKept {
 			i.dirty = false
 			if !i.dead {
 				i.stored = true
-				b.items = append(b.items, itemRow{i.id, i.value, i.expires, i.keep})
-				b.fromItems = append(b.fromItems, i)
+				b.items = append(b.items, itemRow{[]byte(i.id.set), []byte(i.id.key), i.value, i.expires, true})
 			}
 		}
 		for _, w := range s.dirtyWindows {
@@ -157,7 +168,7 @@ func (m *Memory) takeBatch() *batch {
 				b.fromWindows = append(b.fromWindows, w)
 			}
 		}
-		s.dirtyItems, s.dirtyWindows = nil, nil
+		s.dirtyKept, s.dirtyWindows = nil, nil
 		s.mu.Unlock()
 	}
 	return b
@@ -165,12 +176,16 @@ func (m *Memory) takeBatch() *batch {
 
 // everything makes all of the shard dirty.
 func (s *shard) everything() {
-	s.dirtyItems, s.dirtyWindows = nil, nil
-	for _, all := range []map[itemKey]*item{s.items, s.kept} {
-		for _, i := range all {
-			i.dirty = true
-			s.dirtyItems = append(s.dirtyItems, i)
+	s.dirtyKept, s.dirtyWindows, s.items.dirty = nil, nil, nil
+	for _, slot := range s.items.slots {
+		if slot != 0 {
+			s.items.at(place(slot)).mark(isDirty)
+			s.items.dirty = append(s.items.dirty, place(slot))
 		}
+	}
+	for _, i := range s.kept {
+		i.dirty = true
+		s.dirtyKept = append(s.dirtyKept, i)
 	}
 	for _, w := range s.windows {
 		w.dirty = true
@@ -184,11 +199,16 @@ func (m *Memory) giveBack(b *batch) {
 	if b.wipe {
 		m.wipe.Store(true)
 	}
-	for _, i := range b.fromItems {
-		s := &m.shards[m.shardOf(i.id.key)]
+	for i := range b.items {
+		id := b.items[i].id()
+		s, hash := m.home(id)
 		s.mu.Lock()
-		if !i.dead {
-			m.markItem(s, i)
+		if n, r := s.items.find(hash, id); r != nil {
+			if s.items.markDirty(n, r) {
+				m.dirtied()
+			}
+		} else if have := s.kept[id]; have != nil {
+			m.markKept(s, have)
 		}
 		s.mu.Unlock()
 	}
@@ -201,9 +221,9 @@ func (m *Memory) giveBack(b *batch) {
 		s.mu.Unlock()
 	}
 	for _, id := range b.goneItems {
-		s := &m.shards[m.shardOf(id.key)]
+		s, hash := m.home(id)
 		s.mu.Lock()
-		if s.items[id] == nil && s.kept[id] == nil {
+		if _, r := s.items.find(hash, id); r == nil && s.kept[id] == nil {
 			s.goneItems = append(s.goneItems, id)
 			m.dirtied()
 		}

@@ -15,6 +15,10 @@ type DNS struct{}
 // hostZone is where the names of addresses lie: 198-18-0-1.hosts.example.
 const hostZone = ".hosts.example."
 
+// listZone ends the zones of DNS lists that are well, and list nobody: their
+// entries for tests alone (RFC 5782 section 5).
+const listZone = ".bl.example."
+
 // Serve answers by UDP and TCP at the address of l until one of them fails.
 func (DNS) Serve(l net.Listener) error {
 	udp, err := net.ListenPacket("udp", l.Addr().String())
@@ -48,6 +52,12 @@ func answer(w dns.ResponseWriter, q *dns.Msg) {
 func record(q dns.Question) dns.RR {
 	head := dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: dns.ClassINET, Ttl: 3600}
 	name := strings.ToLower(q.Name)
+	if strings.HasSuffix(name, listZone) {
+		if q.Qtype == dns.TypeA && (strings.HasPrefix(name, "2.0.0.127.") || strings.HasPrefix(name, "test.")) {
+			return &dns.A{Hdr: head, A: netip.AddrFrom4([4]byte{127, 0, 0, 2}).AsSlice()}
+		}
+		return nil
+	}
 	switch q.Qtype {
 	case dns.TypePTR:
 		octets, ok := strings.CutSuffix(name, ".in-addr.arpa.")

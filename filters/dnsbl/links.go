@@ -230,7 +230,10 @@ func (c *collector) name(s string) {
 		s = u
 	}
 	// The end of a sentence, and the full stop of East Asian writing.
-	s = strings.TrimRight(strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".").Replace(s), ".!:*_-")
+	if strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) >= 0 {
+		s = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".").Replace(s)
+	}
+	s = strings.TrimRight(s, ".!:*_-")
 	if a, ok := number(s); ok {
 		if a.IsGlobalUnicast() && !a.IsPrivate() && !c.known[a.String()] {
 			c.known[a.String()] = true
