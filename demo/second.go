@@ -54,9 +54,10 @@ func SecondSettings() map[string]any {
 		"check.dnsbl.list.silent.zone": hungZone, "check.dnsbl.list.silent.kinds": []string{"ipv4"}, "check.dnsbl.list.silent.weight": 5.0,
 		"check.greylist.mode": "enforce", "check.greylist.delay": GreylistDelay,
 		"check.limits.mode": "enforce", "check.limits.user": []string{UserLimit}, "check.limits.drip_rate": 6000,
-		"identity.hosts":          []string{Trusted().String()},
-		"identity.strip_received": false, // so that what arrives can be compared whole
-		"rbl.addresses":           []string{ownAddress}, "rbl.lists": []string{"psbl", "mailspike", "spamcop"},
+		"check.limits.notify_users": false, // the notice would be a message more
+		"identity.hosts":            []string{Trusted().String()},
+		"identity.strip_received":   false, // so that what arrives can be compared whole
+		"rbl.addresses":             []string{ownAddress}, "rbl.lists": []string{"psbl", "mailspike", "spamcop"},
 		"alert.after": "0s",
 	}
 }

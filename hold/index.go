@@ -302,7 +302,7 @@ type Filter struct {
 	Recipient string    `json:"recipient,omitempty"` // an address or "@domain"
 	User      string    `json:"user,omitempty"`      // who sent it, in its one spelling
 	Oldest    bool      `json:"oldest,omitempty"`    // the oldest first
-	Reason    string    `json:"reason,omitempty"`    // a symbol, or what stands before its dot
+	Reason    string    `json:"reason,omitempty"`    // a symbol, or what stands before its dot; several with commas
 	Since     time.Time `json:"since,omitzero"`
 	Before    time.Time `json:"before,omitzero"`
 	State     string    `json:"state,omitempty"`  // "" is held, "all" is all
@@ -361,7 +361,12 @@ func (f Filter) where() (string, []any) {
 		add("json_extract(entry, '$.user') = ?", f.User)
 	}
 	if f.Reason != "" {
-		add("id IN (SELECT id FROM symbol WHERE symbol = ? OR (symbol > ? AND symbol < ?))", f.Reason, f.Reason+".", f.Reason+"/")
+		var or []string
+		for _, r := range strings.SplitN(f.Reason, ",", mostAlternatives) { // no symbol has a comma
+			or = append(or, "symbol = ? OR (symbol > ? AND symbol < ?)")
+			args = append(args, r, r+".", r+"/")
+		}
+		b.WriteString(" AND id IN (SELECT id FROM symbol WHERE " + strings.Join(or, " OR ") + ")")
 	}
 	if !f.Since.IsZero() {
 		add("time >= ?", f.Since.UnixMicro())
@@ -379,8 +384,13 @@ func (f Filter) where() (string, []any) {
 	return b.String(), args
 }
 
-// maxIDs bounds the ids of one filter.
-const maxIDs = 500
+// maxIDs bounds the ids of one filter, mostAlternatives its reasons, mostSenders
+// the users of one answer.
+const (
+	maxIDs           = 500
+	mostAlternatives = 20
+	mostSenders      = 10_000
+)
 
 // list gives a page, newest first.
 func (x *index) list(ctx context.Context, f Filter) (page []Entry, more bool, err error) {
@@ -432,6 +442,40 @@ func (x *index) total(ctx context.Context, f Filter) (n int, err error) {
 	defer x.mu.Unlock()
 	err = x.db.QueryRowContext(ctx, "SELECT count(*) FROM letter WHERE 1=1"+where, args...).Scan(&n)
 	return n, err
+}
+
+// UserTotal is a user of ours and how much of him is held.
+type UserTotal struct {
+	User   string    `json:"user"`
+	Held   int       `json:"held"`
+	Oldest time.Time `json:"oldest"`
+}
+
+// byUser gives the users whose mail a filter picks, who waits longest first.
+func (x *index) byUser(ctx context.Context, f Filter) (out []UserTotal, err error) {
+	if x == nil {
+		return nil, ErrIndexing
+	}
+	f.After = ""
+	where, args := f.where()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	rows, err := x.db.QueryContext(ctx, "SELECT json_extract(entry, '$.user') AS user, count(*), min(time) FROM letter WHERE 1=1"+where+
+		" AND user <> '' GROUP BY user ORDER BY min(time), user LIMIT ?", append(args, mostSenders)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var s UserTotal
+		var first int64
+		if err := rows.Scan(&s.User, &s.Held, &first); err != nil {
+			return nil, err
+		}
+		s.Oldest = time.UnixMicro(first)
+		out = append(out, s)
+	}
+	return out, rows.Err()
 }
 
 func indexPath(dir string) string { return filepath.Join(dir, "hold.db") }

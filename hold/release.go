@@ -287,6 +287,20 @@ func (k *Keeper) List(ctx context.Context, f Filter) (page []Entry, more bool, t
 	return page, more, total, err
 }
 
+// ByUser gives the users of ours whose held mail a filter picks, at most ten
+// thousand, who waits longest first.
+func (k *Keeper) ByUser(ctx context.Context, f Filter) ([]UserTotal, error) {
+	if err := k.wait(ctx); err != nil {
+		return nil, err
+	}
+	out, err := k.index().byUser(ctx, f)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrIndexing) {
+		k.indexed(err)
+		err = fmt.Errorf("%w: %w", ErrIndexing, err)
+	}
+	return out, err
+}
+
 // Resolve gives the id that begins so.
 func (k *Keeper) Resolve(ctx context.Context, prefix string) (string, error) {
 	if ValidID(prefix) {

@@ -119,6 +119,11 @@ func (i *instance) update(r *Request) {
 	if r.Helo != "" {
 		i.tx.Helo = r.Helo
 	}
+	// By its queue id the wire knows the message again (XFORWARD IDENT): a limit
+	// that has counted it here must not count it there.
+	if r.QueueID != "" && r.SASLUser != "" {
+		i.tx.Forwarded = &mail.Forwarded{Ident: r.QueueID}
+	}
 }
 
 // ask asks the engine each stage once, in order, as far as the state goes. again

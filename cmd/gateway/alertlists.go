@@ -34,6 +34,9 @@ func dnsListAlerts(p *rblParts) (out []alert.Alert) {
 			continue
 		}
 		facts := []alert.Fact{fact("since", s.Since.UTC().Format(time.DateTime)), fact("lookup", s.Lookup), fact("cost", s.Cost), fact("ask from", s.From), fact("text", s.Text)}
+		if past := p.own.SinceBad(); past >= 0 {
+			facts = append(facts, fact("hours since the last sign of bad mail", past.Round(time.Hour).Hours()))
+		}
 		out = append(out, alert.Alert{Key: "own-listing/" + s.Subject + "/" + s.List, Kind: alert.OwnListing, Severity: alert.Critical,
 			Subject: alert.Texts("%s is on the list %s", "%s está en la lista %s", s.Subject, s.List),
 			Text: alert.Text{

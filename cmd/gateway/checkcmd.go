@@ -269,9 +269,9 @@ func checkSources() map[string]checkSource {
 		"av":     antivirusAnswer,
 		"cert":   certificateAnswer,
 		"health": healthAnswer,
-		"users":  nil,
+		"users":  usersAnswer,
 		"rbl":    rblAnswer,
-		"limits": nil,
+		"limits": limitsAnswer,
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 type holdCommands struct {
 	List    holdListCommand    `cmd:"" help:"Show the messages that are held, newest first."`
 	Show    holdShowCommand    `cmd:"" help:"Show one: envelope, reasons, header, parts, text. Nothing of it is rendered."`
-	Release holdReleaseCommand `cmd:"" help:"Deliver held messages, without checking them again."`
+	Release holdReleaseCommand `cmd:"" help:"Deliver held messages, the oldest first, without checking them again."`
 	Delete  holdDeleteCommand  `cmd:"" help:"Delete held messages for good."`
 	Export  holdExportCommand  `cmd:"" help:"Write one as it came, octet for octet."`
 	Rebuild holdRebuildCommand `cmd:"" help:"Make the index again from the files."`
@@ -32,7 +32,8 @@ type holdFilter struct {
 	Sender    string    `help:"Of this sender: an address, @domain, or <> for bounces."`
 	User      string    `help:"Sent by this user: ana@example.org."`
 	Recipient string    `help:"To this recipient: an address or @domain."`
-	Reason    string    `help:"With this symbol, or with those of a check: clamav."`
+	Reason    string    `help:"With this symbol, or with those of a check: clamav. Several with commas."`
+	Parked    bool      `help:"What a limit, a suspension or the detector of hijacked accounts parked. With release: that alone, nothing that another check holds too."`
 	Since     string    `help:"Held since: a date, a date with time, or a span such as 24h."`
 	Before    string    `help:"Held before: as --since."`
 	since     time.Time `kong:"-"`
@@ -40,7 +41,19 @@ type holdFilter struct {
 }
 
 func (f *holdFilter) empty() bool {
-	return f.Sender == "" && f.User == "" && f.Recipient == "" && f.Reason == "" && f.Since == "" && f.Before == ""
+	return f.Sender == "" && f.User == "" && f.Recipient == "" && f.Reason == "" && f.Since == "" && f.Before == "" && !f.Parked
+}
+
+// parkedBy are the checks that hold mail for how much or by whom it is, not for
+// what it says.
+func parkedBy() []string { return []string{"limits", "suspension", "hijack"} }
+
+// onlyParked tells that nothing else holds a message.
+func onlyParked(l *hold.Letter) bool {
+	return len(l.Reasons) > 0 && !slices.ContainsFunc(l.Reasons, func(r hold.Reason) bool {
+		check, _, _ := strings.Cut(r.Symbol, ".")
+		return r.Verdict != "continue" && !slices.Contains(parkedBy(), check)
+	})
 }
 
 // filter reads it.
@@ -48,6 +61,12 @@ func (f *holdFilter) filter() (hold.Filter, error) {
 	var err error
 	if f.since, err = pointInTime(f.Since); err == nil {
 		f.before, err = pointInTime(f.Before)
+	}
+	if f.Parked {
+		if f.Reason != "" {
+			err = fail(exitUsage, "--parked is a reason already: without --reason")
+		}
+		f.Reason = strings.Join(parkedBy(), ",")
 	}
 	return hold.Filter{Sender: strings.Trim(f.Sender, " "), User: strings.Trim(f.User, " "), Recipient: strings.Trim(f.Recipient, " "), Reason: f.Reason, Since: f.since, Before: f.before}, err
 }
@@ -100,7 +119,7 @@ type holdMany struct {
 type holdReleaseCommand struct {
 	holdMany
 	To    string `help:"Send a copy to this address instead; the message stays held."`
-	Rate  int    `help:"So many a minute at most, the newest first; 0 is as fast as the next hop takes them."`
+	Rate  int    `help:"So many a minute at most; 0 is as fast as the next hop takes them."`
 	Again bool   `help:"Also what the next hop may have already, or has: it gets a second copy."`
 }
 
@@ -340,10 +359,10 @@ func (c *holdMany) pick(t *terminal, verb, state string) ([]hold.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.State = state
+	q.State, q.Oldest = state, true // who waits longest goes first
 	switch {
 	case len(c.IDs) == 0 && c.empty():
-		return nil, fail(exitUsage, "name ids, or say which by --sender, --user, --recipient, --reason, --since or --before")
+		return nil, fail(exitUsage, "name ids, or say which by --sender, --user, --recipient, --reason, --parked, --since or --before")
 	case len(c.IDs) > 0 && !c.empty():
 		return nil, fail(exitUsage, "name ids, or say which by a filter, not both")
 	}
@@ -501,7 +520,7 @@ func (c *holdReleaseCommand) Run(t *terminal) error {
 		if n++; n > 1 && c.Rate > 0 {
 			time.Sleep(time.Minute / time.Duration(c.Rate))
 		}
-		err = callWith(&c.socketFlag, "hold release", holdRequest{ID: id, By: by, Again: c.Again, To: c.To}, &r)
+		err = callWith(&c.socketFlag, "hold release", holdRequest{ID: id, By: by, Again: c.Again, To: c.To, Parked: c.Parked}, &r)
 		return r, err
 	})
 }

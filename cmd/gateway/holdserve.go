@@ -317,6 +317,8 @@ type holdRequest struct {
 	Again bool   `json:"again,omitempty"`
 	To    string `json:"to,omitempty"`
 	At    int64  `json:"at,omitempty"`
+	// Parked releases only what no other check holds.
+	Parked bool `json:"parked,omitempty"`
 }
 
 // holdPage is the answer to list.
@@ -448,6 +450,17 @@ func (d *daemon) releaseHeld(ctx context.Context, k *hold.Keeper, q holdRequest)
 	id, err := k.Resolve(ctx, q.ID)
 	if err != nil {
 		return nil, err
+	}
+	if q.Parked {
+		f, _, err := k.Open(id)
+		if err != nil {
+			return nil, err
+		}
+		only := onlyParked(&f.Letter)
+		f.Close()
+		if !only {
+			return nil, &admin.Error{Code: admin.CodeFailed, Text: "another check holds it too: see garita hold show " + id + ", and release it by its id"}
+		}
 	}
 	g := d.now.Load()
 	o := hold.Order{By: q.By, Again: q.Again}

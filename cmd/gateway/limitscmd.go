@@ -30,7 +30,7 @@ type limitsResetCommand struct{ userOne }
 
 type limitsSuggestCommand struct {
 	socketFlag
-	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+	Output string `short:"o" enum:"table,json,toml" default:"table" help:"table, json, or toml: [check.limits] to paste."`
 	Limit  int    `default:"50" help:"Show at most so many users."`
 }
 
@@ -50,13 +50,6 @@ type limitsList struct {
 	Mode  string         `json:"mode"`
 	Users []all.Standing `json:"users"`
 	More  int            `json:"more,omitempty"`
-}
-
-type limitsHabits struct {
-	Mode  string          `json:"mode"`
-	Since time.Time       `json:"since,omitzero"`
-	Users []all.UserHabit `json:"users"`
-	More  int             `json:"more,omitempty"`
 }
 
 // limitVerbs are the verbs of the running gateway.
@@ -140,12 +133,6 @@ func limitUser(ctx context.Context, p *parts, _ *all.Limits, q userRequest) (any
 	return p.users.registry.Limit(ctx, o)
 }
 
-func suggestLimits(_ context.Context, _ *parts, l *all.Limits, q userRequest) (any, error) {
-	h, since := l.Habits()
-	n := min(len(h), userPage)
-	return limitsHabits{l.Mode(), since, h[:n], len(h) - n}, nil
-}
-
 // Run lists.
 func (c *limitsListCommand) Run(t *terminal) error {
 	var v limitsList
@@ -191,38 +178,6 @@ func (c *limitsResetCommand) Run(t *terminal) error {
 		return t.json(d)
 	}
 	_, err := fmt.Fprintf(t.out, "the counters of %s begin anew\n", oneLine(d.User))
-	return err
-}
-
-// enough is how long to observe before the figures are worth something.
-const enough = 14 * 24 * time.Hour
-
-// Run suggests.
-func (c *limitsSuggestCommand) Run(t *terminal) error {
-	var v limitsHabits
-	if err := callWith(&c.socketFlag, "limits suggest", userRequest{}, &v); err != nil {
-		return err
-	}
-	if c.Output == "json" {
-		return t.json(v)
-	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 2, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "USER\tHOURS\tMESSAGES/HOUR p99\tRECIPIENTS/HOUR p99")
-	for _, h := range v.Users[:min(len(v.Users), max(c.Limit, 0))] {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", oneLine(h.User), h.Hours, h.Messages, h.Recipients)
-	}
-	w.Flush()
-	switch past := time.Since(v.Since); {
-	case v.Since.IsZero():
-		b.Reset()
-		b.WriteString("no user has sent anything since the start\n")
-	case past < enough:
-		fmt.Fprintf(&b, "watched for %.1f days; two weeks say more\n", past.Hours()/24)
-	default:
-		fmt.Fprintf(&b, "watched for %.0f days: that is enough for check.limits.mode = \"enforce\"\n", past.Hours()/24)
-	}
-	_, err := io.WriteString(t.out, b.String())
 	return err
 }
 

@@ -43,7 +43,8 @@ type rblRequest struct {
 // rblReport is the answer about our own.
 type rblReport struct {
 	Standings []dnsbl.Standing `json:"standings"`
-	// SinceBad is how many hours ago the last bad mail left; null: unknown.
+	// SinceBad is how many hours old the last sign of bad mail from here is (a
+	// user was suspended, or a check stopped what one sent); null: there is none.
 	SinceBad *float64 `json:"hours_since_bad"`
 }
 
@@ -169,7 +170,7 @@ func (p *parts) ownOn(s *Settings, dns *resolver.DNS) (*dnsbl.Own, error) {
 	if dns == nil {
 		return nil, nil
 	}
-	o := dnsbl.OwnOptions{Config: s.RBL, Hostname: s.Hostname, Resolver: dns, Store: p.store}
+	o := dnsbl.OwnOptions{Config: s.RBL, Hostname: s.Hostname, Resolver: dns, Store: p.store, LastBad: p.lastBad}
 	if p.log != nil {
 		o.Log = func(text string, err error) { p.checkSays("rbl", text, err) }
 	}
@@ -284,9 +285,9 @@ func writeStandings(b *strings.Builder, out *rblReport, history bool) {
 	case out.SinceBad == nil:
 		b.WriteString("\nBefore you ask for removal be sure that no more bad mail leaves: whoever comes back is removed more slowly.\n")
 	case *out.SinceBad < 24:
-		fmt.Fprintf(b, "\nThe last bad mail left %.1f hours ago. Stop that first: who asks for removal while it goes on is listed again, for longer.\n", *out.SinceBad)
+		fmt.Fprintf(b, "\nThe last sign of bad mail from here is %.1f hours old (a user was suspended, or a check stopped what one sent). Stop that first, and ask for removal a day after the last: who asks while it goes on is listed again, for longer.\n", *out.SinceBad)
 	default:
-		fmt.Fprintf(b, "\nThe last bad mail left %.0f hours ago.\n", *out.SinceBad)
+		fmt.Fprintf(b, "\nThe last sign of bad mail from here is %.0f hours old (a user was suspended, or a check stopped what one sent).\n", *out.SinceBad)
 	}
 }
 

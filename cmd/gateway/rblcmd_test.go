@@ -85,7 +85,7 @@ func TestRBLCommands(t *testing.T) {
 	k := newRBLKit(t, func(c *dnsbl.OwnConfig) { c.Addresses = []string{"203.0.113.5"} })
 	code, out := k.run("--ip", "203.0.113.5", "--ip", "203.0.113.6")
 	for _, want := range []string{"203.0.113.5  spamcop", "listed", "203.0.113.6  spamcop", "clean", "dnsbl.sorbs.net", "dead", "barracuda", "not asked", "https://www.spamcop.net/bl.shtml",
-		"it lists whole networks", "The last bad mail left 1.5 hours ago. Stop that first", "look ?[2Jhere"} {
+		"it lists whole networks", "The last sign of bad mail from here is 1.5 hours old (a user was suspended, or a check stopped what one sent). Stop that first", "look ?[2Jhere"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing", want)
 		}

@@ -182,6 +182,11 @@ func (h *Helpers) Close() {
 		h.dnsbl.Close()
 	}
 	h.hits.Flush()
+	if h.limits != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = h.limits.Save(ctx) // figures: the last minute of them is no fault
+	}
 }
 
 // HelperStatus is one program that a check asks, for garita status.

@@ -103,7 +103,14 @@ func (l *Limits) count(ctx context.Context, tx *mail.Transaction, p *pending) (f
 	}
 	p.res, p.fresh = res, fresh
 	if atDoor(tx.Identity) && l.cfg.CountAt == "door" {
-		p.door = doorKey(tx, w)
+		// At once: the policy server hears of the end of a message only with the
+		// next one, and then the wire has seen it already.
+		p.door = doorKeys(tx, w)
+		for _, key := range p.door {
+			if err := l.o.Store.Put(ctx, key, quad(len(tx.ForwardPaths)), doorFor); err != nil {
+				l.o.Log("a message that was counted cannot be marked; the wire will count it too", err)
+			}
+		}
 	}
 	l.near(a, used)
 	return filters.Result{}, nil
@@ -123,7 +130,7 @@ func (l *Limits) over(_ context.Context, tx *mail.Transaction, p *pending, a *ac
 	if p.who.proven && l.cfg.SuspendAt > 0 && l.verdict != mail.Defer {
 		for i := range used {
 			if a.of[i].symbol == SymbolUser && used[i].Over && a.windows[i].Max > 0 && !atDoor(tx.Identity) {
-				p.excess = append(p.excess, store.Window{Key: "x" + a.windows[i].Key, Span: a.windows[i].Span, Cost: a.windows[i].Cost})
+				p.excess = append(p.excess, store.Window{Key: "x" + a.windows[i].Key, Span: a.windows[i].Span, Cost: a.windows[i].Cost, Buckets: buckets})
 				p.limits = append(p.limits, a.of[i].limit)
 			}
 		}
@@ -190,22 +197,19 @@ func (l *Limits) nobodys(ctx context.Context, tx *mail.Transaction) (filters.Res
 // doorFor is how long the wire may take to see what a door has counted.
 const doorFor = 10 * time.Minute
 
-// doorKey names a message that both see: by its Message-ID, or by the queue id
-// that the MTA says (XFORWARD IDENT, a milter's {i}, queue_id).
-func doorKey(tx *mail.Transaction, w who) string {
-	id := ""
+// doorKeys name a message that both see: by its Message-ID, and by the queue id
+// that the MTA says (XFORWARD IDENT, a milter's {i}, queue_id). The policy
+// server sees no message and knows the queue id alone.
+func doorKeys(tx *mail.Transaction, w who) (keys []string) {
 	if tx.Message != nil {
 		if f, ok := tx.Message.Header().Get("Message-ID"); ok {
-			id = "m" + f.Value()
+			keys = append(keys, "limits/door/"+digest(w.user+"\x00m"+f.Value()))
 		}
 	}
-	if id == "" && tx.Forwarded != nil && tx.Forwarded.Ident != "" {
-		id = "q" + tx.Forwarded.Ident
+	if tx.Forwarded != nil && tx.Forwarded.Ident != "" {
+		keys = append(keys, "limits/door/"+digest(w.user+"\x00q"+tx.Forwarded.Ident))
 	}
-	if id == "" {
-		return ""
-	}
-	return "limits/door/" + digest(w.user+"\x00"+id)
+	return keys
 }
 
 // seenAtDoor takes a mark that a door has left: one message counted there is
@@ -214,23 +218,23 @@ func (l *Limits) seenAtDoor(ctx context.Context, tx *mail.Transaction, w who, rc
 	if l.cfg.CountAt != "door" || atDoor(tx.Identity) {
 		return false
 	}
-	key := doorKey(tx, w)
-	if key == "" {
-		return false
-	}
 	l.mu.Lock() // two transactions of one message must not both take all of it
 	defer l.mu.Unlock()
-	raw, ok, err := l.o.Store.Get(ctx, key)
-	if !ok || err != nil || len(raw) != 4 {
-		return false
+	seen := false
+	for _, key := range doorKeys(tx, w) { // a milter has left both
+		raw, ok, err := l.o.Store.Get(ctx, key)
+		if !ok || err != nil || len(raw) != 4 {
+			continue
+		}
+		seen = true
+		left := int(raw[0])<<24 | int(raw[1])<<16 | int(raw[2])<<8 | int(raw[3])
+		if left -= rcpts; left <= 0 {
+			l.o.Store.Delete(ctx, key)
+		} else {
+			l.o.Store.Put(ctx, key, quad(left), doorFor)
+		}
 	}
-	left := int(raw[0])<<24 | int(raw[1])<<16 | int(raw[2])<<8 | int(raw[3])
-	if left -= rcpts; left <= 0 {
-		l.o.Store.Delete(ctx, key)
-	} else {
-		l.o.Store.Put(ctx, key, quad(left), doorFor)
-	}
-	return true
+	return seen
 }
 
 func quad(n int) []byte { return []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)} }
@@ -256,11 +260,11 @@ func (l *Limits) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcom
 					err = e
 				}
 			}
-			if p.door != "" {
-				err = l.o.Store.Put(ctx, p.door, quad(len(tx.ForwardPaths)), doorFor)
-			}
 		} else {
 			p.res.Refund()
+			for _, key := range p.door {
+				l.o.Store.Delete(ctx, key)
+			}
 		}
 	}
 	l.refused(ctx, tx, p, o)
@@ -323,6 +327,7 @@ func (l *Limits) exceeded(ctx context.Context, p *pending) {
 		if err != nil {
 			l.o.Log("a user far over a limit could not be suspended for good", err)
 		}
+		l.Bad(l.o.Now()) // until now it left
 		l.tell(Event{Suspended, p.who.user, lim, total, l.cfg.Mode})
 		return
 	}
@@ -381,4 +386,9 @@ func (l *Limits) DripRate() int {
 		return 0
 	}
 	return l.cfg.DripRate
+}
+
+// Notifies tells that users are told when their mail is held over a limit.
+func (l *Limits) Notifies() bool {
+	return l != nil && l.cfg.NotifyUsers && l.cfg.Mode == "enforce" && l.cfg.Action == "hold"
 }

@@ -31,6 +31,7 @@ type Config struct {
 	ExemptUsers      []string         `toml:"exempt_users" doc:"Users without limits: addresses, or @domain."`
 	ExemptRecipients []string         `toml:"exempt_recipients" doc:"Recipients who do not count, addresses or @domain. The others of the message do."`
 	DripRate         int              `toml:"drip_rate" doc:"How many messages that a limit holds are released a minute, of all users, as the windows free. 0: none; they wait for garita hold release."`
+	NotifyUsers      bool             `toml:"notify_users" doc:"Tell a user by mail, within a minute and once for each incident, that mail of his is held over a limit, and when it goes. Never one who is suspended, nor one known by the envelope sender alone."`
 	Group            map[string]Group `toml:"group" example:"newsletter" doc:"Users with other limits. A user's own (garita user limit) come first, then a group that names him, then one that names his domain."`
 }
 
@@ -46,7 +47,7 @@ type Group struct {
 func Default() Config {
 	return Config{Mode: "observe", Profile: "default", User: []string{}, Domain: []string{"1000 messages / 1h"}, Address: []string{}, Everybody: []string{},
 		Unknown: []string{"1000 messages / 1h"}, Action: "hold", WarnAt: 0.8, SuspendAt: 2.5, NewFor: 60 * 24 * time.Hour, CountAt: "wire",
-		ExemptUsers: []string{}, ExemptRecipients: []string{}, DripRate: 30, Group: map[string]Group{}}
+		ExemptUsers: []string{}, ExemptRecipients: []string{}, DripRate: 30, NotifyUsers: true, Group: map[string]Group{}}
 }
 
 // profiles are the limits of users by profile.

@@ -20,9 +20,11 @@
 // # Limits
 //
 // A message that an MTA hands over in several transactions counts as several.
-// Windows are those of the store, and free up in its steps. Recipients to whom
+// Windows have 60 parts: one frees up at most one of them late, never early. Recipients to whom
 // a user has written are values of the store, which may be evicted: one too
-// many then counts as new.
+// many then counts as new. What users send in an hour and a day (suggest) is
+// kept in the store once a minute; gateways that share one store write over
+// each other's figures.
 package limits
 
 import (
@@ -120,7 +122,7 @@ type pending struct {
 	result  filters.Result
 	who     who
 	fresh   []string // keys of first-time recipients
-	door    string   // key of the mark of a door
+	door    []string // keys of the marks of a door
 	excess  []store.Window
 	limits  []Limit // of excess
 }
@@ -150,6 +152,8 @@ func New(c Config, o Options) (filters.Check, *Limits, error) {
 	mode, _ := mail.ParseMode(c.Mode)
 	if o.Store == nil {
 		mode = mail.Off // offline tests count nothing
+	} else if c.Mode != "off" {
+		l.recall()
 	}
 	return filters.Check{Name: Name, Impl: l, Mode: mode, Class: filters.Policy, OnError: filters.ContinueOnError}, l, nil
 }
@@ -252,6 +256,11 @@ type scope struct {
 	limit       Limit
 }
 
+// buckets is how many parts every window has (the store's own eight are for
+// floods): what a person is held to frees up after at most a sixtieth too long,
+// a minute of an hour and 24 of a day, and never too soon.
+const buckets = 60
+
 func newAct() *act {
 	a := &act{}
 	a.windows, a.of = a.room[:0], a.roomOf[:0]
@@ -268,7 +277,7 @@ func (a *act) add(symbol, who, key string, list []Limit) {
 			keys[lim.Kind] = key + "/" + lim.Kind.String()
 		}
 		k := keys[lim.Kind]
-		a.windows = append(a.windows, store.Window{Key: k, Span: lim.Span, Max: lim.Max, Cost: a.costs[lim.Kind]})
+		a.windows = append(a.windows, store.Window{Key: k, Span: lim.Span, Max: lim.Max, Cost: a.costs[lim.Kind], Buckets: buckets})
 		a.of = append(a.of, scope{symbol, who, lim})
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"maps"
-	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -41,14 +40,21 @@ const (
 	ByAddress   Table = "ips"
 )
 
-// Memory is what the check remembers in memory alone: who sent how much of
-// late, and what users send in an hour. It outlives a reload and is bounded.
+// Memory is what the check remembers in memory: who sent how much of late, and
+// what users send in an hour and a day. It outlives a reload and is bounded;
+// what users send outlives a restart too (Save).
 type Memory struct {
 	mu     sync.Mutex
 	told   map[string]time.Time
 	slots  map[slotKey]map[string]*Row
 	habits map[string]*habit
 	since  time.Time
+	// bad is when the last sign of bad outbound mail was seen.
+	bad time.Time
+	// read, sinceKept and badKept tell what the store has.
+	read      bool
+	sinceKept time.Time
+	badKept   time.Time
 }
 
 type slotKey struct {
@@ -65,13 +71,6 @@ type Row struct {
 	Recipients int64  `json:"recipients"`
 	Bytes      int64  `json:"bytes"`
 	Stopped    int64  `json:"stopped"` // held, refused or discarded
-}
-
-// habit is what a user sends in an hour: how many of his hours had how much.
-type habit struct {
-	hour       int64
-	msgs, rcpt int64
-	hours      [2][48]uint32 // by step, messages and recipients
 }
 
 // NewMemory makes an empty one.
@@ -113,8 +112,12 @@ func (l *Limits) note(tx *mail.Transaction, o mail.Outcome) {
 	if !tx.ReversePath.IsNull() {
 		from = tx.ReversePath.Key()
 	}
+	bad := signOfBad(tx, o)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if bad {
+		m.bad = now
+	}
 	m.add(ByUser, tx.Direction, tx.Identity.User, r, now)
 	m.add(BySender, tx.Direction, from, r, now)
 	m.add(ByAddress, tx.Direction, address(tx), r, now)
@@ -214,98 +217,6 @@ func (l *Limits) Top(t Table, d mail.Direction, since time.Duration, n int) []Ro
 	}
 	slices.SortFunc(out, func(a, b Row) int { return cmp.Or(cmp.Compare(b.Messages, a.Messages), cmp.Compare(a.Name, b.Name)) })
 	return out[:min(n, len(out))]
-}
-
-// step gives the place of a count in a histogram whose steps grow by about a
-// fifth, and most the largest count of that place.
-func step(n int64) int {
-	if n < 4 {
-		return int(max(n, 0))
-	}
-	b := bits.Len64(uint64(n)) - 1 // n in [2^b, 2^(b+1))
-	return min(4*(b-1)+int(n>>(b-2))&3, 47)
-}
-
-func most(step int) int64 {
-	if step < 4 {
-		return int64(step)
-	}
-	b, q := step/4+1, int64(step%4)
-	return (4+q+1)<<(b-2) - 1
-}
-
-func (m *Memory) learn(user string, now time.Time, rcpts int64) {
-	hour := now.Unix() / 3600
-	h := m.habits[user]
-	if h == nil {
-		if len(m.habits) >= mostUsers {
-			for u := range m.habits { // any: they are figures, not decisions
-				delete(m.habits, u)
-				break
-			}
-		}
-		h = &habit{hour: hour}
-		m.habits[user] = h
-	}
-	if m.since.IsZero() {
-		m.since = now
-	}
-	if h.hour != hour {
-		h.close()
-		h.hour = hour
-	}
-	h.msgs++
-	h.rcpt += rcpts
-}
-
-func (h *habit) close() {
-	if h.msgs > 0 {
-		h.hours[0][step(h.msgs)]++
-		h.hours[1][step(h.rcpt)]++
-	}
-	h.msgs, h.rcpt = 0, 0
-}
-
-// percentile of the hours in which he sent anything.
-func percentile(hours *[48]uint32, p float64) int64 {
-	var n uint64
-	for _, c := range hours {
-		n += uint64(c)
-	}
-	var seen uint64
-	for i, c := range hours {
-		if seen += uint64(c); n > 0 && float64(seen) >= p*float64(n) {
-			return most(i)
-		}
-	}
-	return 0
-}
-
-// Habit is what a user sends, and what would hold him never or rarely.
-type Habit struct {
-	User       string `json:"user"`
-	Hours      int64  `json:"hours"` // in which he sent anything
-	Messages   int64  `json:"messages_per_hour_p99"`
-	Recipients int64  `json:"recipients_per_hour_p99"`
-}
-
-// Habits gives every user's 99th percentile, the largest first, and since when
-// they were watched.
-func (l *Limits) Habits() (out []Habit, since time.Time) {
-	m := l.o.Memory
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for u, h := range m.habits {
-		c := *h
-		c.close()
-		var hours int64
-		for _, n := range c.hours[0] {
-			hours += int64(n)
-		}
-		out = append(out, Habit{u, hours, percentile(&c.hours[0], 0.99), percentile(&c.hours[1], 0.99)})
-	}
-	slices.SortFunc(out, func(a, b Habit) int { return cmp.Or(cmp.Compare(b.Messages, a.Messages), cmp.Compare(a.User, b.User)) })
-	return out, m.since
 }
 
 // Standing is how much of his limits a user has used.
