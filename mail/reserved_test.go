@@ -12,10 +12,10 @@ import (
 // spelt, and nobody else's is.
 func TestReserved(t *testing.T) {
 	for field, want := range map[string]bool{
-		"X-Garita-Score: 0":                                             true,
-		"x-gARITA-x: y":                                                 true,
-		"X-Garita: y":                                                   false,
-		"X-Garitas-Score: 0":                                            false,
+		"X-Garita-Score: 0":  true,
+		"x-gARITA-x: y":      true,
+		"X-Garita: y":        false,
+		"X-Garitas-Score: 0": false,
 		"Authentication-Results: mx.our.example; spf=pass":              true,
 		"Authentication-Results: MX.our.example.;none":                  true,
 		"Authentication-Results: mx.our.example/1; x":                   true,
