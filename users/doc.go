@@ -52,8 +52,8 @@ const (
 // What a command can be told; errors.Is finds them.
 var (
 	ErrFull = errors.New("users: too many records")
-	// ErrNotDurable: it holds, and the disk does not take it; try again.
-	ErrNotDurable = errors.New("users: it holds until a restart, but the disk does not take it")
+	// ErrNotDurable: it holds here, and neither disk nor shared store has it.
+	ErrNotDurable = errors.New("users: done, and in effect on this gateway, but it could not be kept")
 	ErrName       = errors.New("users: not the name of a user")
 )
 

@@ -22,7 +22,7 @@ func dnsListAlerts(p *rblParts) (out []alert.Alert) {
 			continue
 		}
 		out = append(out, alert.Alert{Key: "sick-list/" + l.Name, Kind: alert.SickList, Severity: alert.Warning,
-			Subject: alert.Texts("the DNS list %s is suspended: it %s", "la lista DNS %s queda suspendida: %s", l.Name, string(l.Reason)),
+			Subject: sickSubject(l.Name, l.Reason),
 			Text: alert.Text{
 				EN: "What it says counts for nothing, and no mail is refused for it. It is probed again and taken back when it is well.",
 				ES: "Lo que diga no cuenta, y no se rechaza correo por ella. Se vuelve a probar y se admite de nuevo cuando sane.",
@@ -46,6 +46,20 @@ func dnsListAlerts(p *rblParts) (out []alert.Alert) {
 			Command: []string{"garita", "rbl"}, Facts: facts})
 	}
 	return out
+}
+
+// sickSubject says in both languages why a list does not count.
+func sickSubject(name string, why dnsbl.Reason) alert.Text {
+	es := map[dnsbl.Reason]string{
+		dnsbl.Unproved: "aún no se ha probado", dnsbl.Everything: "incluye a todos", dnsbl.Empty: "está vacía",
+		dnsbl.Refuses: "se niega a contestar", dnsbl.Parked: "contesta fuera de 127.0.0.0/8", dnsbl.Silent: "no contesta a tiempo",
+		dnsbl.Jump: "incluye mucho más que antes", dnsbl.GoodPeers: "incluye servidores de buen correo conocido",
+	}[why]
+	if es == "" {
+		es = string(why)
+	}
+	return alert.Text{EN: alert.Texts("the DNS list %s is suspended: it %s", "", name, string(why)).EN,
+		ES: alert.Texts("", "la lista DNS %s queda suspendida: %s", name, es).ES}
 }
 
 // ownStandings is what is known of our own addresses and domains.

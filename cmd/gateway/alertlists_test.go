@@ -38,6 +38,11 @@ func TestListAlerts(t *testing.T) {
 	if len(got) != 1 || got[0].Key != "sick-list/sick" || got[0].Kind != alert.SickList || !strings.Contains(got[0].Subject.ES, "suspendida") {
 		t.Errorf("%+v", got)
 	}
+	for _, why := range []dnsbl.Reason{dnsbl.Unproved, dnsbl.Everything, dnsbl.Empty, dnsbl.Refuses, dnsbl.Parked, dnsbl.Silent, dnsbl.Jump, dnsbl.GoodPeers} {
+		if s := sickSubject("sick", why); !strings.HasSuffix(s.EN, string(why)) || strings.HasSuffix(s.ES, string(why)) || strings.Contains(s.EN+s.ES, "%!") {
+			t.Errorf("%s: %+v", why, s)
+		}
+	}
 	if a := rblStanding(p); a.Off == "" {
 		t.Errorf("without a watch: %+v", a)
 	}

@@ -21,7 +21,8 @@ const mostTrust = 31 * 24 * time.Hour
 // userTrustCommand is garita user trust.
 type userTrustCommand struct {
 	userOne
-	For string `default:"8h" help:"How long: 8h, 2d; at most 31d. 0s ends an open case and that is all."`
+	For   string `default:"8h" help:"How long: 8h, 2d; at most 31d. 0s ends an open case and that is all."`
+	Force bool   `help:"The name is right, though it looks like a mistake."`
 }
 
 // trusted is the answer to it.
@@ -48,6 +49,8 @@ func (d *daemon) showHabits(ctx context.Context, p *parts, q userRequest) (any, 
 	if err != nil || !ok {
 		return v, err
 	}
+	// A store that fails has an alert of its own, and the rest is worth showing.
+	out.Limits, _ = d.now.Load().helpers.Limits().Standing(ctx, q.User)
 	s, err := d.now.Load().helpers.Hijack().Standing(ctx, q.User)
 	if err != nil {
 		p.log.Warn(all.HijackName, "the past of a user could not be read", slog.String("error", err.Error()))
@@ -74,6 +77,9 @@ func (d *daemon) trustUser(ctx context.Context, p *parts, q userRequest) (any, e
 	if q.User == "" || !(q.For >= 0 && q.For <= mostTrust.Seconds()) {
 		return nil, &admin.Error{Code: admin.CodeUsage, Text: "a user and a span from 0s to 31d"}
 	}
+	if err := p.meant(q); err != nil {
+		return nil, err
+	}
 	t, err := d.now.Load().helpers.Hijack().Vouch(ctx, q.User, q.By, span)
 	if err != nil {
 		return nil, &admin.Error{Code: admin.CodeTemporary, Text: err.Error()}
@@ -90,7 +96,7 @@ func (c *userTrustCommand) Run(t *terminal) error {
 		return fail(exitUsage, "%.40q is no span from 0s to 31d: write 8h or 2d", c.For)
 	}
 	var v trusted
-	if err := callWith(&c.socketFlag, "user trust", userRequest{User: c.User, By: caller(), For: span.Seconds()}, &v); err != nil {
+	if err := callWith(&c.socketFlag, "user trust", userRequest{User: c.User, By: caller(), For: span.Seconds(), Force: c.Force}, &v); err != nil {
 		return err
 	}
 	if c.Output == "json" {

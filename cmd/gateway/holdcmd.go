@@ -478,6 +478,9 @@ func (c *holdMany) each(t *terminal, list []hold.Entry, do func(id string) (hold
 	} else if len(list) != 1 {
 		fmt.Fprintf(t.out, "%d of %d messages\n", len(list)-bad, len(list))
 	}
+	if len(list) == 0 && c.Output != "json" {
+		fmt.Fprintln(t.out, "nothing is held that fits: garita hold list shows what is, garita hold list --state released what has gone")
+	}
 	if bad > 0 {
 		return &exitError{code: code}
 	}

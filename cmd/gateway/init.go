@@ -379,11 +379,30 @@ func (a *answers) text() (string, error) {
 		// an address nobody but the log is told of held mail.
 		set["hold.notify"] = []string{"postmaster@" + a.domains[0]}
 	}
+	if hosts := a.mailHosts(); len(hosts) > 0 {
+		set["identity.hosts"] = hosts
+	}
+	if len(a.domains) == 1 {
+		// With more than one, which a name without a domain is of is a guess.
+		set["identity.default_domain"] = a.domains[0]
+	}
 	if own := filepath.Join(a.dir, rulesFolder, "*.toml"); !slices.Contains(defaults().Check.Rules.Files, own) {
 		set["check.rules.files"] = []string{own}
 	}
 	a.found.set(set)
 	return template(templateHeader+"\n\nWritten by garita init on "+time.Now().Format(time.DateOnly)+".", set)
+}
+
+// mailHosts are the single machines that may use the outbound listener: mail
+// servers, whose word about who has logged in is what tells one user from
+// another. A network may be one of desktops, where anybody could name anybody.
+func (a *answers) mailHosts() (out []string) {
+	for _, text := range a.trust {
+		if p, err := netip.ParsePrefix(text); err == nil && p.IsSingleIP() {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // check is what config check will do with it.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -26,7 +27,10 @@ type limitsListCommand struct {
 	User   string `arg:"" optional:"" help:"Of this user alone."`
 }
 
-type limitsResetCommand struct{ userOne }
+type limitsResetCommand struct {
+	userOne
+	Force bool `help:"The name is right, though it looks like a mistake."`
+}
 
 type limitsSuggestCommand struct {
 	socketFlag
@@ -44,6 +48,7 @@ type userLimitCommand struct {
 	Set               []string `name:"set" sep:"none" help:"A limit as the configuration writes it: \"100 new-recipients / 24h\"."`
 	For               string   `help:"How long: 12h, 7d. Without it until it is taken away."`
 	Remove            bool     `help:"Take his own limits away."`
+	Force             bool     `help:"The name is right, though it looks like a mistake."`
 }
 
 type limitsList struct {
@@ -95,7 +100,7 @@ func listLimits(ctx context.Context, _ *parts, l *all.Limits, q userRequest) (an
 		if err != nil {
 			return nil, err
 		}
-		out.Users = append(out.Users, s)
+		out.Users = append(out.Users, s...)
 	}
 	return out, nil
 }
@@ -103,6 +108,9 @@ func listLimits(ctx context.Context, _ *parts, l *all.Limits, q userRequest) (an
 // resetLimits gives the user counters with another name; those of before end by
 // themselves.
 func resetLimits(ctx context.Context, p *parts, _ *all.Limits, q userRequest) (any, error) {
+	if err := p.meant(q); err != nil {
+		return nil, err
+	}
 	o, have := p.users.registry.Override(q.User)
 	if !have {
 		o = users.Override{User: q.User}
@@ -117,6 +125,11 @@ func limitUser(ctx context.Context, p *parts, _ *all.Limits, q userRequest) (any
 	until, err := spanOf(q.For)
 	if err != nil {
 		return nil, err
+	}
+	if len(q.Limits) > 0 {
+		if err := p.meant(q); err != nil {
+			return nil, err
+		}
 	}
 	o, _ := p.users.registry.Override(q.User)
 	o = users.Override{User: q.User, By: q.By, Until: until, Epoch: o.Epoch}
@@ -147,7 +160,11 @@ func (c *limitsListCommand) Run(t *terminal) error {
 	fmt.Fprintln(w, "USER\tUSED\tLIMIT")
 	for _, u := range v.Users {
 		for _, l := range u.Limits {
-			fmt.Fprintf(w, "%s\t%d\t%s\n", oneLine(u.User), l.Used, oneLine(l.Limit))
+			name := oneLine(u.User)
+			if u.Claimed {
+				name += " (sender)"
+			}
+			fmt.Fprintf(w, "%s\t%d\t%s\n", name, l.Used, oneLine(l.Limit))
 		}
 		if len(u.Limits) == 0 {
 			fmt.Fprintf(w, "%s\t-\tnone\n", oneLine(u.User))
@@ -161,6 +178,9 @@ func (c *limitsListCommand) Run(t *terminal) error {
 	if v.More > 0 {
 		fmt.Fprintf(&b, "and %d users more: name one\n", v.More)
 	}
+	if slices.ContainsFunc(v.Users, func(s all.Standing) bool { return s.Claimed }) {
+		b.WriteString("(sender): known by the envelope sender alone; garita user coverage says more\n")
+	}
 	if v.Mode != "enforce" {
 		fmt.Fprintf(&b, "mode %s: nobody is held\n", oneLine(v.Mode))
 	}
@@ -171,7 +191,7 @@ func (c *limitsListCommand) Run(t *terminal) error {
 // Run resets.
 func (c *limitsResetCommand) Run(t *terminal) error {
 	var d userDone
-	if err := callWith(&c.socketFlag, "limits reset", userRequest{User: c.User, By: caller()}, &d); err != nil {
+	if err := callWith(&c.socketFlag, "limits reset", userRequest{User: c.User, By: caller(), Force: c.Force}, &d); err != nil {
 		return err
 	}
 	if c.Output == "json" {
@@ -183,7 +203,7 @@ func (c *limitsResetCommand) Run(t *terminal) error {
 
 // Run gives a user limits of his own.
 func (c *userLimitCommand) Run(t *terminal) error {
-	q := userRequest{User: c.User, By: caller(), Limits: c.Set}
+	q := userRequest{User: c.User, By: caller(), Limits: c.Set, Force: c.Force}
 	for _, one := range []struct {
 		n    int64
 		text string
@@ -201,7 +221,7 @@ func (c *userLimitCommand) Run(t *terminal) error {
 	if c.For != "" {
 		d, err := all.ParseSpan(c.For)
 		if err != nil || d <= 0 {
-			return fail(exitUsage, "%.40q is no span: write 12h or 7d", c.For)
+			return fail(exitUsage, "--for: %s", badSpan(c.For))
 		}
 		q.For = d.Seconds()
 	}
@@ -219,6 +239,16 @@ func (c *userLimitCommand) Run(t *terminal) error {
 			until = untilText(o.Until)
 		}
 		text = fmt.Sprintf("%s has limits of his own until %s: %s\n", oneLine(o.User), until, oneLine(strings.Join(o.Limits, ", ")))
+	}
+	// Those of his own stand beside the general ones: 800 an hour are of no use
+	// to who keeps 300 a day.
+	var v limitsList
+	if callWith(&c.socketFlag, "limits list", userRequest{User: c.User}, &v) == nil && len(v.Users) > 0 && len(v.Users[0].Limits) > 0 {
+		var all []string
+		for _, l := range v.Users[0].Limits {
+			all = append(all, oneLine(l.Limit))
+		}
+		text += "in effect: " + strings.Join(all, ", ") + "\n"
 	}
 	_, err := io.WriteString(t.out, text)
 	return err

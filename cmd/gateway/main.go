@@ -89,6 +89,7 @@ func execute(args []string, t terminal) (code int) {
 		kong.Writers(t.out, t.err),
 		kong.Exit(func(code int) { panic(helped{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		spans(),
 		kong.Vars{"config": defaultConfig},
 	)
 	if err != nil {

@@ -249,7 +249,7 @@ func writeStandings(b *strings.Builder, out *rblReport, history bool) {
 	}
 	w := tabwriter.NewWriter(b, 2, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "OURS\tLIST\tRESULT\tSINCE\tDETAIL")
-	guessed, listed := false, 0
+	guessed, listed, asked, failed := false, 0, 0, 0
 	for i := range out.Standings {
 		s := &out.Standings[i]
 		since := "-"
@@ -258,11 +258,21 @@ func writeStandings(b *strings.Builder, out *rblReport, history bool) {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", oneLine(s.Subject), oneLine(s.List), oneLine(string(s.Result)), since, oneLine(strings.TrimSpace(s.Code+" "+s.Detail)))
 		guessed = guessed || s.Guessed
+		switch s.Result {
+		case dnsbl.OwnError:
+			failed++
+			asked++
+		case dnsbl.OwnListed, dnsbl.OwnClean:
+			asked++
+		}
 		if s.Result == dnsbl.OwnListed {
 			listed++
 		}
 	}
 	w.Flush()
+	if failed > 0 && failed == asked {
+		b.WriteString("\nNo list has answered, so this says nothing about you: look at dns.servers (garita health --strict).\n")
+	}
 	if guessed {
 		b.WriteString("\nThe address is a guess: it is what the name of this gateway has in the DNS. Behind NAT or a smart host mail leaves from another; see rbl.addresses.\n")
 	}

@@ -33,6 +33,9 @@ type topList struct {
 // mostTop bounds an answer.
 const mostTop = 500
 
+// topKept is for how long it is known.
+const topKept = 24 * time.Hour
+
 func topOf(_ context.Context, _ *parts, l *all.Limits, q userRequest) (any, error) {
 	dir := mail.Out
 	if q.In {
@@ -63,7 +66,7 @@ func (c *topCommand) Run(t *terminal) error {
 	w.Flush()
 	if len(v.Rows) == 0 {
 		b.Reset()
-		b.WriteString("nothing in that time\n")
+		b.WriteString("nothing in that time that this gateway has seen since its start\n")
 	}
 	_, err := io.WriteString(t.out, b.String())
 	return err

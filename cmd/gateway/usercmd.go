@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"garita/identity"
 	"garita/smtpproxy"
 	"garita/users"
 )
@@ -17,7 +18,7 @@ type userCommands struct {
 	Suspend  userSuspendCommand  `cmd:"" help:"Stop a user from sending, in open sessions too. He still receives."`
 	Resume   userResumeCommand   `cmd:"" help:"Let a user send again."`
 	Limit    userLimitCommand    `cmd:"" help:"Give a user limits of his own, for a while."`
-	Sessions userSessionsCommand `cmd:"" help:"Show the sessions of users who have logged in here."`
+	Sessions userSessionsCommand `cmd:"" help:"Show the open sessions of users who have logged in, here or at an MTA that asks us as a milter."`
 	Trust    userTrustCommand    `cmd:"" help:"Say that a user is himself, whatever the detector of hijacked accounts thinks."`
 	Kick     userKickCommand     `cmd:"" help:"End the open sessions of a user."`
 	Coverage userCoverageCommand `cmd:"" help:"Show how the senders of outbound mail are known."`
@@ -40,7 +41,8 @@ type userShowCommand struct{ userOne }
 type userSuspendCommand struct {
 	userOne
 	Reason string        `help:"Why, for the log and for the list."`
-	For    time.Duration `help:"How long; without it until garita user resume."`
+	For    time.Duration `help:"How long: 12h, 7d; without it until garita user resume."`
+	Force  bool          `help:"The name is right, though it looks like a mistake."`
 }
 
 type userResumeCommand struct{ userOne }
@@ -88,6 +90,14 @@ func (c *userListCommand) Run(t *terminal) error {
 	return err
 }
 
+// believed is said where many senders are known by their own word.
+const believed = `sender: the envelope says so and nothing proves it; who writes another sender there is somebody else, or nobody.
+Name your mail servers in identity.hosts, and let them say who has logged in: docs/limits.md, docs/limits.es.md
+`
+
+// unseen is said of a user whom nothing is known of.
+const unseen = "nobody of this name has sent anything that the gateway knows of: is it right? garita top users --out --since 24h shows who sends\n"
+
 func untilText(t time.Time) string {
 	if t.IsZero() {
 		return "resumed"
@@ -110,11 +120,26 @@ func (c *userShowCommand) Run(t *terminal) error {
 	} else {
 		fmt.Fprintf(&b, "%s may send\n", oneLine(s.User))
 	}
+	if !s.Seen {
+		b.WriteString(unseen)
+	}
 	if o := s.Override; o != nil {
 		fmt.Fprintf(&b, "limits of his own, by %s, until %s: %s\n", oneLine(o.By), untilText(o.Until), oneLine(strings.Join(o.Limits, ", ")))
 	}
 	writeHabits(&b, s.Habits)
+	for _, l := range s.Limits {
+		used := make([]string, len(l.Limits))
+		for i, one := range l.Limits {
+			used[i] = fmt.Sprintf("%d of %s", one.Used, oneLine(one.Limit))
+		}
+		how := ""
+		if l.Claimed {
+			how = " (known by the sender alone)"
+		}
+		fmt.Fprintf(&b, "used%s: %s\n", how, strings.Join(used, ", "))
+	}
 	writeSessions(&b, s.Sessions)
+	fmt.Fprintf(&b, "held: garita hold list --user %s\n", shellWord(oneLine(s.User)))
 	_, err := io.WriteString(t.out, b.String())
 	return err
 }
@@ -138,7 +163,7 @@ func (c *userSuspendCommand) Run(t *terminal) error {
 		return fail(exitUsage, "--for is below 0")
 	}
 	var d userDone
-	if err := callWith(&c.socketFlag, "user suspend", userRequest{User: c.User, Reason: c.Reason, By: caller(), For: c.For.Seconds()}, &d); err != nil {
+	if err := callWith(&c.socketFlag, "user suspend", userRequest{User: c.User, Reason: c.Reason, By: caller(), For: c.For.Seconds(), Force: c.Force}, &d); err != nil {
 		return err
 	}
 	if c.Output == "json" {
@@ -151,9 +176,12 @@ func (c *userSuspendCommand) Run(t *terminal) error {
 	_, err := fmt.Fprintf(t.out, `%s is suspended until %s; %d open sessions end
 on Zimbra, lock the account too:
   su - zimbra -c %s
-what he sent before:  garita hold list --reason limits
+what is held of his:  garita hold list --user %s
 when it is over:      garita user resume %s
-`, oneLine(d.User), until, d.Sessions, shellWord("zmprov ma "+shellWord(oneLine(d.User))+" zimbraAccountStatus locked"), shellWord(oneLine(d.User)))
+`, oneLine(d.User), until, d.Sessions, shellWord("zmprov ma "+shellWord(oneLine(d.User))+" zimbraAccountStatus locked"), shellWord(oneLine(d.User)), shellWord(oneLine(d.User)))
+	if err == nil && !d.Seen {
+		_, err = io.WriteString(t.out, unseen)
+	}
 	return err
 }
 
@@ -166,7 +194,7 @@ func (c *userResumeCommand) Run(t *terminal) error {
 	if c.Output == "json" {
 		return t.json(d)
 	}
-	text := "%s was not suspended\n"
+	text := "%s was not suspended; garita user list shows who is\n"
 	if d.Was {
 		text = "%s may send again; what was held meanwhile waits for you: garita hold list --reason suspension\n"
 	}
@@ -201,7 +229,7 @@ func (c *userKickCommand) Run(t *terminal) error {
 	if c.Output == "json" {
 		return t.json(d)
 	}
-	_, err := fmt.Fprintf(t.out, "%d sessions of %s end; he may log in again\n", d.Sessions, oneLine(d.User))
+	_, err := fmt.Fprintf(t.out, "%d sessions of %s end; he may log in again (garita user suspend stops him)\n", d.Sessions, oneLine(d.User))
 	return err
 }
 
@@ -214,9 +242,12 @@ func (c *userCoverageCommand) Run(t *terminal) error {
 	if c.Output == "json" {
 		return t.json(v)
 	}
-	var total int64
+	var total, claimed int64
 	for _, s := range v.Shares {
 		total += s.Messages
+		if s.Source == identity.SourceSender {
+			claimed = s.Messages
+		}
 	}
 	var b strings.Builder
 	if total == 0 {
@@ -230,6 +261,9 @@ func (c *userCoverageCommand) Run(t *terminal) error {
 			}
 		}
 		w.Flush()
+		if 10*claimed > total {
+			b.WriteString(believed)
+		}
 	}
 	_, err := io.WriteString(t.out, b.String())
 	return err

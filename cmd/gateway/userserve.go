@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,8 +59,10 @@ func (p *parts) closeUsers() {
 
 // rules of names and the program, of the configuration in use.
 type userRules struct {
-	names identity.Names
-	hook  users.Hook
+	names   identity.Names
+	hook    users.Hook
+	domains []string // ours, as mail.DomainKey gives them
+	limits  *all.Limits
 }
 
 // canonical is the user whom an operator means.
@@ -69,7 +72,7 @@ func (p *parts) canonical(user string) (string, error) {
 			return name, nil
 		}
 	}
-	return "", &admin.Error{Code: admin.CodeUsage, Text: fmt.Sprintf("%.80q is not the name of a user", user)}
+	return "", &admin.Error{Code: admin.CodeUsage, Text: fmt.Sprintf("%.80q is not the name of a user; write one user, as ana@example.org", user)}
 }
 
 // userChanged acts on a suspension and its end, decided here or elsewhere. It
@@ -116,15 +119,21 @@ func (p *parts) alertSuspension(c users.Change) {
 
 // alertLimit tells people that a user is near a limit or over it; a suspension
 // has an alert of its own.
-func (p *parts) alertLimit(kind, subject, text string) {
-	severity := alert.Warning
-	es := map[string]string{"warned": " se acerca a su límite de envío", "over": " ha superado su límite de envío",
-		"unknown": ": demasiado correo saliente sin usuario conocido"}[kind]
-	if es == "" {
+func (p *parts) alertLimit(kind, subject, en, es string) {
+	text := alert.Text{EN: en + ".", ES: es + "."}
+	switch kind {
+	case "warned", "over":
+		if strings.Contains(subject, "@") { // a user, not a domain or an address
+			who := shellWord(subject)
+			text.EN += " If it is not his doing: garita user suspend " + who + ", docs/incident.md."
+			text.ES += " Si no es cosa suya: garita user suspend " + who + ", docs/incident.es.md."
+		}
+	case "unknown":
+	default:
 		return
 	}
-	p.alerts.manager.Raise(alert.Alert{Key: "limit/" + kind + "/" + subject, Kind: alert.Limit, Severity: severity, Event: true,
-		Subject: alert.Text{EN: text, ES: subject + es}, Text: alert.Text{EN: text + ".", ES: subject + es + "."},
+	p.alerts.manager.Raise(alert.Alert{Key: "limit/" + kind + "/" + subject, Kind: alert.Limit, Severity: alert.Warning, Event: true,
+		Subject: alert.Text{EN: en, ES: es}, Text: text,
 		Command: []string{"garita", "limits", "list", subject}})
 }
 
@@ -149,6 +158,7 @@ type userRequest struct {
 	What   string   `json:"what,omitempty"` // of top
 	In     bool     `json:"in,omitempty"`
 	Limit  int      `json:"limit,omitempty"`
+	Force  bool     `json:"force,omitempty"` // the name is meant as it is
 }
 
 // userPage is how many users fit an answer of the socket with certainty.
@@ -165,6 +175,8 @@ type userState struct {
 	Suspended *users.Suspension    `json:"suspended,omitempty"`
 	Override  *users.Override      `json:"own_limits,omitempty"`
 	Sessions  []smtpproxy.LoggedIn `json:"sessions"`
+	Seen      bool                 `json:"seen"` // he has sent, or has a session, or something was set for him
+	Limits    []all.Standing       `json:"limits,omitempty"`
 	// Habits are what the detector of hijacked accounts knows.
 	Habits *all.HijackState `json:"habits,omitempty"`
 }
@@ -175,6 +187,7 @@ type userDone struct {
 	Suspension *users.Suspension `json:"suspension,omitempty"`
 	Sessions   int               `json:"sessions"` // that were ended
 	Was        bool              `json:"was_suspended"`
+	Seen       bool              `json:"seen"`
 }
 
 type userSessions struct {
@@ -242,7 +255,7 @@ func listUsers(_ context.Context, p *parts, q userRequest) (any, error) {
 }
 
 func showUser(_ context.Context, p *parts, q userRequest) (any, error) {
-	out := userState{User: q.User, Sessions: p.sessionsOf(q.User)}
+	out := userState{User: q.User, Sessions: p.sessionsOf(q.User), Seen: p.seen(q.User)}
 	if s, ok := p.users.registry.Suspended(q.User); ok {
 		out.Suspended = &s
 	}
@@ -269,9 +282,16 @@ func suspendUser(ctx context.Context, p *parts, q userRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.meant(q); err != nil {
+		return nil, err
+	}
+	if err := notRole(q); err != nil {
+		return nil, err
+	}
+	seen := p.seen(q.User)
 	open := len(p.sessionsOf(q.User))
 	s, err := p.users.registry.Suspend(ctx, users.Suspension{User: q.User, Reason: q.Reason, By: q.By, Until: until})
-	return userDone{User: q.User, Suspension: &s, Sessions: open}, err
+	return userDone{User: q.User, Suspension: &s, Sessions: open, Seen: seen}, err
 }
 
 func resumeUser(ctx context.Context, p *parts, q userRequest) (any, error) {

@@ -383,8 +383,9 @@ func (p *parts) checkEvent(check, kind, subject, text string) {
 		p.alertHijack(kind, subject, text)
 		return
 	}
-	p.log.Warn(check, "a user and his limits", slog.String("what", kind), slog.String("user", subject), slog.String("detail", text))
-	p.alertLimit(kind, subject, text)
+	en, es, _ := strings.Cut(text, "\n")
+	p.log.Warn(check, "a user and his limits", slog.String("what", kind), slog.String("user", subject), slog.String("detail", en))
+	p.alertLimit(kind, subject, en, es)
 }
 
 // checkSays passes on what a check has to say beside its findings.
@@ -504,7 +505,7 @@ func (p *parts) swap(ctx context.Context, g *generation, k *sockets) error {
 		m.drop()
 		return err
 	}
-	p.userRules.Store(&userRules{g.settings.Identity.Names(), g.settings.Check.Suspension.Hook()})
+	p.userRules.Store(&userRules{g.settings.Identity.Names(), g.settings.Check.Suspension.Hook(), ownDomains(g.settings), g.helpers.Limits()})
 	p.milter.server.Apply(g.milterSettings(p))
 	k.commit(c)
 	door.commit(p, g)

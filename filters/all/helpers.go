@@ -59,7 +59,7 @@ func (h *Helpers) limiting(c limits.Config, site filters.Site, old *Helpers) (fi
 	}
 	o := limits.Options{Store: site.Store, Users: site.Users, Names: site.Names, Log: site.Logger(limits.Name), Memory: h.memory}
 	if site.Event != nil {
-		o.Event = func(e limits.Event) { site.Event(limits.Name, string(e.Kind), e.Who, e.Text()) }
+		o.Event = func(e limits.Event) { site.Event(limits.Name, string(e.Kind), e.Who, e.Text()+"\n"+e.Texto()) }
 	}
 	check, l, err := limits.New(c, o)
 	h.limits = l

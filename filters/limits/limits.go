@@ -32,6 +32,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -89,6 +90,33 @@ func (e Event) Text() string {
 		return fmt.Sprintf("mail of %s whose user nobody knows is over %s; garita user coverage", e.Who, e.Limit)
 	}
 	return fmt.Sprintf("%s is over %s%s; garita limits list %s", e.Who, e.Limit, would, e.Who)
+}
+
+// Texto says it in Spanish: who is woken by it must read which limit it is, and
+// whether anything was done.
+func (e Event) Texto() string {
+	would := ""
+	if e.Mode != "enforce" {
+		would = " (modo " + e.Mode + ": no se hace nada)"
+	}
+	switch e.Kind {
+	case Warned:
+		return fmt.Sprintf("%s se acerca a su límite: lleva %d de %s%s", e.Who, e.Used, e.Limit.texto(), would)
+	case Suspended:
+		return fmt.Sprintf("%s queda suspendido: %d, muy por encima de %s; garita user show %s", e.Who, e.Used, e.Limit.texto(), e.Who)
+	case Unknown:
+		return fmt.Sprintf("el correo de %s cuyo usuario nadie conoce supera %s; garita user coverage", e.Who, e.Limit.texto())
+	}
+	return fmt.Sprintf("%s supera su límite de %s%s; garita limits list %s", e.Who, e.Limit.texto(), would, e.Who)
+}
+
+// texto is the limit in Spanish words.
+func (l Limit) texto() string {
+	what := map[Kind]string{Messages: "mensajes", Recipients: "destinatarios", Bytes: "octetos", NewRecipients: "destinatarios nuevos", Refusals: "rechazos"}[l.Kind]
+	if what == "" {
+		what = l.Kind.String()
+	}
+	return strconv.FormatInt(l.Max, 10) + " " + what + " / " + spanText(l.Span)
 }
 
 // Options are what a check is made of beside its configuration.

@@ -435,12 +435,12 @@ func TestCountedOnce(t *testing.T) {
 		if at == "door" {
 			want = 4
 		}
-		if err != nil || st.Limits[0].Used != want {
+		if err != nil || st[0].Limits[0].Used != want {
 			t.Errorf("%s: %+v %v, want %d", at, st, err, want)
 		}
 		m := spool("again")
 		k.passes(10, msg{user: "ana", source: "auth", message: m})
-		if st, _ := k.l.Standing(t.Context(), "ana"); st.Limits[0].Used != 6 {
+		if st, _ := k.l.Standing(t.Context(), "ana"); st[0].Limits[0].Used != 6 {
 			t.Errorf("%s: the same Message-ID passes for ever: %+v", at, st)
 		}
 		s.Close()

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"garita/identity"
 	"garita/mail"
 )
 
@@ -224,8 +225,9 @@ func (l *Limits) Top(t Table, d mail.Direction, since time.Duration, n int) []Ro
 
 // Standing is how much of his limits a user has used.
 type Standing struct {
-	User   string         `json:"user"`
-	Limits []StandingLine `json:"limits"`
+	User    string         `json:"user"`
+	Claimed bool           `json:"known_by_sender,omitempty"` // what was sent in his name, with nothing to prove it
+	Limits  []StandingLine `json:"limits"`
 }
 
 // StandingLine is one limit.
@@ -235,20 +237,31 @@ type StandingLine struct {
 	Max   int64  `json:"max"` // 0: none
 }
 
-// Standing asks the store; it counts nothing.
-func (l *Limits) Standing(ctx context.Context, user string) (Standing, error) {
-	out := Standing{User: user, Limits: []StandingLine{}}
-	w, _ := l.whoOf(mail.Identity{User: user, Source: "auth"}, false)
-	a := newAct()
-	a.add(SymbolUser, user, w.key, l.limitsOf(user))
-	if len(a.windows) == 0 || l.o.Store == nil {
-		return out, nil
+// Standing asks the store; it counts nothing. Mail in the user's name that
+// nothing proves to be his has counters of its own, which come second, when
+// there was any.
+func (l *Limits) Standing(ctx context.Context, user string) (out []Standing, err error) {
+	for _, source := range []string{identity.SourceAuth, identity.SourceSender} {
+		one := Standing{User: user, Claimed: !identity.Proven(source), Limits: []StandingLine{}}
+		w, _ := l.whoOf(mail.Identity{User: user, Source: source}, false)
+		a := newAct()
+		a.add(SymbolUser, user, w.key, l.limitsOf(user))
+		var any bool
+		if len(a.windows) > 0 && l.o.Store != nil {
+			used, err := l.o.Store.Peek(ctx, a.windows)
+			if err != nil {
+				return nil, err
+			}
+			for i := range used {
+				one.Limits = append(one.Limits, StandingLine{a.of[i].limit.String(), used[i].Used, used[i].Max})
+				any = any || used[i].Used > 0
+			}
+		}
+		if !one.Claimed || any {
+			out = append(out, one)
+		}
 	}
-	_, used, err := l.o.Store.Reserve(ctx, a.windows)
-	for i := range used {
-		out.Limits = append(out.Limits, StandingLine{a.of[i].limit.String(), used[i].Used, used[i].Max})
-	}
-	return out, err
+	return out, nil
 }
 
 // Active are the users seen since the start, the largest senders first.

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"garita/identity"
 	"garita/mail"
+	"garita/store"
 )
 
 // Wait tells for how long a held message has no room yet, and which limit it
@@ -49,17 +51,32 @@ func (l *Limits) Near(ctx context.Context) ([]Full, error) {
 	if l.o.Store == nil {
 		return nil, nil
 	}
-	list, err := l.o.Store.Counters(ctx, "limits/u/", mostCounters)
-	if err != nil {
-		return nil, err
-	}
 	worst := map[string]Full{}
+	// Mail that only the envelope sender gives to a user has counters of its
+	// own; where no host of ours says who has logged in, it is all there is.
+	for prefix, source := range map[string]string{"limits/u/": identity.SourceAuth, "limits/s/": identity.SourceSender} {
+		list, err := l.o.Store.Counters(ctx, prefix, mostCounters)
+		if err != nil {
+			return nil, err
+		}
+		l.nearOf(list, prefix, source, worst)
+	}
+	out := make([]Full, 0, len(worst))
+	for _, f := range worst {
+		out = append(out, f)
+	}
+	slices.SortFunc(out, func(a, b Full) int { return cmp.Compare(a.User, b.User) })
+	return out, nil
+}
+
+// nearOf keeps the fullest limit of each user whose counters these are.
+func (l *Limits) nearOf(list []store.Counter, prefix, source string, worst map[string]Full) {
 	for _, c := range list {
-		name, kind, ok := cutKind(strings.TrimPrefix(c.Key, "limits/u/"))
+		name, kind, ok := cutKind(strings.TrimPrefix(c.Key, prefix))
 		if !ok {
 			continue
 		}
-		user := l.userOf(name)
+		user := l.userOf(name, prefix, source)
 		for _, lim := range l.limitsOf(user) {
 			if user == "" || lim.Kind != kind || lim.Span != c.Span || lim.Max <= 0 || c.Buckets != buckets {
 				continue
@@ -71,12 +88,6 @@ func (l *Limits) Near(ctx context.Context) ([]Full, error) {
 			}
 		}
 	}
-	out := make([]Full, 0, len(worst))
-	for _, f := range worst {
-		out = append(out, f)
-	}
-	slices.SortFunc(out, func(a, b Full) int { return cmp.Compare(a.User, b.User) })
-	return out, nil
 }
 
 // cutKind takes a window's key apart.
@@ -95,12 +106,12 @@ func cutKind(key string) (name string, kind Kind, ok bool) {
 
 // userOf gives the user whose windows are called so now: after a reset the old
 // ones are nobody's.
-func (l *Limits) userOf(name string) string {
+func (l *Limits) userOf(name, prefix, source string) string {
 	for _, user := range []string{name[:max(strings.LastIndexByte(name, '/'), 0)], name} {
 		if user == "" {
 			continue
 		}
-		if w, ok := l.whoOf(mail.Identity{User: user, Source: "auth"}, false); ok && w.key == "limits/u/"+name {
+		if w, ok := l.whoOf(mail.Identity{User: user, Source: source}, false); ok && w.key == prefix+name {
 			return user
 		}
 	}

@@ -250,7 +250,7 @@ func TestWait(t *testing.T) {
 	if d, limit := wait("ana"); d < 21*time.Hour || limit != "9 messages / 24h" {
 		t.Errorf("%v %q", d, limit)
 	}
-	if st, _ := k.l.Standing(t.Context(), "ana"); st.Limits[1].Used != 9 {
+	if st, _ := k.l.Standing(t.Context(), "ana"); st[0].Limits[1].Used != 9 {
 		t.Errorf("asking counts: %+v", st)
 	}
 }
@@ -280,7 +280,7 @@ func TestNear(t *testing.T) {
 	for _, f := range near {
 		got = append(got, fmt.Sprint(f.User, " ", f.Used, " ", f.Over))
 	}
-	if want := "near@x.example 8 false, over@x.example 10 true, was@x.example 9 false"; strings.Join(got, ", ") != want {
+	if want := "claim@x.example 10 true, near@x.example 8 false, over@x.example 10 true, was@x.example 9 false"; strings.Join(got, ", ") != want {
 		t.Errorf("%s", got)
 	}
 }
@@ -337,5 +337,31 @@ func TestLastBad(t *testing.T) {
 	defer s.Close()
 	if got := newKit(t, s, nil).l.LastBad(); got.Unix() != at.Unix() {
 		t.Errorf("after a restart %v, want %v", got, at)
+	}
+}
+
+// TestTexto: who reads the alert in Spanish learns as much as who reads it in
+// English: the limit, what is used, and that observe does nothing.
+func TestTexto(t *testing.T) {
+	t.Parallel()
+	for kind := range kinds {
+		e := Event{Who: "ana@our.example", Limit: Limit{Kind: kind, Max: 60, Span: time.Hour}, Used: 48, Mode: "observe"}
+		for _, e.Kind = range []EventKind{Warned, Over, Suspended, Unknown} {
+			text := e.Texto()
+			for _, want := range []string{e.Who, "60 ", " / 1h"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%q has no %q", text, want)
+				}
+			}
+			if strings.Contains(text, kind.String()) || strings.Contains(text, "%!") {
+				t.Errorf("%q is not Spanish", text)
+			}
+			if told := strings.Contains(text, "no se hace nada"); told != strings.Contains(e.Text(), "nothing is done") {
+				t.Errorf("%q and %q", text, e.Text())
+			}
+			if e.Kind == Warned && !strings.Contains(text, "48 de 60") {
+				t.Errorf("%q", text)
+			}
+		}
 	}
 }
