@@ -66,7 +66,7 @@ func (c *topCommand) Run(t *terminal) error {
 	w.Flush()
 	if len(v.Rows) == 0 {
 		b.Reset()
-		b.WriteString("nothing in that time that this gateway has seen since its start\n")
+		b.WriteString("nothing in that time\n")
 	}
 	_, err := io.WriteString(t.out, b.String())
 	return err
