@@ -27,15 +27,29 @@ type holdCommands struct {
 	Rebuild holdRebuildCommand `cmd:"" help:"Make the index again from the files."`
 }
 
+// criterion is one word of a filter. One that is given and empty is a variable
+// that a script has not set: taken for "any" it would pick everybody's mail.
+type criterion string
+
+// UnmarshalText refuses what says nothing.
+func (c *criterion) UnmarshalText(raw []byte) error {
+	s := strings.TrimSpace(string(raw))
+	if strings.Trim(s, "@,") == "" {
+		return fmt.Errorf("%.40q picks nothing", raw)
+	}
+	*c = criterion(s)
+	return nil
+}
+
 // holdFilter picks messages by what they are.
 type holdFilter struct {
-	Sender    string    `help:"Of this sender: an address, @domain, or <> for bounces."`
-	User      string    `help:"Sent by this user: ana@example.org."`
-	Recipient string    `help:"To this recipient: an address or @domain."`
-	Reason    string    `help:"With this symbol, or with those of a check: clamav. Several with commas."`
+	Sender    criterion `help:"Of this sender: an address, @domain, or <> for bounces."`
+	User      criterion `help:"Sent by this user: ana@example.org."`
+	Recipient criterion `help:"To this recipient: an address or @domain."`
+	Reason    criterion `help:"With this symbol, or with those of a check: clamav. Several with commas."`
 	Parked    bool      `help:"What a limit, a suspension or the detector of hijacked accounts parked. With release: that alone, nothing that another check holds too."`
-	Since     string    `help:"Held since: a date, a date with time, or a span such as 24h."`
-	Before    string    `help:"Held before: as --since."`
+	Since     criterion `help:"Held since: a date, a date with time, or a span such as 24h."`
+	Before    criterion `help:"Held before: as --since."`
 	since     time.Time `kong:"-"`
 	before    time.Time `kong:"-"`
 }
@@ -59,16 +73,16 @@ func onlyParked(l *hold.Letter) bool {
 // filter reads it.
 func (f *holdFilter) filter() (hold.Filter, error) {
 	var err error
-	if f.since, err = pointInTime(f.Since); err == nil {
-		f.before, err = pointInTime(f.Before)
+	if f.since, err = pointInTime(string(f.Since)); err == nil {
+		f.before, err = pointInTime(string(f.Before))
 	}
 	if f.Parked {
 		if f.Reason != "" {
 			err = fail(exitUsage, "--parked is a reason already: without --reason")
 		}
-		f.Reason = strings.Join(parkedBy(), ",")
+		f.Reason = criterion(strings.Join(parkedBy(), ","))
 	}
-	return hold.Filter{Sender: strings.Trim(f.Sender, " "), User: strings.Trim(f.User, " "), Recipient: strings.Trim(f.Recipient, " "), Reason: f.Reason, Since: f.since, Before: f.before}, err
+	return hold.Filter{Sender: string(f.Sender), User: string(f.User), Recipient: string(f.Recipient), Reason: string(f.Reason), Since: f.since, Before: f.before}, err
 }
 
 // pointInTime reads a date, a time, or a span before now.

@@ -123,9 +123,17 @@ func (p *parts) alertLimit(kind, subject, text string) {
 	if es == "" {
 		return
 	}
+	command := []string{"garita", "limits", "list", subject}
+	who := subject
+	if kind == "unknown" {
+		command = []string{"garita", "user", "coverage"} // there is nobody to list
+		if subject == all.Elsewhere {
+			who = "otros dominios"
+		}
+	}
 	p.alerts.manager.Raise(alert.Alert{Key: "limit/" + kind + "/" + subject, Kind: alert.Limit, Severity: severity, Event: true,
-		Subject: alert.Text{EN: text, ES: subject + es}, Text: alert.Text{EN: text + ".", ES: subject + es + "."},
-		Command: []string{"garita", "limits", "list", subject}})
+		Subject: alert.Text{EN: text, ES: who + es}, Text: alert.Text{EN: text + ".", ES: who + es + "."},
+		Command: command})
 }
 
 // kick ends the open sessions of a user.
