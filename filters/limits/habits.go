@@ -200,6 +200,9 @@ func (l *Limits) recall() {
 	}
 	m.since, m.bad = when(sinceKey), when(badKey)
 	m.sinceKept, m.badKept = m.since, m.bad
+	if err := l.recallTop(ctx); err != nil {
+		l.o.Log("who sent much before the start is not known", err)
+	}
 	for after := ""; len(m.habits) < mostUsers; {
 		page, err := l.o.Store.List(ctx, habitKey, after, 500)
 		if err != nil {
@@ -251,6 +254,7 @@ func (l *Limits) Save(ctx context.Context) error {
 	if newBad {
 		fail(l.o.Store.Keep(ctx, badKey, seconds(bad), 0))
 	}
+	fail(l.saveTop(ctx))
 	for u, raw := range list {
 		if fail(l.o.Store.Put(ctx, habitKey+u, raw, habitFor)) {
 			m.mu.Lock()

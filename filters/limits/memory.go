@@ -42,13 +42,15 @@ const (
 
 // Memory is what the check remembers in memory: who sent how much of late, and
 // what users send in an hour and a day. It outlives a reload and is bounded;
-// what users send outlives a restart too (Save).
+// both outlive a restart too (Save).
 type Memory struct {
-	mu     sync.Mutex
-	told   map[string]time.Time
-	slots  map[slotKey]map[string]*Row
-	habits map[string]*habit
-	since  time.Time
+	mu    sync.Mutex
+	told  map[string]time.Time
+	slots map[slotKey]map[string]*Row
+	// changed are the slots that the store does not have as they are.
+	changed map[slotKey]bool
+	habits  map[string]*habit
+	since   time.Time
 	// bad is when the last sign of bad outbound mail was seen.
 	bad time.Time
 	// read, sinceKept and badKept tell what the store has.
@@ -75,7 +77,7 @@ type Row struct {
 
 // NewMemory makes an empty one.
 func NewMemory() *Memory {
-	return &Memory{told: map[string]time.Time{}, slots: map[slotKey]map[string]*Row{}, habits: map[string]*habit{}}
+	return &Memory{told: map[string]time.Time{}, slots: map[slotKey]map[string]*Row{}, changed: map[slotKey]bool{}, habits: map[string]*habit{}}
 }
 
 // due tells whether something may be said again.
@@ -147,6 +149,7 @@ func (m *Memory) add(t Table, d mail.Direction, name string, r Row, now time.Tim
 			s = map[string]*Row{}
 			m.slots[key] = s
 		}
+		m.changed[key] = true
 		have := s[name]
 		if have == nil {
 			if len(s) >= mostKeys {
