@@ -35,6 +35,7 @@ const (
 	maxAsked         = 2 // times for each end and growth
 	maxAskedKinds    = 30
 	confirmSteps     = 3e9
+	confirmTries     = 4       // all of them: a machine that is busy may stop one
 	longestAttack    = 200_000 // octets: what needs a longer text is no attack
 	maxPrefixes      = 12
 	maxPumpLength    = 64 // characters
@@ -349,8 +350,13 @@ func (h *hunt) confirmed(a Attack) bool {
 	if n*len(a.Pump) > longestAttack {
 		return false
 	}
-	_, err := h.pattern.Match([]byte(a.Text(n)), nil)
-	return err != nil
+	text := []byte(a.Text(n))
+	for range confirmTries {
+		if _, err := h.pattern.Match(text, nil); err == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // edge is the most pumps between lo, which the steps are enough for, and hi.
