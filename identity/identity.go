@@ -277,7 +277,7 @@ func (c *Chain) fromHeader(tx *mail.Transaction) (id mail.Identity, run []messag
 		}
 		run = append(run, f)
 		if hop.sender != "" {
-			if user, ok := c.names.Canonical(hop.sender); ok && c.has(SourceReceived) {
+			if user, ok := c.names.directory(hop.sender); ok && c.has(SourceReceived) {
 				id = mail.Identity{User: user, Source: SourceReceived}
 			}
 			return id, run

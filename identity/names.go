@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/norm"
 	"golang.org/x/text/width"
 
 	"garita/mail"
@@ -67,11 +69,35 @@ func fold(local string) (string, bool) {
 // Login is Canonical for a name that somebody has logged in with. One that is
 // no name is still a user: an unknown one would be counted by nobody.
 func (n Names) Login(name string) string {
-	if c, ok := n.Canonical(name); ok {
+	if c, ok := n.directory(name); ok {
 		return c
 	}
-	sum := sha256.Sum256([]byte(name))
+	sum := sha256.Sum256([]byte(strings.ToLower(norm.NFKC.String(bare(name)))))
 	return "odd/" + hex.EncodeToString(sum[:8])
+}
+
+// directory is Canonical for a name by which a directory has found an account.
+// There are spellings without end of which none is a name here: RFC 4518
+// section 2.2 maps soft hyphens and the like to nothing, section 2.6 many spaces
+// to one. They are one user, not as many.
+func (n Names) directory(name string) (string, bool) {
+	if c, ok := n.Canonical(name); ok {
+		return c, true
+	}
+	return n.Canonical(bare(name))
+}
+
+func bare(name string) string { return strings.Join(strings.Fields(strings.Map(meaning, name)), " ") }
+
+// meaning drops what a directory does not see.
+func meaning(r rune) rune {
+	switch {
+	case unicode.IsSpace(r):
+		return ' '
+	case r == 0x034f || r == 0x1806 || r == 0xfffc, unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Variation_Selector, r):
+		return -1
+	}
+	return r
 }
 
 // Domain is what stands behind the last @ of a canonical name.

@@ -83,7 +83,9 @@ type Transaction struct {
 	// before the first.
 	NextHop   string
 	Forwarded *Forwarded // nil unless XFORWARD came
-	Identity  Identity
+	// QueueID is what the MTA that asks us (milter) calls the message.
+	QueueID  string
+	Identity Identity
 	// Message is nil before the end of data.
 	Message  *message.Message
 	Findings []Finding

@@ -169,6 +169,7 @@ func (x *session) complete(ctx context.Context) error {
 	if x.macros.queueID != "" {
 		t.queueID = x.macros.queueID
 	}
+	t.QueueID = t.queueID
 	arrived := time.Now()
 	a := x.judge(limit)
 	a.outcome.Steps.Receive = arrived.Sub(t.started)

@@ -35,6 +35,8 @@ type instance struct {
 	more  map[question]given
 	last  mail.Verdict
 	ended bool
+	// refused: at DATA or later, so nobody gets it.
+	refused bool
 
 	// What begin fills at first: most messages are asked about once, and an
 	// instance is one allocation then.
@@ -98,7 +100,7 @@ func (i *instance) begin(p Policy, r *Request, c *conn, now time.Time) {
 	}
 	r.session(s, c.peer)
 	s.ID, s.Start = c.s.ids.Next(), now
-	i.policy, i.ended, i.reached, i.edits, i.first, i.more, i.last = p, false, 0, 0, answered{}, nil, mail.Continue
+	i.policy, i.ended, i.refused, i.reached, i.edits, i.first, i.more, i.last = p, false, false, 0, 0, answered{}, nil, mail.Continue
 	i.early = mail.Decision{}
 	i.tx = tx
 	tx.Session, tx.ID, tx.Direction = s, s.ID, mail.In
@@ -157,6 +159,9 @@ func (i *instance) ask(ctx context.Context, state string, r *Request) (d mail.De
 		}
 	}
 	i.last = d.Verdict
+	if state != stateRcpt && (d.Verdict == mail.Defer || d.Verdict == mail.Reject) {
+		i.refused = true // all of it: what was counted is given back
+	}
 	i.remember(q, &d)
 	return d, false
 }
@@ -201,6 +206,7 @@ func (i *instance) finish(ctx context.Context) {
 	switch {
 	case i.early.Verdict == mail.Discard || i.last == mail.Discard:
 		o.Kind = mail.Discarded
+	case i.refused:
 	case len(i.tx.ForwardPaths) > 0:
 		o.Kind = mail.Relayed
 	case i.reached < atMail:

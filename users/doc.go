@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,9 @@ const (
 	prefix         = "users/"
 	prefixSuspend  = prefix + "suspended/"
 	prefixOverride = prefix + "limits/"
+	// prefixStopped is outside of prefix: nobody watches it.
+	prefixStopped = "users-stopped/"
+	stoppedFor    = 90 * 24 * time.Hour
 )
 
 // What a command can be told; errors.Is finds them.
@@ -239,7 +243,7 @@ func (r *Registry) Suspend(ctx context.Context, s Suspension) (Suspension, error
 	}
 	told := r.set(s, true)
 	told()
-	err = r.o.Store.PutNow(ctx, prefixSuspend+s.User, raw, ttl)
+	err = errors.Join(r.o.Store.PutNow(ctx, prefixSuspend+s.User, raw, ttl), r.stop(ctx, s.User))
 	r.mu.Unlock()
 	return s, r.durable(err)
 }
@@ -254,7 +258,33 @@ func (r *Registry) Resume(ctx context.Context, user, by string) (was Suspension,
 	defer r.mu.Unlock()
 	told := r.unset(user, by, true)
 	told()
-	return was, ok, r.durable(r.o.Store.DeleteNow(ctx, prefixSuspend+user))
+	if ok {
+		err = r.stop(ctx, user)
+	}
+	return was, ok, r.durable(errors.Join(err, r.o.Store.DeleteNow(ctx, prefixSuspend+user)))
+}
+
+// stop notes that what a user has sent until now waits for a person.
+func (r *Registry) stop(ctx context.Context, user string) error {
+	return r.o.Store.PutNow(ctx, prefixStopped+user, strconv.AppendInt(nil, r.o.Now().UnixMicro(), 10), stoppedFor)
+}
+
+// Stopped is when a user was last suspended or resumed; zero: not for long.
+// What is held of his from before then may be what he was suspended for, and
+// never leaves by itself.
+func (r *Registry) Stopped(ctx context.Context, user string) (time.Time, error) {
+	if r == nil {
+		return time.Time{}, nil
+	}
+	raw, ok, err := r.o.Store.Get(ctx, prefixStopped+user)
+	if err != nil || !ok {
+		return time.Time{}, err
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("users: when %q was suspended: %w", user, err)
+	}
+	return time.UnixMicro(n), nil
 }
 
 // Limit gives a user limits of his own; none, and no epoch, takes them away.

@@ -93,6 +93,7 @@ func (p *dripping) earn(rate float64, now time.Time) {
 // waiting is one user's held mail in a round.
 type waiting struct {
 	user   string
+	since  time.Time // what is older waits for a person
 	page   []hold.Entry
 	after  string
 	pages  int
@@ -119,6 +120,12 @@ func (p *dripping) round(ctx context.Context, d *daemon, g *generation, k *hold.
 			p.turns++
 			p.turn[u.user] = p.turns
 			p.mu.Unlock()
+			if since, err := d.parts.users.registry.Stopped(ctx, u.user); err != nil {
+				u.served = true
+				continue
+			} else if u.since = since; !since.IsZero() {
+				u.since = since.Add(time.Microsecond)
+			}
 			if e := u.next(ctx, k, now); e == nil || !p.one(ctx, d, g, k, e) {
 				u.served = true // nobody overtakes himself
 				continue
@@ -159,7 +166,7 @@ func (u *waiting) next(ctx context.Context, k *hold.Keeper, now time.Time) *hold
 		if u.pages == dripPages {
 			return nil
 		}
-		page, _, _, err := k.List(ctx, hold.Filter{Reason: "limits", Copies: "none", User: u.user, Oldest: true, Limit: dripPage, After: u.after})
+		page, _, _, err := k.List(ctx, hold.Filter{Reason: "limits", Copies: "none", User: u.user, Since: u.since, Oldest: true, Limit: dripPage, After: u.after})
 		if err != nil || len(page) == 0 {
 			return nil
 		}

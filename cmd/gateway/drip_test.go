@@ -147,8 +147,19 @@ func TestDripFair(t *testing.T) {
 	if _, _, err := k.d.parts.users.registry.Resume(t.Context(), "cleo@example.org", "test"); err != nil {
 		t.Fatal(err)
 	}
+	// What was held before may be what cleo was suspended for: it waits for a
+	// person, and nobody is promised anything; what comes later drips.
 	k.round(100)
-	if got := k.left(); got != "a0 b0 a1 b1 a2 c0 c1" || len(k.held()) != 3 {
+	if got := k.left(); got != "a0 b0 a1 b1 a2" || len(k.held()) != 5 {
+		t.Errorf("after the resume %q, %d are held", got, len(k.held()))
+	}
+	since, err := k.d.parts.users.registry.Stopped(t.Context(), "cleo@example.org")
+	if _, ok := oldestOf(t.Context(), k.d.parts.hold.keeper, "cleo@example.org", since); ok || err != nil || since.IsZero() {
+		t.Errorf("a notice promises it: %v %v %v", ok, since, err)
+	}
+	k.hold("cleo@example.org", "auth", "c2", "limits.domain")
+	k.round(100)
+	if got := k.left(); got != "a0 b0 a1 b1 a2 c2" || len(k.held()) != 5 {
 		t.Errorf("%q, %d are held", got, len(k.held()))
 	}
 }
@@ -451,5 +462,41 @@ func TestLastBadSign(t *testing.T) {
 	}
 	if at, ok := p.lastBad(); !ok || !at.Equal(s.Since) {
 		t.Errorf("after the end of it: %v %v", at, ok)
+	}
+}
+
+// TestEmptyCriterion: a criterion that is given and empty is a variable that a
+// script has not set. It must not pick everybody's mail, nor all bounces.
+func TestEmptyCriterion(t *testing.T) {
+	t.Parallel()
+	k := newDripKit(t, fakehop.Config{}, "drip_rate = 0\n")
+	k.hold("ana@example.org", "received", "a0", "limits.user")
+	k.hold("bob@example.org", "received", "b0", "limits.user")
+	for _, args := range [][]string{
+		{"--user", ""}, {"--user", " "}, {"--user", "\t"}, {"--sender", " "}, {"--sender", "@"}, {"--recipient", ""}, {"--recipient", "@"}, {"--reason", ","}, {"--reason", ""},
+		{"--user", "", "--reason", "limits"}, {"--since", "", "--user", "ana@example.org"}, {"--before", " ", "--reason", "limits"}, {"--user", "@example.org"}, {"--user", "@"},
+	} {
+		for _, verb := range []string{"delete", "release"} {
+			if code, out, text := k.g.command(append([]string{"hold", verb, "--yes"}, args...)...); code == exitOK {
+				t.Errorf("hold %s %q: %s %s", verb, args, out, text)
+			}
+		}
+		if code, _, _ := k.g.command(append([]string{"hold", "list"}, args...)...); code == exitOK {
+			t.Errorf("hold list %q", args)
+		}
+	}
+	if n := len(k.held()); n != 2 || k.left() != "" {
+		t.Fatalf("%d of 2 are held, %q left", n, k.left())
+	}
+	// A part of a name is another name.
+	for _, user := range []string{"na@example.org", "an@example.org", "ana@example.or", "%", "ana%", "_na@example.org", "*"} {
+		k.g.command("hold", "delete", "--yes", "--user", user)
+	}
+	if n := len(k.held()); n != 2 {
+		t.Fatalf("%d of 2 are held", n)
+	}
+	k.g.must("hold", "delete", "--yes", "--user", " Ana+x@EXAMPLE.org ")
+	if list := k.held(); len(list) != 1 || list[0].User != "bob@example.org" {
+		t.Errorf("%+v", list)
 	}
 }

@@ -119,7 +119,11 @@ func (d *daemon) tellHeld(ctx context.Context, g *generation, now time.Time) {
 		if _, stopped := d.parts.users.registry.Suspended(u.User); stopped || !strings.Contains(u.User, "@") {
 			continue
 		}
-		tx, ok := oldestOf(ctx, k, u.User)
+		since, err := d.parts.users.registry.Stopped(ctx, u.User)
+		if err != nil {
+			return
+		}
+		tx, ok := oldestOf(ctx, k, u.User, since)
 		if !ok {
 			continue
 		}
@@ -141,9 +145,10 @@ func (d *daemon) tellHeld(ctx context.Context, g *generation, now time.Time) {
 func stamp(now time.Time) []byte { return strconv.AppendInt(nil, now.Unix(), 10) }
 
 // oldestOf gives what a user has waited for longest, if he has shown who he is
-// and limits alone hold it.
-func oldestOf(ctx context.Context, k *hold.Keeper, user string) (*mail.Transaction, bool) {
-	page, _, _, err := k.List(ctx, hold.Filter{Reason: "limits", Copies: "none", User: user, Oldest: true, Limit: 10})
+// and limits alone hold it; what is from before a suspension of his leaves by
+// nobody's promise.
+func oldestOf(ctx context.Context, k *hold.Keeper, user string, since time.Time) (*mail.Transaction, bool) {
+	page, _, _, err := k.List(ctx, hold.Filter{Reason: "limits", Copies: "none", User: user, Since: since, Oldest: true, Limit: 10})
 	if err != nil {
 		return nil, false
 	}

@@ -196,7 +196,8 @@ func (c *userResumeCommand) Run(t *terminal) error {
 	}
 	text := "%s was not suspended; garita user list shows who is\n"
 	if d.Was {
-		text = "%s may send again; what was held meanwhile waits for you: garita hold list --reason suspension\n"
+		// Also what a limit held before: it may be what he was suspended for.
+		text = "%s may send again; what was held before and meanwhile waits for you:\n  garita hold list --parked --user " + strings.ReplaceAll(shellWord(oneLine(d.User)), "%", "%%") + "\n"
 	}
 	_, err := fmt.Fprintf(t.out, text, oneLine(d.User))
 	return err

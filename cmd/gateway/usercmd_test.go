@@ -210,7 +210,8 @@ func TestSuspendOnARelay(t *testing.T) {
 
 // TestLimitAndDrip: a user is held at his limit while a colleague's mail on the
 // same connection passes and a note of absence is not counted; the rest drips
-// out, oldest first, once there is room, and not while he is suspended.
+// out once there is room. What was held before a suspension waits for a person,
+// whatever room there is: it may be what he was suspended for.
 func TestLimitAndDrip(t *testing.T) {
 	hop := startHop(t, fakehop.Config{})
 	dir := initialise(t, hop.Addr())
@@ -256,7 +257,7 @@ func TestLimitAndDrip(t *testing.T) {
 	// dripped is the order of what left since; notices of held mail are not it.
 	dripped := func() (order string) {
 		for _, m := range hop.Accepted() {
-			for _, n := range []string{"3", "4"} {
+			for _, n := range []string{"3", "4", "6"} {
 				if strings.Contains(string(m.Data), "\nSubject: number "+n) {
 					order += n
 				}
@@ -267,16 +268,28 @@ func TestLimitAndDrip(t *testing.T) {
 	g.signal(syscall.SIGKILL)
 	<-g.ended
 	g = start(t, dir)
-	g.must("user", "limit", "ana", "--messages-per-hour", "10", "--for", "7d")
-	if out := g.must("user", "show", "ana"); !strings.Contains(out, "10 messages / 1h") || !strings.Contains(out, "is suspended") {
+	g.must("user", "limit", "ana", "--messages-per-hour", "4", "--for", "7d")
+	if out := g.must("user", "show", "ana"); !strings.Contains(out, "4 messages / 1h") || !strings.Contains(out, "is suspended") {
 		t.Errorf("show:\n%s", out)
 	}
 	if got := dripped(); got != "" {
 		t.Errorf("%s dripped out of a suspended user", got)
 	}
-	g.must("user", "resume", "ana")
-	await(t, "what is held to drip out", func() bool { return len(dripped()) >= 2 })
-	if got := dripped(); got != "34" {
+	if out := g.must("user", "resume", "ana"); !strings.Contains(out, "garita hold list --parked --user ana@example.org\n") {
+		t.Errorf("resume:\n%s", out)
+	}
+	c = dial(t, g.address("outbound"))
+	c.say(250, "EHLO mta.example.org")
+	if post("ana@example.org", "ana", "number 5") || !post("ana@example.org", "ana", "number 6") {
+		t.Error("the fourth has room, the fifth has not")
+	}
+	g.must("user", "limit", "ana", "--messages-per-hour", "10", "--for", "7d")
+	await(t, "what is held to drip out", func() bool { return dripped() != "" })
+	if got := dripped(); got != "6" {
+		t.Errorf("%s, want what came after the suspension alone", got)
+	}
+	g.must("hold", "release", "--parked", "--user", "ana", "--yes")
+	if got := dripped(); got != "634" {
 		t.Errorf("%s, want the oldest first and each once", got)
 	}
 	if out := g.must("limits", "list", "ana"); !strings.Contains(out, "10 messages / 1h") {

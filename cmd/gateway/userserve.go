@@ -132,9 +132,12 @@ func (p *parts) alertLimit(kind, subject, en, es string) {
 	default:
 		return
 	}
+	command := []string{"garita", "limits", "list", subject}
+	if kind == "unknown" {
+		command = []string{"garita", "user", "coverage"} // there is nobody to list
+	}
 	p.alerts.manager.Raise(alert.Alert{Key: "limit/" + kind + "/" + subject, Kind: alert.Limit, Severity: alert.Warning, Event: true,
-		Subject: alert.Text{EN: en, ES: es}, Text: text,
-		Command: []string{"garita", "limits", "list", subject}})
+		Subject: alert.Text{EN: en, ES: es}, Text: text, Command: command})
 }
 
 // kick ends the open sessions of a user.

@@ -57,7 +57,7 @@ func (h *Helpers) limiting(c limits.Config, site filters.Site, old *Helpers) (fi
 	if h.memory = limits.NewMemory(); old != nil && old.memory != nil {
 		h.memory = old.memory
 	}
-	o := limits.Options{Store: site.Store, Users: site.Users, Names: site.Names, Log: site.Logger(limits.Name), Memory: h.memory}
+	o := limits.Options{Store: site.Store, Users: site.Users, Names: site.Names, Domains: site.Domains, Log: site.Logger(limits.Name), Memory: h.memory}
 	if site.Event != nil {
 		o.Event = func(e limits.Event) { site.Event(limits.Name, string(e.Kind), e.Who, e.Text()+"\n"+e.Texto()) }
 	}

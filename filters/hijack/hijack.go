@@ -153,6 +153,7 @@ type pending struct {
 	key    string // of the user
 	proven bool
 	door   string
+	twin   bool // the other door has judged it
 }
 
 // New makes the check.
@@ -214,15 +215,18 @@ func (k *Check) Standing(ctx context.Context, user string) (hijack.State, error)
 	return s, err
 }
 
-// atDoor tells a message of a milter or policy server of ours.
-func atDoor(id mail.Identity) bool {
-	return id.Source == identity.SourceMilter || id.Source == identity.SourcePolicy
+// atDoor tells a message about which an MTA asks us, by milter or policy
+// protocol: also one of a webmail, whose user its header names.
+func atDoor(tx *mail.Transaction) bool {
+	return tx.Session != nil && tx.ByMTA || tx.Identity.Source == identity.SourceMilter || tx.Identity.Source == identity.SourcePolicy
 }
 
 // whose tells against whom a message counts; not ok: nobody.
 func (k *Check) whose(tx *mail.Transaction) (user string, proven, ok bool) {
 	user = tx.Identity.User
-	if user == "" || tx.ReversePath.IsNull() || k.exempt[user] || k.exempt["@"+identity.Domain(user)] {
+	// Who has logged in himself and sends without a sender is no note of absence.
+	null := tx.ReversePath.IsNull() && !identity.OwnSession(tx.Identity.Source)
+	if user == "" || null || k.exempt[user] || k.exempt["@"+identity.Domain(user)] {
 		return "", false, false
 	}
 	if proven = identity.Proven(tx.Identity.Source); !proven {
@@ -279,7 +283,13 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (filters
 	}
 	p.judged, p.key, p.proven = true, user, proven
 	p.door = doorKey(tx, user)
-	if !atDoor(tx.Identity) && k.seenAtDoor(ctx, p.door, len(tx.ForwardPaths)) {
+	// Who has logged in here has passed no door, whatever Message-ID he writes.
+	if !atDoor(tx) && !identity.OwnSession(tx.Identity.Source) && k.seenAtDoor(ctx, p.door, len(tx.ForwardPaths)) {
+		return k.again(ctx, tx, p)
+	}
+	twin := twinKey(tx, user)
+	if atDoor(tx) && tx.Identity.Source != identity.SourcePolicy && k.seenAtDoor(ctx, twin, 1<<16) {
+		p.twin = true // the policy server has judged it
 		return k.again(ctx, tx, p)
 	}
 	l := &hijack.Letter{User: user, From: address(tx), Text: textOf(ctx, tx.Message)}
@@ -291,6 +301,10 @@ func (k *Check) CheckMessage(ctx context.Context, tx *mail.Transaction) (filters
 	var err error
 	if p.j, err = k.Judge(ctx, l); p.j == nil {
 		return filters.Result{}, err
+	}
+	if tx.Identity.Source == identity.SourcePolicy && twin != "" {
+		// At once: the milter asks before the policy server hears of the end.
+		err = errors.Join(err, k.o.Store.Put(ctx, twin, []byte{0, 1}, doorFor))
 	}
 	if p.j.Opened {
 		k.o.Event(Suspect, k.named(p.j.Case, tx))
@@ -325,7 +339,7 @@ func (k *Check) result(tx *mail.Transaction, suspect bool, score float64, c hija
 
 // address is the client's where it is the user's own machine.
 func address(tx *mail.Transaction) netip.Addr {
-	if !identity.OwnSession(tx.Identity.Source) || !atDoor(tx.Identity) && tx.Trusted || !tx.Client.IsValid() {
+	if !identity.OwnSession(tx.Identity.Source) || !atDoor(tx) && tx.Trusted || !tx.Client.IsValid() {
 		return netip.Addr{}
 	}
 	return tx.Client.Addr()
@@ -365,15 +379,37 @@ func textOf(ctx context.Context, m *message.Message) hijack.Digest {
 
 // doorKey names a message that a door and the wire both see.
 func doorKey(tx *mail.Transaction, user string) string {
-	id := ""
+	id, queue := "", queueID(tx)
 	if tx.Message != nil {
 		if f, ok := tx.Message.Header().Get("Message-ID"); ok {
 			id = "m" + f.Value()
 		}
 	}
-	if id == "" && tx.Forwarded != nil && tx.Forwarded.Ident != "" {
-		id = "q" + tx.Forwarded.Ident
+	if id == "" && queue != "" {
+		id = "q" + queue
 	}
+	return keyOf(user, id)
+}
+
+// queueID is the MTA's name of a message: what it tells a door, or what the
+// wire hears by XFORWARD.
+func queueID(tx *mail.Transaction) string {
+	if tx.QueueID == "" && tx.Forwarded != nil {
+		return tx.Forwarded.Ident
+	}
+	return tx.QueueID
+}
+
+// twinKey names what the policy server has judged for the milter, which Postfix
+// may ask about the same message.
+func twinKey(tx *mail.Transaction, user string) string {
+	if id := queueID(tx); id != "" {
+		return keyOf(user, "t"+id)
+	}
+	return ""
+}
+
+func keyOf(user, id string) string {
 	if id == "" {
 		return ""
 	}
@@ -412,11 +448,15 @@ func (k *Check) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome
 		return nil
 	}
 	refused := 0
-	if !atDoor(tx.Identity) {
+	if !atDoor(tx) {
 		refused = max(p.asked-len(tx.ForwardPaths), 0)
 		if o.Kind == mail.Refused && strings.HasPrefix(o.NextHopReply, "5") {
 			refused += len(tx.ForwardPaths)
 		}
+	}
+	if p.twin && p.door != "" && o.Kind == mail.Relayed {
+		n := min(len(tx.ForwardPaths), 65535)
+		return k.o.Store.Put(ctx, p.door, []byte{byte(n >> 8), byte(n)}, doorFor)
 	}
 	if p.j == nil {
 		if user, _, ok := k.whose(tx); ok && refused > 0 {
@@ -426,9 +466,9 @@ func (k *Check) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome
 	}
 	stopped := o.Kind == mail.Held || o.Kind == mail.Refused || o.Kind == mail.Discarded
 	// A door never hears of the end of what it let pass.
-	passed := o.Kind == mail.Relayed || o.Kind == mail.Ambiguous || atDoor(tx.Identity) && !stopped
+	passed := o.Kind == mail.Relayed || o.Kind == mail.Ambiguous || atDoor(tx) && !stopped
 	err := k.Done(ctx, p.j, passed, refused)
-	if passed && atDoor(tx.Identity) && p.door != "" {
+	if passed && atDoor(tx) && p.door != "" {
 		n := min(len(tx.ForwardPaths), 65535)
 		err = errors.Join(err, k.o.Store.Put(ctx, p.door, []byte{byte(n >> 8), byte(n)}, doorFor))
 	}

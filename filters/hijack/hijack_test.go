@@ -276,7 +276,7 @@ func TestNoSenderNeverCounts(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, nil, nil)
 	for range 300 {
-		if v := k.send(msg{user: "ana@our.example", null: true, refused: 1}); v != mail.Continue {
+		if v := k.send(msg{user: "ana@our.example", source: identity.SourceReceived, null: true, refused: 1}); v != mail.Continue {
 			t.Fatal(v)
 		}
 	}
@@ -285,6 +285,56 @@ func TestNoSenderNeverCounts(t *testing.T) {
 	}
 	if v := k.send(msg{user: "ana@our.example"}); v != mail.Continue {
 		t.Errorf("%v", v)
+	}
+}
+
+// TestNoSenderIsNoHidingPlace: who has logged in and leaves the sender away is
+// not a note of absence, nor does a letter by the MTA hide those sent here.
+func TestNoSenderIsNoHidingPlace(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{identity.SourceAuth, identity.SourceMilter} {
+		k := newKit(t, nil, nil)
+		if n := k.until(300, msg{user: "ana@our.example", source: source, null: true}); n == 300 {
+			t.Errorf("%s: all pass without a sender", source)
+		}
+	}
+	with, without := newKit(t, nil, nil), newKit(t, nil, nil)
+	plain := without.until(300, msg{user: "ana@our.example"})
+	n := 0
+	for ; n < 300; n++ {
+		id := fmt.Sprint("Q", n)
+		with.k.o.Store.Put(t.Context(), keyOf("ana@our.example", "q"+id), []byte{0, 1}, doorFor)
+		if with.send(msg{user: "ana@our.example", id: id}) != mail.Continue {
+			break
+		}
+		with.pass(3 * time.Second)
+	}
+	if n > plain {
+		t.Errorf("%d letters of his own session pass with marks of a door, %d without", n, plain)
+	}
+}
+
+// TestTwoDoors: Postfix asks the policy server and the milter about one
+// message, and hands it to the wire: it is one letter.
+func TestTwoDoors(t *testing.T) {
+	t.Parallel()
+	k, alone := newKit(t, nil, nil), newKit(t, nil, nil)
+	one := alone.until(300, msg{user: "ana@our.example", source: identity.SourceMilter})
+	n := 0
+	for ; n < 300; n++ {
+		m := msg{user: "ana@our.example", source: identity.SourcePolicy, id: fmt.Sprint("Q", n), to: fmt.Sprintf("a%d@d%d.example", n, n)}
+		if k.send(m) != mail.Continue {
+			break
+		}
+		for _, m.source = range []string{identity.SourceMilter, identity.SourceReceived} {
+			if k.send(m) != mail.Continue {
+				t.Fatalf("%s holds what the policy server has let pass", m.source)
+			}
+		}
+		k.pass(3 * time.Second)
+	}
+	if n != one {
+		t.Errorf("%d pass by three, %d by the milter alone", n, one)
 	}
 }
 

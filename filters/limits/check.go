@@ -63,16 +63,10 @@ func (l *Limits) CheckMessage(ctx context.Context, tx *mail.Transaction) (filter
 	return p.result, err
 }
 
-// atDoor tells a message of a milter or policy server of ours: the wire will
-// see it, or has somebody else relay it.
-func atDoor(id mail.Identity) bool {
-	return id.Source == identity.SourceMilter || id.Source == identity.SourcePolicy
-}
-
 func (l *Limits) count(ctx context.Context, tx *mail.Transaction, p *pending) (filters.Result, error) {
 	w, ok := l.whoOf(tx.Identity, tx.ReversePath.IsNull())
 	if !ok {
-		return l.nobodys(ctx, tx)
+		return l.nobodys(ctx, tx, p)
 	}
 	p.who = w
 	var size int64
@@ -83,10 +77,10 @@ func (l *Limits) count(ctx context.Context, tx *mail.Transaction, p *pending) (f
 	if err != nil || len(a.windows) == 0 {
 		return filters.Result{}, err
 	}
-	if l.seenAtDoor(ctx, tx, w, len(tx.ForwardPaths)) {
+	if l.countedAtDoor(ctx, tx, p) {
 		return filters.Result{}, nil
 	}
-	if atDoor(tx.Identity) && l.cfg.CountAt == "wire" {
+	if atDoor(tx) && l.cfg.CountAt == "wire" {
 		for i := range a.windows {
 			a.windows[i].Cost = 0 // the wire counts; here it is only asked
 		}
@@ -102,16 +96,7 @@ func (l *Limits) count(ctx context.Context, tx *mail.Transaction, p *pending) (f
 		return l.over(ctx, tx, p, a, used, max(at, 0)), nil
 	}
 	p.res, p.fresh = res, fresh
-	if atDoor(tx.Identity) && l.cfg.CountAt == "door" {
-		// At once: the policy server hears of the end of a message only with the
-		// next one, and then the wire has seen it already.
-		p.door = doorKeys(tx, w)
-		for _, key := range p.door {
-			if err := l.o.Store.Put(ctx, key, quad(len(tx.ForwardPaths)), doorFor); err != nil {
-				l.o.Log("a message that was counted cannot be marked; the wire will count it too", err)
-			}
-		}
-	}
+	l.mark(ctx, tx, p)
 	l.near(a, used)
 	return filters.Result{}, nil
 }
@@ -129,8 +114,10 @@ func (l *Limits) over(_ context.Context, tx *mail.Transaction, p *pending, a *ac
 	l.tell(Event{Over, s.who, s.limit, used[at].Used, l.cfg.Mode})
 	if p.who.proven && l.cfg.SuspendAt > 0 && l.verdict != mail.Defer {
 		for i := range used {
-			if a.of[i].symbol == SymbolUser && used[i].Over && a.windows[i].Max > 0 && !atDoor(tx.Identity) {
-				p.excess = append(p.excess, store.Window{Key: "x" + a.windows[i].Key, Span: a.windows[i].Span, Cost: a.windows[i].Cost, Buckets: buckets})
+			// A door that only asks has no costs in its windows; what it refuses never
+			// comes to the wire, so it is counted here all the same.
+			if cost := a.costs[a.of[i].limit.Kind]; a.of[i].symbol == SymbolUser && cost > 0 && noRoom(a, used, i) {
+				p.excess = append(p.excess, store.Window{Key: "x" + a.windows[i].Key, Span: a.windows[i].Span, Cost: cost, Buckets: buckets})
 				p.limits = append(p.limits, a.of[i].limit)
 			}
 		}
@@ -166,12 +153,25 @@ func (l *Limits) tell(e Event) {
 	}
 }
 
+// nullSender and Elsewhere stand for domains in an Event: of mail without a
+// sender, and of all that are not ours together.
+const (
+	nullSender = "<>"
+	Elsewhere  = "other domains"
+)
+
 // nobodys counts outbound mail without a user against the ceiling of its
 // domain. It holds nothing: there is nobody whom it could teach.
-func (l *Limits) nobodys(ctx context.Context, tx *mail.Transaction) (filters.Result, error) {
-	domain := "-"
+func (l *Limits) nobodys(ctx context.Context, tx *mail.Transaction, p *pending) (filters.Result, error) {
+	if atDoor(tx) && l.cfg.CountAt == "wire" || l.countedAtDoor(ctx, tx, p) {
+		return filters.Result{}, nil
+	}
+	domain := nullSender
 	if !tx.ReversePath.IsNull() {
 		domain = tx.ReversePath.DomainKey()
+		if len(l.ours) > 0 && !l.ours[domain] {
+			domain = Elsewhere // else who makes up domains never meets a ceiling, nor the store an end
+		}
 	}
 	a := newAct()
 	a.costs[Messages], a.costs[Recipients] = 1, int64(len(tx.ForwardPaths))
@@ -186,6 +186,7 @@ func (l *Limits) nobodys(ctx context.Context, tx *mail.Transaction) (filters.Res
 	if err != nil {
 		return filters.Result{}, err
 	}
+	l.mark(ctx, tx, p)
 	if at := full(a, used); at >= 0 {
 		l.tell(Event{Unknown, domain, a.of[at].limit, used[at].Used, l.cfg.Mode})
 		return filters.Found(mail.Finding{Symbol: SymbolUnknown, Mode: mail.Observe,
@@ -193,51 +194,6 @@ func (l *Limits) nobodys(ctx context.Context, tx *mail.Transaction) (filters.Res
 	}
 	return filters.Result{}, nil
 }
-
-// doorFor is how long the wire may take to see what a door has counted.
-const doorFor = 10 * time.Minute
-
-// doorKeys name a message that both see: by its Message-ID, and by the queue id
-// that the MTA says (XFORWARD IDENT, a milter's {i}, queue_id). The policy
-// server sees no message and knows the queue id alone.
-func doorKeys(tx *mail.Transaction, w who) (keys []string) {
-	if tx.Message != nil {
-		if f, ok := tx.Message.Header().Get("Message-ID"); ok {
-			keys = append(keys, "limits/door/"+digest(w.user+"\x00m"+f.Value()))
-		}
-	}
-	if tx.Forwarded != nil && tx.Forwarded.Ident != "" {
-		keys = append(keys, "limits/door/"+digest(w.user+"\x00q"+tx.Forwarded.Ident))
-	}
-	return keys
-}
-
-// seenAtDoor takes a mark that a door has left: one message counted there is
-// one that the wire leaves out, so the same Message-ID again is counted.
-func (l *Limits) seenAtDoor(ctx context.Context, tx *mail.Transaction, w who, rcpts int) bool {
-	if l.cfg.CountAt != "door" || atDoor(tx.Identity) {
-		return false
-	}
-	l.mu.Lock() // two transactions of one message must not both take all of it
-	defer l.mu.Unlock()
-	seen := false
-	for _, key := range doorKeys(tx, w) { // a milter has left both
-		raw, ok, err := l.o.Store.Get(ctx, key)
-		if !ok || err != nil || len(raw) != 4 {
-			continue
-		}
-		seen = true
-		left := int(raw[0])<<24 | int(raw[1])<<16 | int(raw[2])<<8 | int(raw[3])
-		if left -= rcpts; left <= 0 {
-			l.o.Store.Delete(ctx, key)
-		} else {
-			l.o.Store.Put(ctx, key, quad(left), doorFor)
-		}
-	}
-	return seen
-}
-
-func quad(n int) []byte { return []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)} }
 
 // Finish commits what was relayed and gives the rest back.
 func (l *Limits) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcome) error {
@@ -250,7 +206,7 @@ func (l *Limits) Finish(ctx context.Context, tx *mail.Transaction, o mail.Outcom
 		return nil
 	}
 	// A door never hears of the end of what it let pass.
-	done := o.Kind == mail.Relayed || o.Kind == mail.Ambiguous || atDoor(tx.Identity) && o.Kind != mail.Refused && o.Kind != mail.Held && o.Kind != mail.Discarded
+	done := o.Kind == mail.Relayed || o.Kind == mail.Ambiguous || atDoor(tx) && o.Kind != mail.Refused && o.Kind != mail.Held && o.Kind != mail.Discarded
 	var err error
 	if p.res != nil {
 		if done {
@@ -282,7 +238,7 @@ func (l *Limits) refused(ctx context.Context, tx *mail.Transaction, p *pending, 
 	if o.Kind == mail.Refused && strings.HasPrefix(o.NextHopReply, "5") {
 		n += len(tx.ForwardPaths)
 	}
-	if n <= 0 || atDoor(tx.Identity) {
+	if n <= 0 || atDoor(tx) {
 		return
 	}
 	w := p.who

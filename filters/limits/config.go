@@ -22,7 +22,7 @@ type Config struct {
 	Domain           []string         `toml:"domain" doc:"Limits of all users of a domain together."`
 	Address          []string         `toml:"address" doc:"Limits of each client address, for mail of users who are known. Leave it empty where a relay brings everybody's mail."`
 	Everybody        []string         `toml:"everybody" doc:"Limits of all users together."`
-	Unknown          []string         `toml:"unknown" doc:"Ceiling of outbound mail whose user is not known (bounces, system mail), by domain of the sender. Over it there is a warning; nobody's mail is held."`
+	Unknown          []string         `toml:"unknown" doc:"Ceiling of outbound mail whose user is not known (bounces, system mail), by domain of the sender; domains that are not yours count together. Over it there is a warning; nobody's mail is held."`
 	Action           string           `toml:"action" enum:"hold,defer,reject" doc:"What is over a limit: hold (and it drips out as the window frees), defer (451) or reject (554)."`
 	WarnAt           float64          `toml:"warn_at" doc:"Share of a user's limit at which there is a warning. 0: never."`
 	SuspendAt        float64          `toml:"suspend_at" doc:"At so many times a user's limit he is suspended: what he was held or refused over it counts. Not with defer, and not for users known by the envelope sender alone. 0: never."`

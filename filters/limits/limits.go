@@ -105,7 +105,14 @@ func (e Event) Texto() string {
 	case Suspended:
 		return fmt.Sprintf("%s queda suspendido: %d, muy por encima de %s; garita user show %s", e.Who, e.Used, e.Limit.texto(), e.Who)
 	case Unknown:
-		return fmt.Sprintf("el correo de %s cuyo usuario nadie conoce supera %s; garita user coverage", e.Who, e.Limit.texto())
+		who := e.Who
+		switch who {
+		case Elsewhere:
+			who = "otros dominios"
+		case nullSender:
+			who = "nadie (sin remitente)"
+		}
+		return fmt.Sprintf("el correo de %s cuyo usuario nadie conoce supera %s; garita user coverage", who, e.Limit.texto())
 	}
 	return fmt.Sprintf("%s supera su límite de %s%s; garita limits list %s", e.Who, e.Limit.texto(), would, e.Who)
 }
@@ -124,7 +131,9 @@ type Options struct {
 	Store store.Store
 	Users *users.Registry // nil: nobody is suspended, nobody has his own limits
 	Names identity.Names
-	Now   func() time.Time // nil: time.Now
+	// Domains are ours; none: they are not known.
+	Domains []string
+	Now     func() time.Time // nil: time.Now
 	// Event hears of each; it must not block. nil is nobody.
 	Event func(Event)
 	// Log is told of faults; nil is silence.
@@ -139,7 +148,9 @@ type Limits struct {
 	compiled
 	o       Options
 	mu      sync.Mutex
+	doorMu  sync.Mutex // held while the store is asked, so not mu
 	pending map[string]*pending
+	ours    map[string]bool // domains
 }
 
 // pending is a message between its checks and its end.
@@ -157,7 +168,10 @@ type pending struct {
 
 // New makes the check and what commands ask.
 func New(c Config, o Options) (filters.Check, *Limits, error) {
-	l := &Limits{cfg: c, o: o, pending: map[string]*pending{}}
+	l := &Limits{cfg: c, o: o, pending: map[string]*pending{}, ours: map[string]bool{}}
+	for _, d := range o.Domains[:min(len(o.Domains), mostNames)] {
+		l.ours[mail.DomainKey(d)] = true
+	}
 	errs := c.Validate()
 	if len(errs) == 0 {
 		l.compiled, errs = c.compile(o.Names)
@@ -191,7 +205,9 @@ type who struct {
 	user   string
 	key    string // of the user's windows
 	proven bool
-	epoch  int
+	// claimed: the envelope alone names him.
+	claimed bool
+	epoch   int
 }
 
 // whoOf tells it; not ok: nobody's.
@@ -200,6 +216,7 @@ func (l *Limits) whoOf(id mail.Identity, null bool) (who, bool) {
 		return who{}, false
 	}
 	w := who{user: id.User, proven: identity.Proven(id.Source)}
+	w.claimed = !w.proven
 	switch {
 	case null:
 		// A note of absence is not the user's doing; but who has logged in and
@@ -338,6 +355,9 @@ func (l *Limits) counting(rcpts []mail.Recipient) int {
 
 func (l *Limits) exempt(r *mail.Recipient) bool {
 	p := r.Asked()
+	if strings.ContainsAny(p.Local, "%!@") {
+		return false // a route: an MTA may send a%there.example@here.example on to there.example
+	}
 	d := p.DomainKey()
 	return l.exemptRcpt["@"+d] || l.exemptRcpt[strings.ToLower(p.Local)+"@"+d]
 }
@@ -379,14 +399,20 @@ func (l *Limits) prepare(ctx context.Context, w who, client string, rcpts []mail
 		a.costs[NewRecipients] = int64(len(fresh))
 	}
 	a.add(SymbolUser, w.user, w.key, own)
+	// What a forger claims fills counters of its own here too: else a few
+	// made-up names would have a whole domain held.
+	of := ""
+	if w.claimed {
+		of = "s"
+	}
 	if d := identity.Domain(w.user); d != "" && len(l.domain) > 0 {
-		a.add(SymbolDomain, d, "limits/d/"+d, l.domain)
+		a.add(SymbolDomain, d, "limits/d"+of+"/"+d, l.domain)
 	}
 	if len(l.address) > 0 && client != "" {
 		a.add(SymbolAddress, client, "limits/a/"+client, l.address)
 	}
 	if len(l.everybody) > 0 {
-		a.add(SymbolEverybody, "everybody", "limits/e", l.everybody)
+		a.add(SymbolEverybody, "everybody", "limits/e"+of, l.everybody)
 	}
 	return a, fresh, nil
 }
@@ -395,10 +421,16 @@ func (l *Limits) prepare(ctx context.Context, w who, client string, rcpts []mail
 // refuse somebody who only asks.
 func full(a *act, used []store.Usage) int {
 	for i := range used {
-		asked := a.windows[i].Cost == 0 && used[i].Max > 0 && a.costs[a.of[i].limit.Kind] > 0 && used[i].Used+a.costs[a.of[i].limit.Kind] > used[i].Max
-		if used[i].Over || asked || a.of[i].limit.Kind == Refusals && used[i].Max > 0 && used[i].Used >= used[i].Max {
+		if noRoom(a, used, i) || a.of[i].limit.Kind == Refusals && used[i].Max > 0 && used[i].Used >= used[i].Max {
 			return i
 		}
 	}
 	return -1
+}
+
+// noRoom tells that a window has no room for the message, also where it was
+// only asked.
+func noRoom(a *act, used []store.Usage, i int) bool {
+	cost := a.costs[a.of[i].limit.Kind]
+	return used[i].Over || a.windows[i].Cost == 0 && used[i].Max > 0 && cost > 0 && used[i].Used+cost > used[i].Max
 }

@@ -230,3 +230,72 @@ func TestQ10Relay(t *testing.T) {
 		t.Errorf("%v are counted, %d passed", n, passed.Load())
 	}
 }
+
+// TestUnknownCeiling: mail that a relay hands on and of which nobody knows the
+// sender is never held nor counted against anybody; over the ceiling of its
+// domain there is one alert, that names the command to run. Whoever makes up a
+// domain for each message meets a ceiling too.
+func TestUnknownCeiling(t *testing.T) {
+	t.Parallel()
+	hop := startHop(t, fakehop.Config{})
+	g := limited(t, hop.Addr(), harness.Setting{Table: "check.limits", Key: "unknown", Value: `["3 messages / 1h"]`},
+		harness.Setting{Table: "check.limits", Key: "user", Value: `["1 messages / 1h"]`},
+		harness.Setting{Table: "identity", Key: "sources", Value: `["received"]`})
+	c := harness.Greeted(t, g.Outbound)
+	type entry struct {
+		Key     string
+		Command []string
+		Subject struct{ EN, ES string }
+	}
+	alerts := func() map[string]entry {
+		t.Helper()
+		out, code := g.Run("alert", "list", "-o", "json", "--config", g.Config)
+		var v struct{ Alerts []entry }
+		if err := json.Unmarshal([]byte(out), &v); code != 0 || err != nil {
+			t.Fatalf("garita alert list: %d %v\n%s", code, err, out)
+		}
+		m := map[string]entry{}
+		for _, a := range v.Alerts {
+			if strings.HasPrefix(a.Key, "limit/") {
+				m[a.Key] = a
+			}
+		}
+		return m
+	}
+	post := func(from, subject string) {
+		t.Helper()
+		if r := c.Send(from, []string{"x@anywhere.example"}, by("", subject)); r.Code != 250 || isHeld(r) {
+			t.Errorf("mail of nobody (%s): %s", from, r)
+		}
+	}
+	for i := range 3 {
+		post("cron@our.example", fmt.Sprint("system ", i))
+		post("", fmt.Sprint("bounce ", i))
+		post(fmt.Sprintf("x@made-up-%d.example", i), "forged")
+	}
+	if m := alerts(); len(m) != 0 {
+		t.Errorf("within the ceiling: %v", m)
+	}
+	for i := range 3 {
+		post("cron@our.example", fmt.Sprint("more ", i))
+		post("", fmt.Sprint("more ", i))
+		post(fmt.Sprintf("x@another-%d.example", i), "forged")
+	}
+	var m map[string]entry
+	harness.Eventually(t, "there are no alerts", func() bool { m = alerts(); return len(m) >= 3 })
+	for _, key := range []string{"limit/unknown/our.example", "limit/unknown/<>", "limit/unknown/other_domains"} {
+		a := m[key]
+		if strings.Join(a.Command, " ") != "garita user coverage" || a.Subject.EN == "" || a.Subject.ES == "" || a.Subject.EN == a.Subject.ES {
+			t.Errorf("%s: %+v of %v", key, a, m)
+		}
+	}
+	if len(m) != 3 || len(hop.Accepted()) != 18 {
+		t.Errorf("%d alerts, %d of 18 left", len(m), len(hop.Accepted()))
+	}
+	if out, _ := g.Run("user", "coverage", "--config", g.Config); !strings.Contains(out, "unknown") || !strings.Contains(out, "100.0 %") {
+		t.Errorf("coverage:\n%s", out)
+	}
+	if r := c.Send("ana@our.example", []string{"x@anywhere.example"}, by("ana", "her first")); r.Code != 250 || isHeld(r) {
+		t.Errorf("a user pays for nobody's mail: %s", r)
+	}
+}

@@ -88,7 +88,7 @@ func (d *three) used(t *testing.T, user string) (messages, rcpts int64) {
 // nothing but the names of logins is taken out of it; and in sessions that are
 // open the user is stopped by either door.
 func TestThreeDoors(t *testing.T) {
-	for countAt, checks := range map[string]string{"wire": `["suspension", "limits"]`, "door": `["suspension"]`} {
+	for countAt, checks := range map[string]string{"wire": `["suspension", "limits"]`, "door": `["suspension", "limits"]`} {
 		t.Run(countAt, func(t *testing.T) {
 			t.Parallel()
 			d := doors(t, countAt, checks)
